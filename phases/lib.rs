@@ -1,0 +1,1 @@
+//! What each rkadm command does: workflows as lists of phases.

@@ -1,0 +1,3 @@
+//! The `rkadm` binary: parse, run, exit code; nothing else.
+
+fn main() {}
