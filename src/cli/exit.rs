@@ -1,0 +1,166 @@
+//! How a command ends: exit codes, and errors as the operator sees them.
+
+use rkadm_core::engine::{
+    phase::Finding,
+    runner::{Aftermath, RunError},
+    rollback::RollbackError,
+};
+use serde::Serialize;
+
+/// The exit codes, stable for scripts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ExitKind {
+    /// Failed; nothing is left changed, or what was changed is taken back.
+    Failed = 1,
+    /// The command line is wrong.
+    Usage = 2,
+    /// Preflight checks failed; nothing was done.
+    Preflight = 3,
+    /// The configuration is invalid; nothing was done.
+    InvalidConfig = 4,
+    /// Stopped in the middle; can be resumed or rolled back.
+    Resumable = 5,
+    /// Rollback failed; an operator must look.
+    Stuck = 6,
+    /// Another rkadm is at work.
+    Locked = 7,
+    /// Ctrl-C or SIGTERM; can be resumed or rolled back.
+    Interrupted = 130,
+    /// A bug in rkadm.
+    Bug = 255,
+}
+
+/// Why a command failed, for people and programs.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct CommandError {
+    /// What the exit code says.
+    #[serde(rename = "code")]
+    pub kind: ExitKind,
+    /// One sentence.
+    pub message: String,
+    /// What is left behind, and other lines that belong to the message.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub details: Vec<String>,
+    /// What to do.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub hints: Vec<String>,
+    /// Failed checks.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub findings: Vec<Finding>,
+}
+
+impl CommandError {
+    /// An error without details.
+    pub fn new(kind: ExitKind, message: impl Into<String>) -> Self {
+        Self { kind, message: message.into(), details: vec![], hints: vec![], findings: vec![] }
+    }
+
+    /// Adds what to do.
+    #[must_use]
+    pub fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hints.push(hint.into());
+        self
+    }
+
+    /// Adds a line that belongs to the message.
+    #[must_use]
+    pub fn detail(mut self, line: impl Into<String>) -> Self {
+        self.details.push(line.into());
+        self
+    }
+}
+
+/// How to go on with an unfinished operation.
+fn ways_on(operation: &str) -> [String; 2] {
+    [
+        format!("go on: run the same command again, or `rkadm op resume {operation}`"),
+        format!("take it back: `rkadm op rollback {operation}`"),
+    ]
+}
+
+impl From<RunError> for CommandError {
+    fn from(error: RunError) -> Self {
+        let message = error.to_string();
+        match error {
+            RunError::Lock(_) => {
+                Self::new(ExitKind::Locked, message).hint("wait until it has ended, then run the command again")
+            }
+            RunError::Journal(_) => Self::new(ExitKind::Resumable, message)
+                .detail("Nothing is done that cannot be recorded first, so rkadm stopped.")
+                .hint("make room or repair /var/lib/rkadm, then run the same command again"),
+            RunError::Unfinished { id, status, .. } => {
+                let mut error = Self::new(ExitKind::Resumable, message)
+                    .detail("A machine has one unfinished operation at a time.")
+                    .hint(format!("look at it: `rkadm op show {id}`"));
+                if status.is_resumable() {
+                    error = error.hint(format!("finish it as it was begun: `rkadm op resume {id}`"));
+                }
+                error.hint(format!("take it back: `rkadm op rollback {id}`"))
+            }
+            RunError::Rollback(error) => error.into(),
+            RunError::Preflight(findings) => Self { findings, ..Self::new(ExitKind::Preflight, message) }
+                .detail("Nothing was changed.")
+                .hint("a check can be turned into a warning with --ignore-preflight-errors=NAME"),
+            RunError::Failed { operation, phase: _, message: _, hints, aftermath } => {
+                let (kind, details, more) = left_behind(&operation, *aftermath);
+                let hints = hints.into_iter().chain(more).collect();
+                Self { kind, message, details, hints, findings: vec![] }
+            }
+            RunError::Interrupted { operation, .. } => {
+                let [go_on, take_back] = ways_on(&operation);
+                Self::new(ExitKind::Interrupted, message)
+                    .detail("What was begun is recorded and nothing is half-written.")
+                    .hint(go_on)
+                    .hint(take_back)
+            }
+        }
+    }
+}
+
+fn left_behind(operation: &str, aftermath: Aftermath) -> (ExitKind, Vec<String>, Vec<String>) {
+    match aftermath {
+        Aftermath::RolledBack { steps: 0, commit_point: None } => {
+            (ExitKind::Failed, vec!["Nothing was changed on this machine.".into()], vec![])
+        }
+        Aftermath::RolledBack { steps, commit_point: None } => {
+            let line = format!("Rolled back: all {steps} changes were undone; this machine is as it was before.");
+            let hint = format!("the timeline: `rkadm op show {operation}`; to keep a failure for inspection, use --on-failure=stop");
+            (ExitKind::Failed, vec![line], vec![hint])
+        }
+        Aftermath::RolledBack { steps, commit_point: Some(why) } => {
+            let line = format!("Rolled back {steps} changes, to the last commit point: {why}.");
+            (ExitKind::Failed, vec![line], vec![format!("the timeline: `rkadm op show {operation}`")])
+        }
+        Aftermath::Resumable => {
+            (ExitKind::Resumable, vec!["Nothing was rolled back.".into()], ways_on(operation).into())
+        }
+        Aftermath::Stuck(error) => {
+            let error = CommandError::from(error);
+            let mut details = vec![error.message];
+            details.extend(error.details);
+            (error.kind, details, error.hints)
+        }
+    }
+}
+
+impl From<RollbackError> for CommandError {
+    fn from(error: RollbackError) -> Self {
+        let message = error.to_string();
+        match error {
+            RollbackError::Lock(_) => {
+                Self::new(ExitKind::Locked, message).hint("wait until it has ended, then run the command again")
+            }
+            RollbackError::Journal(_) => Self::new(ExitKind::Failed, message)
+                .hint("`rkadm op list` shows the operations of this machine"),
+            RollbackError::Settled { .. } => Self::new(ExitKind::Failed, message),
+            RollbackError::Stuck { operation, by_hand, .. } => {
+                let mut error = Self::new(ExitKind::Stuck, format!("the rollback is stuck: {message}"));
+                error.details.push("What is not undone yet can be undone by hand, in this order:".into());
+                error.details.extend(by_hand.into_iter().map(|command| format!("  {command}")));
+                error.hint(format!("when the cause is gone: `rkadm op rollback {operation}`"))
+            }
+        }
+    }
+}

@@ -1,0 +1,235 @@
+//! `rkadm op`: look at operations, resume them, take them back.
+
+use std::path::PathBuf;
+
+use clap::Subcommand;
+use rkadm_core::engine::{
+    Runner,
+    journal::{JournalDir, JournalError, Record},
+    operation::{Operation, PhaseLine, StepLine, StepState},
+    rollback,
+};
+use serde::Serialize;
+
+use super::{
+    Session,
+    exit::{CommandError, ExitKind},
+};
+use crate::output::text;
+
+/// What to do with operations.
+#[derive(Debug, Subcommand)]
+pub enum OpCommand {
+    /// List the operations of this machine, oldest first
+    List,
+    /// Show the timeline of an operation: each phase and step, its state, how long it took
+    Show {
+        /// Id, or a unique beginning of it; the newest operation when left out
+        id: Option<String>,
+    },
+    /// Go on with an unfinished operation
+    Resume {
+        /// Id, or a unique beginning of it; the unfinished operation when left out
+        id: Option<String>,
+    },
+    /// Take an unfinished operation back, newest step first
+    Rollback {
+        /// Id, or a unique beginning of it; the unfinished operation when left out
+        id: Option<String>,
+    },
+}
+
+/// Runs `rkadm op …`.
+pub async fn run(session: &Session, command: OpCommand) -> Result<(), CommandError> {
+    match command {
+        OpCommand::List => list(session),
+        OpCommand::Show { id } => show(session, id.as_deref()),
+        OpCommand::Resume { id } => {
+            let operation = unfinished(session, id.as_deref())?;
+            super::init::resume(session, &operation).await
+        }
+        OpCommand::Rollback { id } => roll_back(session, id.as_deref()).await,
+    }
+}
+
+/// One line of `op list`.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Summary {
+    id: String,
+    command: String,
+    status: &'static str,
+    started: Option<jiff::Timestamp>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<String>,
+}
+
+impl Summary {
+    fn of(operation: &Operation) -> Self {
+        Self {
+            id: operation.id.clone(),
+            command: operation.workflow().to_owned(),
+            status: operation.status.name(),
+            started: operation.entries.first().map(|entry| entry.at),
+            error: operation.error().map(|(phase, message)| format!("{phase}: {message}")),
+        }
+    }
+
+    fn started(&self) -> String {
+        self.started.map(|at| at.strftime("%Y-%m-%d %H:%M:%S UTC").to_string()).unwrap_or_default()
+    }
+}
+
+/// The result of `op list`.
+#[derive(Debug, Serialize)]
+struct List {
+    items: Vec<Summary>,
+}
+
+fn list(session: &Session) -> Result<(), CommandError> {
+    let items: Vec<_> = dir(session).load_all().map_err(unreadable)?.iter().map(Summary::of).collect();
+    session.printer.result("OperationList", &List { items }, || {
+        let items = dir(session).load_all().unwrap_or_default();
+        if items.is_empty() {
+            return "No operation was run on this machine.\n".into();
+        }
+        let row = |operation: &Operation| {
+            let summary = Summary::of(operation);
+            vec![summary.id.clone(), summary.command.clone(), summary.status.into(), summary.started()]
+        };
+        text::table(&["ID", "COMMAND", "STATUS", "STARTED"], items.iter().map(row).collect())
+    });
+    Ok(())
+}
+
+/// The result of `op show`.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Timeline {
+    #[serde(flatten)]
+    summary: Summary,
+    phases: Vec<PhaseLine>,
+    steps: Vec<StepLine>,
+    by_hand: Vec<String>,
+}
+
+fn show(session: &Session, id: Option<&str>) -> Result<(), CommandError> {
+    let operation = match id {
+        Some(id) => dir(session).load(id).map_err(unreadable)?,
+        None => dir(session).load_all().map_err(unreadable)?.pop().ok_or_else(none_at_all)?,
+    };
+    let by_hand = operation.entries.iter().rev().find_map(|entry| match &entry.record {
+        Record::UndoFailed { by_hand, .. } => Some(by_hand.clone()),
+        _ => None,
+    });
+    let timeline = Timeline {
+        summary: Summary::of(&operation),
+        phases: operation.phases(),
+        steps: operation.steps(),
+        by_hand: by_hand.unwrap_or_default(),
+    };
+    session.printer.result("Operation", &timeline, || timeline_text(&timeline));
+    Ok(())
+}
+
+fn timeline_text(timeline: &Timeline) -> String {
+    let summary = &timeline.summary;
+    let mut out = format!(
+        "Operation {}: rkadm {}, {}, started {}\n",
+        summary.id,
+        summary.command,
+        summary.status,
+        summary.started()
+    );
+    for phase in &timeline.phases {
+        let state = phase.outcome.map_or("not reached", |outcome| match outcome {
+            rkadm_core::engine::event::Outcome::Done => "done",
+            rkadm_core::engine::event::Outcome::AlreadyDone => "nothing to do",
+            rkadm_core::engine::event::Outcome::NotApplicable => "not applicable",
+            rkadm_core::engine::event::Outcome::Skipped => "skipped",
+        });
+        let steps: Vec<_> = timeline.steps.iter().filter(|step| step.phase == phase.phase).collect();
+        let state = if phase.outcome.is_none() && !steps.is_empty() { "begun" } else { state };
+        let elapsed = phase.elapsed_ms.map(text::duration).unwrap_or_default();
+        out += format!("{:<40} {state:<14} {elapsed}", phase.phase).trim_end();
+        out += "\n";
+        for step in steps {
+            let mark = match step.state {
+                StepState::Started => "?",
+                StepState::Done => "+",
+                StepState::Undone => "-",
+            };
+            let elapsed = step.elapsed_ms.map(text::duration).unwrap_or_default();
+            out += format!("  {mark} {elapsed:>9}  {}", step.description).trim_end();
+            out += "\n";
+        }
+    }
+    if let Some(error) = &summary.error {
+        out += &format!("Error: {error}\n");
+    }
+    if !timeline.by_hand.is_empty() {
+        out += &format!("To be undone by hand, in this order:\n  {}\n", timeline.by_hand.join("\n  "));
+    }
+    out + "(+ done, ? begun, - undone)\n"
+}
+
+/// The result of `op rollback`.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct RolledBack {
+    id: String,
+    steps: usize,
+}
+
+async fn roll_back(session: &Session, id: Option<&str>) -> Result<(), CommandError> {
+    session.require_root("op rollback")?;
+    let operation = unfinished(session, id)?;
+    let registry = rkadm_phases::actions();
+    let host = session.host();
+    let runner = Runner {
+        host: &host,
+        reporter: session.reporter.as_ref(),
+        registry: &registry,
+        cancel: &session.cancel,
+        root: session.root.clone(),
+    };
+    let (operation, steps) = rollback::roll_back_operation(&runner, &operation.id).await?;
+    let result = RolledBack { id: operation.id, steps };
+    session.printer.result("Rollback", &result, || {
+        format!("Operation {} is rolled back: {} changes were undone.\n", result.id, result.steps)
+    });
+    Ok(())
+}
+
+fn unfinished(session: &Session, id: Option<&str>) -> Result<Operation, CommandError> {
+    if let Some(id) = id {
+        return dir(session).load(id).map_err(unreadable);
+    }
+    let mut all = dir(session).load_all().map_err(unreadable)?;
+    all.retain(|operation| !operation.status.is_settled());
+    all.pop().ok_or_else(|| {
+        CommandError::new(ExitKind::Failed, "no operation of this machine is unfinished")
+            .hint("`rkadm op list` shows the finished ones")
+    })
+}
+
+fn none_at_all() -> CommandError {
+    CommandError::new(ExitKind::Failed, "no operation was run on this machine")
+}
+
+fn unreadable(error: JournalError) -> CommandError {
+    let kind = ExitKind::Failed;
+    let hint = match &error {
+        JournalError::NotFound(_) => "`rkadm op list` shows the operations of this machine",
+        JournalError::Io { source, .. } if source.kind() == std::io::ErrorKind::PermissionDenied => {
+            "journals are readable by root only"
+        }
+        _ => "a newer version of rkadm may have written it; otherwise the file is damaged: keep a copy",
+    };
+    CommandError::new(kind, error.to_string()).hint(hint)
+}
+
+fn dir(session: &Session) -> JournalDir {
+    let root: &PathBuf = &session.root;
+    JournalDir::below(root)
+}

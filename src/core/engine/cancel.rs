@@ -1,0 +1,45 @@
+//! Ctrl-C and SIGTERM, as something that steps and waits can look at.
+
+use std::sync::Arc;
+
+use tokio::sync::watch;
+
+/// Set once when the operator asks to stop. Clones share it.
+#[derive(Debug, Clone)]
+pub struct Cancel {
+    sender: Arc<watch::Sender<Option<&'static str>>>,
+}
+
+impl Default for Cancel {
+    fn default() -> Self {
+        Self { sender: Arc::new(watch::Sender::new(None)) }
+    }
+}
+
+impl Cancel {
+    /// Asks everybody to stop; `signal` names the reason (`SIGINT`). The first reason stays.
+    pub fn cancel(&self, signal: &'static str) {
+        self.sender.send_if_modified(|state| {
+            let first = state.is_none();
+            if first {
+                *state = Some(signal);
+            }
+            first
+        });
+    }
+
+    /// The signal that asked to stop, if one did.
+    pub fn signal(&self) -> Option<&'static str> {
+        *self.sender.borrow()
+    }
+
+    /// Returns when somebody asks to stop.
+    pub async fn cancelled(&self) -> &'static str {
+        let mut receiver = self.sender.subscribe();
+        // The sender lives in self, so the channel cannot close while we wait.
+        match receiver.wait_for(Option::is_some).await {
+            Ok(signal) => signal.unwrap_or("SIGINT"),
+            Err(_) => std::future::pending().await,
+        }
+    }
+}

@@ -1,0 +1,154 @@
+//! What a file will hold: described while planning, made when the step is carried out.
+//!
+//! So plans are the same every time, hold no secret, and a dry run generates no key.
+
+use std::path::PathBuf;
+
+use jiff::Timestamp;
+
+use super::act::{ActCx, PkiError, StepError};
+use crate::{
+    kubeconfig::{self, UserCredential},
+    pki::{CertSpec, Certificate, KeyAlgorithm, PrivateKey},
+};
+
+/// A certificate authority's files.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CaFiles {
+    /// Certificate (PEM).
+    pub cert: PathBuf,
+    /// Private key (PEM).
+    pub key: PathBuf,
+}
+
+/// A kubeconfig whose user has a client certificate made for it.
+#[derive(Debug, Clone)]
+pub struct KubeconfigContent {
+    /// Cluster name in the file.
+    pub cluster: String,
+    /// API server's URL.
+    pub server: String,
+    /// User name in the file.
+    pub user: String,
+    /// Who signs, and whose certificate the file trusts.
+    pub ca: CaFiles,
+    /// The client certificate.
+    pub spec: CertSpec,
+    /// The new key's algorithm.
+    pub algorithm: KeyAlgorithm,
+}
+
+/// What a file will hold.
+#[derive(Debug, Clone)]
+pub enum Content {
+    /// These bytes; not secret, so plans may show them.
+    Bytes(Vec<u8>),
+    /// A new private key (PEM).
+    NewKey(KeyAlgorithm),
+    /// The public half (PEM) of a key on the host.
+    PublicKeyOf(PathBuf),
+    /// A certificate for the key on the host, signed by the authority, or by itself.
+    Certificate {
+        /// Subject, SANs, usage, validity.
+        spec: Box<CertSpec>,
+        /// The subject's private key.
+        key: PathBuf,
+        /// The signer; `None` for a self-signed authority.
+        ca: Option<CaFiles>,
+    },
+    /// A kubeconfig with a new client key and certificate in it.
+    Kubeconfig(Box<KubeconfigContent>),
+}
+
+impl Content {
+    /// A text.
+    pub fn text(text: impl Into<String>) -> Self {
+        Self::Bytes(text.into().into_bytes())
+    }
+
+    /// One phrase for plans, without secrets.
+    pub fn describe(&self) -> String {
+        match self {
+            Self::Bytes(bytes) => format!("{} bytes", bytes.len()),
+            Self::NewKey(algorithm) => format!("new {algorithm} private key"),
+            Self::PublicKeyOf(key) => format!("public key of {}", key.display()),
+            Self::Certificate { spec, ca: None, .. } => format!("self-signed CA certificate, {}", spec.describe()),
+            Self::Certificate { spec, ca: Some(ca), .. } => {
+                format!("certificate signed by {}, {}", ca.cert.display(), spec.describe())
+            }
+            Self::Kubeconfig(content) => {
+                format!("kubeconfig of {} for {}, {}", content.user, content.server, content.spec.describe())
+            }
+        }
+    }
+
+    /// The bytes, where they are known before apply and not secret.
+    pub fn known(&self) -> Option<&[u8]> {
+        match self {
+            Self::Bytes(bytes) => Some(bytes),
+            _ => None,
+        }
+    }
+
+    /// Makes the bytes.
+    ///
+    /// # Errors
+    /// Files that are absent or unusable on the host, or a key that cannot be made.
+    pub async fn make(&self, cx: &ActCx<'_>) -> Result<Vec<u8>, StepError> {
+        match self {
+            Self::Bytes(bytes) => Ok(bytes.clone()),
+            Self::NewKey(algorithm) => Ok(cx.new_key(*algorithm).await?.to_pem().as_bytes().to_vec()),
+            Self::PublicKeyOf(key) => Ok(read_key(cx, key).await?.public_key_pem().into_bytes()),
+            Self::Certificate { spec, key, ca } => {
+                let key = read_key(cx, key).await?;
+                let certificate = match ca {
+                    None => crate::pki::issue_ca(spec, &key, Timestamp::now()).map_err(PkiError::from)?,
+                    Some(ca) => {
+                        let (ca_cert, ca_key) = read_ca(cx, ca).await?;
+                        crate::pki::issue(spec, &key, &ca_cert, &ca_key, Timestamp::now())
+                            .map_err(PkiError::from)?
+                    }
+                };
+                Ok(certificate.to_pem().into_bytes())
+            }
+            Self::Kubeconfig(content) => make_kubeconfig(cx, content).await,
+        }
+    }
+}
+
+async fn make_kubeconfig(cx: &ActCx<'_>, content: &KubeconfigContent) -> Result<Vec<u8>, StepError> {
+    let (ca_cert, ca_key) = read_ca(cx, &content.ca).await?;
+    let key = cx.new_key(content.algorithm).await?;
+    let certificate = crate::pki::issue(&content.spec, &key, &ca_cert, &ca_key, Timestamp::now())
+        .map_err(PkiError::from)?;
+    let file = kubeconfig::build(
+        &content.cluster,
+        &content.server,
+        ca_cert.to_pem().as_bytes(),
+        &content.user,
+        &UserCredential::ClientCertificate {
+            certificate_pem: certificate.to_pem().into_bytes(),
+            key_pem: key.to_pem(),
+        },
+    );
+    file.to_yaml().map(String::into_bytes).map_err(|error| StepError::Content(error.to_string()))
+}
+
+async fn read_ca(cx: &ActCx<'_>, ca: &CaFiles) -> Result<(Certificate, PrivateKey), StepError> {
+    let pem = cx.read(&ca.cert).await?;
+    let certificate = Certificate::from_pem(&pem).map_err(|source| StepError::pki(&ca.cert, source))?;
+    let key = read_key(cx, &ca.key).await?;
+    if !key.matches(&certificate) {
+        return Err(StepError::Content(format!(
+            "{} does not belong to the certificate {}",
+            ca.key.display(),
+            ca.cert.display()
+        )));
+    }
+    Ok((certificate, key))
+}
+
+async fn read_key(cx: &ActCx<'_>, path: &std::path::Path) -> Result<PrivateKey, StepError> {
+    let pem = cx.read(path).await?;
+    PrivateKey::from_pem(&pem).map_err(|source| StepError::pki(path, source))
+}

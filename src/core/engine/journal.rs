@@ -1,0 +1,352 @@
+//! The journal of an operation: one JSON line per record, written and synced before the act that it announces.
+//!
+//! `/var/lib/rkadm/operations/<ulid>.jsonl` (0600) holds the records; the folder `<ulid>/` beside it holds copies
+//! of replaced files (`saved/`), secrets while the operation runs (`private/`) and evidence of failures.
+
+use std::{
+    fs::{self, File, OpenOptions},
+    io::{self, Write},
+    os::unix::fs::OpenOptionsExt,
+    path::{Path, PathBuf},
+    sync::atomic::{AtomicUsize, Ordering},
+};
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::{
+    event::Outcome,
+    operation::{IllegalTransition, Operation},
+    store::make_private_dir,
+    undo::{Saver, Undo},
+};
+
+/// Version of the record format.
+pub const SCHEMA: u32 = 1;
+
+/// One thing that the operation is about to do, did, or met.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "record", rename_all = "kebab-case", rename_all_fields = "camelCase")]
+pub enum Record {
+    /// The first record.
+    Begun {
+        /// [`SCHEMA`].
+        schema: u32,
+        /// Command, for example `init`.
+        workflow: String,
+        /// Phase ids in order.
+        phases: Vec<String>,
+        /// The command as typed, without values of secret flags.
+        command: Vec<String>,
+        /// The resolved configuration without secrets.
+        config: Value,
+        /// Digest of the resolved configuration.
+        digest: String,
+        /// Version of rkadm.
+        rkadm: String,
+    },
+    /// A later process took the operation up again.
+    Resumed {
+        /// Version of rkadm.
+        rkadm: String,
+    },
+    /// A phase was planned; its steps follow.
+    PhaseStarted {
+        /// Id.
+        phase: String,
+        /// The steps in words.
+        steps: Vec<String>,
+    },
+    /// A phase ended well.
+    PhaseEnded {
+        /// Id.
+        phase: String,
+        /// How.
+        outcome: Outcome,
+        /// Why there was nothing to do.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        why: Option<String>,
+    },
+    /// A step will be carried out: this is how to take it back.
+    StepStarted {
+        /// Phase id.
+        phase: String,
+        /// Index within the phase.
+        step: usize,
+        /// One line for people.
+        description: String,
+        /// How it is taken back.
+        undo: Undo,
+    },
+    /// A step was carried out.
+    StepDone {
+        /// Phase id.
+        phase: String,
+        /// Index within the phase.
+        step: usize,
+    },
+    /// A value for later phases.
+    Output {
+        /// Name.
+        name: String,
+        /// Not secret.
+        value: Value,
+    },
+    /// Earlier steps can no longer be taken back.
+    CommitPoint {
+        /// Why.
+        why: String,
+    },
+    /// A phase failed.
+    Failed {
+        /// Id.
+        phase: String,
+        /// The error with its causes.
+        message: String,
+    },
+    /// The operator asked to stop.
+    Interrupted {
+        /// `SIGINT` or `SIGTERM`.
+        signal: String,
+    },
+    /// All phases ended well.
+    Finished,
+    /// Undo begins.
+    RollbackStarted,
+    /// The step announced by the record with this number was taken back.
+    Undone {
+        /// `seq` of its [`Record::StepStarted`].
+        entry: u64,
+    },
+    /// A step could not be taken back.
+    UndoFailed {
+        /// `seq` of its [`Record::StepStarted`].
+        entry: u64,
+        /// Why.
+        message: String,
+        /// What an operator can do by hand.
+        by_hand: Vec<String>,
+    },
+    /// Everything back to the last commit point was taken back.
+    RolledBack,
+}
+
+/// A record with its number and time.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Entry {
+    /// From 0, without gaps.
+    pub seq: u64,
+    /// When it was written.
+    pub at: Timestamp,
+    /// The record.
+    #[serde(flatten)]
+    pub record: Record,
+}
+
+/// Why a journal cannot be written or read.
+#[derive(Debug, thiserror::Error)]
+pub enum JournalError {
+    /// The file system said no.
+    #[error("journal {path}: {source}", path = path.display())]
+    Io {
+        /// The journal.
+        path: PathBuf,
+        /// The system's answer.
+        source: io::Error,
+    },
+    /// A line in the middle cannot be read.
+    #[error("journal {path}, line {line}: {message}", path = path.display())]
+    Corrupt {
+        /// The journal.
+        path: PathBuf,
+        /// From 1.
+        line: usize,
+        /// What is wrong.
+        message: String,
+    },
+    /// A record that cannot follow the ones before.
+    #[error("journal {path}: {source}", path = path.display())]
+    Illegal {
+        /// The journal.
+        path: PathBuf,
+        /// Which, after what.
+        source: IllegalTransition,
+    },
+    /// No operation of that id.
+    #[error("there is no operation {0}")]
+    NotFound(String),
+}
+
+/// The folder that holds all journals of a machine.
+#[derive(Debug, Clone)]
+pub struct JournalDir(PathBuf);
+
+impl JournalDir {
+    /// Where journals live below a file system root (`/` on a real machine).
+    pub fn below(root: &Path) -> Self {
+        Self(root.join("var/lib/rkadm/operations"))
+    }
+
+    /// The folder.
+    pub fn path(&self) -> &Path {
+        &self.0
+    }
+
+    /// Ids of all operations, oldest first.
+    pub fn ids(&self) -> io::Result<Vec<String>> {
+        let entries = match fs::read_dir(&self.0) {
+            Ok(entries) => entries,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(vec![]),
+            Err(error) => return Err(error),
+        };
+        let mut ids = vec![];
+        for entry in entries {
+            let path = entry?.path();
+            if path.extension().is_some_and(|extension| extension == "jsonl") {
+                ids.extend(path.file_stem().map(|stem| stem.to_string_lossy().into_owned()));
+            }
+        }
+        ids.sort();
+        Ok(ids)
+    }
+
+    /// Reads one operation. `id` may be a unique beginning of an id.
+    pub fn load(&self, id: &str) -> Result<Operation, JournalError> {
+        let ids = self.ids().map_err(|source| JournalError::Io { path: self.0.clone(), source })?;
+        let matching: Vec<_> = ids.iter().filter(|known| known.starts_with(&id.to_uppercase())).collect();
+        let [id] = matching.as_slice() else { return Err(JournalError::NotFound(id.to_owned())) };
+        let path = self.file(id);
+        let (operation, _) = read(&path, id)?;
+        Ok(operation)
+    }
+
+    /// Reads every operation that can be read, oldest first; a journal whose first record never reached the disk
+    /// stands for an operation that did nothing, and is left out.
+    pub fn load_all(&self) -> Result<Vec<Operation>, JournalError> {
+        let ids = self.ids().map_err(|source| JournalError::Io { path: self.0.clone(), source })?;
+        let operations = ids.iter().map(|id| read(&self.file(id), id).map(|(operation, _)| operation));
+        operations.filter(|result| !matches!(result, Ok(operation) if operation.entries.is_empty())).collect()
+    }
+
+    fn file(&self, id: &str) -> PathBuf {
+        self.0.join(format!("{id}.jsonl"))
+    }
+}
+
+/// An open journal.
+#[derive(Debug)]
+pub struct Journal {
+    file: File,
+    path: PathBuf,
+    /// What the records so far add up to.
+    pub operation: Operation,
+    saved: AtomicUsize,
+}
+
+impl Journal {
+    /// Starts a new operation.
+    pub fn create(dir: &JournalDir, begun: Record) -> Result<Self, JournalError> {
+        let id = ulid::Ulid::generate().to_string();
+        let path = dir.file(&id);
+        let fail = |source| JournalError::Io { path: path.clone(), source };
+        make_private_dir(dir.path()).map_err(fail)?;
+        let file =
+            OpenOptions::new().create_new(true).append(true).mode(0o600).open(&path).map_err(fail)?;
+        File::open(dir.path()).and_then(|dir| dir.sync_all()).map_err(fail)?;
+        let mut journal = Self { file, path, operation: Operation::empty(id), saved: AtomicUsize::new(0) };
+        journal.append(begun)?;
+        Ok(journal)
+    }
+
+    /// Opens an operation to go on with it. A last line that a power loss cut is dropped.
+    pub fn open(dir: &JournalDir, id: &str) -> Result<Self, JournalError> {
+        let path = dir.file(id);
+        let (operation, length) = read(&path, id)?;
+        let fail = |source| JournalError::Io { path: path.clone(), source };
+        let file = OpenOptions::new().append(true).open(&path).map_err(fail)?;
+        file.set_len(length).map_err(fail)?;
+        let saved = fs::read_dir(dir.path().join(id).join("saved")).map_or(0, Iterator::count);
+        Ok(Self { file, path, operation, saved: AtomicUsize::new(saved) })
+    }
+
+    /// Writes a record and returns when it is on the disk. Returns its number.
+    pub fn append(&mut self, record: Record) -> Result<u64, JournalError> {
+        let durable = record.must_be_durable();
+        let entry = Entry { seq: self.operation.entries.len() as u64, at: Timestamp::now(), record };
+        let seq = entry.seq;
+        let mut line = serde_json::to_vec(&entry)
+            .map_err(|error| JournalError::Io { path: self.path.clone(), source: error.into() })?;
+        line.push(b'\n');
+        self.operation
+            .accept(entry)
+            .map_err(|source| JournalError::Illegal { path: self.path.clone(), source })?;
+        let fail = |source| JournalError::Io { path: self.path.clone(), source };
+        self.file.write_all(&line).map_err(fail)?;
+        if durable {
+            self.file.sync_data().map_err(fail)?;
+        }
+        Ok(seq)
+    }
+
+    /// The folder for this operation's copies, secrets and evidence.
+    pub fn folder(&self) -> PathBuf {
+        self.path.with_extension("")
+    }
+}
+
+impl Record {
+    /// Receipts need not reach the disk by themselves: the next intent takes them along, and a lost receipt only
+    /// means that a step is planned again.
+    fn must_be_durable(&self) -> bool {
+        match self {
+            Self::StepDone { .. } | Self::PhaseEnded { .. } | Self::PhaseStarted { .. } | Self::Undone { .. } => false,
+            Self::StepStarted { undo, .. } => *undo != Undo::Nothing,
+            _ => true,
+        }
+    }
+}
+
+impl Saver for Journal {
+    fn save(&self, bytes: &[u8]) -> io::Result<String> {
+        let dir = self.folder().join("saved");
+        make_private_dir(&dir)?;
+        let path = dir.join(self.saved.fetch_add(1, Ordering::Relaxed).to_string());
+        let mut file = OpenOptions::new().create(true).truncate(true).write(true).mode(0o600).open(&path)?;
+        file.write_all(bytes)?;
+        file.sync_all()?;
+        File::open(&dir)?.sync_all()?;
+        Ok(path.display().to_string())
+    }
+
+    fn saved(&self, name: &str) -> io::Result<Vec<u8>> {
+        fs::read(name)
+    }
+}
+
+/// Reads a journal, and how many of its bytes are whole records.
+fn read(path: &Path, id: &str) -> Result<(Operation, u64), JournalError> {
+    let bytes = fs::read(path).map_err(|source| JournalError::Io { path: path.to_owned(), source })?;
+    let mut operation = Operation::empty(id.to_owned());
+    let mut length = 0;
+    for (index, line) in bytes.split_inclusive(|byte| *byte == b'\n').enumerate() {
+        let parsed = serde_json::from_slice::<Entry>(line);
+        let last = length + line.len() == bytes.len();
+        match parsed {
+            Ok(entry) if line.ends_with(b"\n") => {
+                operation
+                    .accept(entry)
+                    .map_err(|source| JournalError::Illegal { path: path.to_owned(), source })?;
+                length += line.len();
+            }
+            // The write was cut off: the act it announced never began.
+            _ if last => break,
+            Ok(_) => break,
+            Err(error) => {
+                let message = error.to_string();
+                return Err(JournalError::Corrupt { path: path.to_owned(), line: index + 1, message });
+            }
+        }
+    }
+    Ok((operation, length as u64))
+}

@@ -1,0 +1,105 @@
+//! Takes an operation back: newest step first, to the last commit point.
+
+use std::path::PathBuf;
+
+use super::{
+    Event, Runner,
+    journal::{Journal, JournalDir, JournalError, Record},
+    lock::{LockError, NodeLock},
+    operation::{Operation, Status},
+    store::Store,
+    undo::Undo,
+};
+
+/// Why a rollback did not come to its end.
+#[derive(Debug, thiserror::Error)]
+pub enum RollbackError {
+    /// The journal cannot be kept.
+    #[error(transparent)]
+    Journal(#[from] JournalError),
+    /// Another rkadm is at work.
+    #[error(transparent)]
+    Lock(#[from] LockError),
+    /// A step could not be taken back; older ones were not tried.
+    #[error("cannot take back \"{step}\": {message}")]
+    Stuck {
+        /// The operation.
+        operation: String,
+        /// The step in words.
+        step: String,
+        /// Why.
+        message: String,
+        /// What an operator can do by hand, this step and the older ones in order.
+        by_hand: Vec<String>,
+    },
+    /// Nothing to take back.
+    #[error("operation {id} is {}: there is nothing to roll back", status.name())]
+    Settled {
+        /// The operation.
+        id: String,
+        /// Where it stands.
+        status: Status,
+    },
+}
+
+/// Rolls one operation back on an operator's word.
+///
+/// # Errors
+/// It is finished or rolled back already, another rkadm is at work, or a step cannot be taken back.
+pub async fn roll_back_operation(runner: &Runner<'_>, id: &str) -> Result<(Operation, usize), RollbackError> {
+    let holder = format!("pid {}: rkadm op rollback", std::process::id());
+    let _lock = NodeLock::take(&runner.root, &holder)?;
+    let dir = JournalDir::below(&runner.root);
+    let id = dir.load(id)?.id;
+    let mut journal = Journal::open(&dir, &id)?;
+    if journal.operation.status.is_settled() {
+        return Err(RollbackError::Settled { id, status: journal.operation.status });
+    }
+    let steps = roll_back(&mut journal, runner).await?;
+    Ok((journal.operation.clone(), steps))
+}
+
+/// Takes back every step since the last commit point. The lock is held by the caller. Returns how many steps.
+///
+/// # Errors
+/// See [`RollbackError`].
+pub async fn roll_back(journal: &mut Journal, runner: &Runner<'_>) -> Result<usize, RollbackError> {
+    journal.append(Record::RollbackStarted)?;
+    let stack = journal.operation.undo_stack();
+    runner.reporter.report(Event::RollbackStarted { steps: stack.len() });
+    let removed: Vec<PathBuf> = stack
+        .iter()
+        .filter_map(|(_, _, undo)| match undo {
+            Undo::RemoveDir { path } | Undo::EmptyDir { path, .. } => Some(path.clone()),
+            _ => None,
+        })
+        .collect();
+    for (position, (entry, description, undo)) in stack.iter().enumerate() {
+        if let Err(error) = undo.carry_out(runner.host, journal, runner.registry, &removed).await {
+            let message = error.to_string();
+            let by_hand: Vec<_> = stack.iter().skip(position).flat_map(|(_, _, undo)| undo.by_hand()).collect();
+            runner
+                .reporter
+                .report(Event::UndoFailed { description: description.clone(), message: message.clone() });
+            journal.append(Record::UndoFailed {
+                entry: *entry,
+                message: message.clone(),
+                by_hand: by_hand.clone(),
+            })?;
+            return Err(RollbackError::Stuck {
+                operation: journal.operation.id.clone(),
+                step: description.clone(),
+                message,
+                by_hand,
+            });
+        }
+        journal.append(Record::Undone { entry: *entry })?;
+        runner.reporter.report(Event::StepUndone { description: description.clone() });
+    }
+    journal.append(Record::RolledBack)?;
+    let private = Store::new(Some(journal.folder().join("private")), Default::default());
+    private
+        .forget_secrets()
+        .map_err(|source| JournalError::Io { path: journal.folder(), source })?;
+    Ok(stack.len())
+}

@@ -1,0 +1,434 @@
+//! Carries a workflow out: plan, journal the intent, act, journal the receipt, verify.
+
+use std::{collections::BTreeSet, path::PathBuf, sync::Arc, time::Instant};
+
+use serde_json::Value;
+
+use super::{
+    ActionRegistry, Cancel, Event, Phase, PhaseError, PlanCx, PlanMode, Reporter, Step, Verdict, Workflow,
+    act::{self, ActCx, StepError},
+    event::Outcome,
+    journal::{self, Journal, JournalDir, JournalError, Record},
+    lock::{LockError, NodeLock},
+    operation::{PhaseLine, Status},
+    phase::Finding,
+    rollback::{self, RollbackError},
+    store::Store,
+    undo::Undo,
+};
+use crate::{
+    host::Actuator,
+    pki::{KeyAlgorithm, KeyPool},
+};
+
+/// What to do when a phase fails.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum OnFailure {
+    /// Take back what was done, to the last commit point.
+    #[default]
+    Rollback,
+    /// Leave everything as it is, to look at it and to resume.
+    Stop,
+}
+
+/// How a workflow is run.
+#[derive(Debug, Clone, Default)]
+pub struct RunOptions {
+    /// Phases to leave out.
+    pub skip: BTreeSet<&'static str>,
+    /// What to do when a phase fails.
+    pub on_failure: OnFailure,
+    /// Algorithm of the keys to make ahead.
+    pub key_algorithm: Option<KeyAlgorithm>,
+}
+
+/// What an operation is about, for its journal.
+#[derive(Debug, Clone)]
+pub struct Header {
+    /// The command as typed, without values of secret flags.
+    pub command: Vec<String>,
+    /// The resolved configuration without secrets.
+    pub config: Value,
+    /// Its digest: a resume with another one is refused.
+    pub digest: String,
+    /// Secrets that the configuration gave, by name in the store.
+    pub secrets: Vec<(String, String)>,
+}
+
+/// What came of an operation.
+#[derive(Debug)]
+pub struct RunReport {
+    /// ULID.
+    pub operation: String,
+    /// The phases and how they ended.
+    pub phases: Vec<PhaseLine>,
+    /// Recorded outputs.
+    pub outputs: std::collections::BTreeMap<String, Value>,
+    /// Secrets that the result may show to the operator.
+    pub secrets: Vec<(String, String)>,
+}
+
+/// What a failed operation left behind.
+#[derive(Debug)]
+pub enum Aftermath {
+    /// Everything was taken back, to the start or to the commit point named.
+    RolledBack {
+        /// How many steps were undone.
+        steps: usize,
+        /// The commit point that was not crossed.
+        commit_point: Option<String>,
+    },
+    /// Nothing was taken back.
+    Resumable,
+    /// Undo failed as well.
+    Stuck(RollbackError),
+}
+
+/// Why an operation did not finish.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// Another rkadm is at work.
+    #[error(transparent)]
+    Lock(#[from] LockError),
+    /// The journal cannot be kept: nothing was done after that.
+    #[error(transparent)]
+    Journal(#[from] JournalError),
+    /// An earlier operation is unfinished and is not the same.
+    #[error("operation {id} (rkadm {workflow}) is {}: {reason}", status.name())]
+    Unfinished {
+        /// Its id.
+        id: String,
+        /// Its command.
+        workflow: String,
+        /// Where it stands.
+        status: Status,
+        /// Why it cannot simply go on.
+        reason: String,
+        /// Its configuration, to compare.
+        config: Box<Value>,
+    },
+    /// The rollback of an earlier operation could not be finished.
+    #[error("the rollback of an earlier operation failed")]
+    Rollback(#[source] RollbackError),
+    /// Checks failed before anything was done.
+    #[error("{} preflight check{} failed", .0.len(), if .0.len() == 1 { "" } else { "s" })]
+    Preflight(Vec<Finding>),
+    /// A phase failed.
+    #[error("phase {phase}: {message}")]
+    Failed {
+        /// The operation.
+        operation: String,
+        /// Which.
+        phase: String,
+        /// The error with its causes.
+        message: String,
+        /// What to do.
+        hints: Vec<String>,
+        /// What is left behind.
+        aftermath: Box<Aftermath>,
+    },
+    /// The operator asked to stop.
+    #[error("stopped by {signal}")]
+    Interrupted {
+        /// The operation.
+        operation: String,
+        /// `SIGINT` or `SIGTERM`.
+        signal: &'static str,
+    },
+}
+
+/// Runs workflows on one host.
+pub struct Runner<'a> {
+    /// The host.
+    pub host: &'a dyn Actuator,
+    /// Whom to tell.
+    pub reporter: &'a dyn Reporter,
+    /// Undo of the actions.
+    pub registry: &'a ActionRegistry,
+    /// Ctrl-C.
+    pub cancel: &'a Cancel,
+    /// File system root of the machine whose journal and lock are used.
+    pub root: PathBuf,
+}
+
+/// Why a phase stopped.
+enum Stop {
+    Plan(PhaseError),
+    Step(StepError),
+    Journal(JournalError),
+    Cancelled(&'static str),
+}
+
+impl From<JournalError> for Stop {
+    fn from(error: JournalError) -> Self {
+        Self::Journal(error)
+    }
+}
+
+impl Runner<'_> {
+    /// Runs the workflow, or goes on with the same one where it was interrupted.
+    ///
+    /// # Errors
+    /// See [`RunError`]; it says what is left behind.
+    pub async fn run(
+        &self,
+        workflow: &Workflow,
+        header: Header,
+        options: &RunOptions,
+    ) -> Result<RunReport, RunError> {
+        let holder = format!("pid {}: {}", std::process::id(), header.command.join(" "));
+        let _lock = NodeLock::take(&self.root, &holder)?;
+        let started = Instant::now();
+        let (journal, resumed) = self.open(workflow, &header).await?;
+        let private = journal.folder().join("private");
+        let store = Store::new(Some(private), journal.operation.outputs());
+        for (name, secret) in &header.secrets {
+            store.keep_secret(name, secret).map_err(|source| JournalError::Io {
+                path: journal.folder().join("private"),
+                source,
+            })?;
+        }
+        let ended = journal.operation.ended_phases().into_iter().map(str::to_owned).collect();
+        let wanted = workflow.phases.iter().map(|phase| phase.keys_wanted()).sum();
+        let keys = KeyPool::start(options.key_algorithm.unwrap_or_default(), if resumed { 0 } else { wanted });
+        self.reporter.report(Event::OperationStarted {
+            operation: journal.operation.id.clone(),
+            workflow: workflow.name.clone(),
+            phases: workflow.metas().iter().map(|meta| meta.id.to_owned()).collect(),
+            resumed,
+        });
+        let mut run = Run { runner: self, journal, store, keys: Arc::new(keys), ended, options };
+        let result = run.phases(workflow).await;
+        let result = run.conclude(result).await;
+        let status = run.journal.operation.status.name().to_owned();
+        let elapsed_ms = millis(started);
+        self.reporter.report(Event::OperationFinished {
+            operation: run.journal.operation.id.clone(),
+            status,
+            elapsed_ms,
+        });
+        result
+    }
+
+    /// The journal to write to: a new one, or that of the same operation that was interrupted.
+    async fn open(&self, workflow: &Workflow, header: &Header) -> Result<(Journal, bool), RunError> {
+        let dir = JournalDir::below(&self.root);
+        let unfinished = dir.load_all()?.into_iter().rev().find(|operation| !operation.status.is_settled());
+        if let Some(operation) = unfinished {
+            let same_command = operation.workflow() == workflow.name;
+            let same_config = operation.begun().is_some_and(|begun| begun.digest == header.digest);
+            if operation.status == Status::RollingBack {
+                let mut journal = Journal::open(&dir, &operation.id)?;
+                rollback::roll_back(&mut journal, self).await.map_err(RunError::Rollback)?;
+            } else if same_command && same_config && operation.status.is_resumable() {
+                let mut journal = Journal::open(&dir, &operation.id)?;
+                journal.append(Record::Resumed { rkadm: env!("CARGO_PKG_VERSION").into() })?;
+                return Ok((journal, true));
+            } else {
+                let reason = match (operation.status, same_command) {
+                    (Status::Stuck, _) => "its rollback failed",
+                    (_, false) => "it is another command",
+                    (_, true) => "its configuration is another one",
+                };
+                let config = operation.begun().map(|begun| begun.config.clone()).unwrap_or_default();
+                return Err(RunError::Unfinished {
+                    workflow: operation.workflow().to_owned(),
+                    status: operation.status,
+                    reason: reason.into(),
+                    config: Box::new(config),
+                    id: operation.id,
+                });
+            }
+        }
+        let begun = Record::Begun {
+            schema: journal::SCHEMA,
+            workflow: workflow.name.clone(),
+            phases: workflow.metas().iter().map(|meta| meta.id.to_owned()).collect(),
+            command: header.command.clone(),
+            config: header.config.clone(),
+            digest: header.digest.clone(),
+            rkadm: env!("CARGO_PKG_VERSION").into(),
+        };
+        Ok((Journal::create(&dir, begun)?, false))
+    }
+}
+
+/// One run of one operation.
+struct Run<'a, 'r> {
+    runner: &'r Runner<'a>,
+    journal: Journal,
+    store: Store,
+    keys: Arc<KeyPool>,
+    /// Phases that ended well before an interruption.
+    ended: BTreeSet<String>,
+    options: &'r RunOptions,
+}
+
+impl Run<'_, '_> {
+    async fn phases(&mut self, workflow: &Workflow) -> Result<(), (String, Stop)> {
+        let total = workflow.phases.len();
+        for (index, phase) in workflow.phases.iter().enumerate() {
+            let meta = phase.meta();
+            let started = Instant::now();
+            self.runner.reporter.report(Event::PhaseStarted {
+                phase: meta.id.into(),
+                title: meta.title.to_string(),
+                index: index + 1,
+                total,
+            });
+            let fail = |stop| (meta.id.to_owned(), stop);
+            let (outcome, why) = self.phase(phase.as_ref()).await.map_err(fail)?;
+            self.journal
+                .append(Record::PhaseEnded { phase: meta.id.into(), outcome, why: why.clone() })
+                .map_err(|error| fail(error.into()))?;
+            self.runner.reporter.report(Event::PhaseFinished {
+                phase: meta.id.into(),
+                outcome,
+                why,
+                elapsed_ms: millis(started),
+            });
+        }
+        Ok(())
+    }
+
+    async fn phase(&mut self, phase: &dyn Phase) -> Result<(Outcome, Option<String>), Stop> {
+        let meta = phase.meta();
+        if let Some(signal) = self.runner.cancel.signal() {
+            return Err(Stop::Cancelled(signal));
+        }
+        if self.options.skip.contains(meta.id) {
+            return Ok((Outcome::Skipped, None));
+        }
+        if meta.once && self.ended.contains(meta.id) {
+            return Ok((Outcome::AlreadyDone, Some("done before the interruption".into())));
+        }
+        // A plan only reads, so it can be dropped at once when the operator asks to stop.
+        let verdict = tokio::select! {
+            verdict = phase.plan(&self.plan_cx()) => verdict.map_err(Stop::Plan)?,
+            signal = self.runner.cancel.cancelled() => return Err(Stop::Cancelled(signal)),
+        };
+        let steps = match verdict {
+            Verdict::NotApplicable(why) => return Ok((Outcome::NotApplicable, Some(why))),
+            Verdict::AlreadyDone(why) => return Ok((Outcome::AlreadyDone, Some(why))),
+            Verdict::Apply(steps) => steps,
+        };
+        let in_words = steps.iter().map(Step::describe).collect();
+        self.journal.append(Record::PhaseStarted { phase: meta.id.into(), steps: in_words })?;
+        for (index, step) in steps.into_iter().enumerate() {
+            if let Some(signal) = self.runner.cancel.signal() {
+                return Err(Stop::Cancelled(signal));
+            }
+            self.step(meta.id, index, step).await?;
+        }
+        phase.verify(&self.plan_cx()).await.map_err(Stop::Plan)?;
+        Ok((Outcome::Done, None))
+    }
+
+    async fn step(&mut self, phase: &'static str, index: usize, step: Step) -> Result<(), Stop> {
+        let started = Instant::now();
+        let (host, reporter) = (self.runner.host, self.runner.reporter);
+        let description = step.describe();
+        reporter.report(Event::StepStarted { phase: phase.into(), step: index, description: description.clone() });
+        let cx = ActCx {
+            host,
+            store: &self.store,
+            keys: &self.keys,
+            cancel: self.runner.cancel,
+            reporter,
+            phase,
+        };
+        let step = act::materialise(step, &cx).await.map_err(into_stop)?;
+        let undo = Undo::prepare(&step, host, &self.journal).await.map_err(into_stop)?;
+        self.journal.append(Record::StepStarted { phase: phase.into(), step: index, description, undo })?;
+        act::act(&step, &cx).await.map_err(into_stop)?;
+        if let Step::Record { name, value } = step {
+            self.store.record(&name, value.clone());
+            self.journal.append(Record::Output { name, value })?;
+        }
+        self.journal.append(Record::StepDone { phase: phase.into(), step: index })?;
+        reporter.report(Event::StepFinished { phase: phase.into(), step: index, elapsed_ms: millis(started) });
+        Ok(())
+    }
+
+    fn plan_cx(&self) -> PlanCx<'_> {
+        PlanCx { host: self.runner.host.probe(), store: &self.store, mode: PlanMode::Apply }
+    }
+
+    async fn conclude(&mut self, result: Result<(), (String, Stop)>) -> Result<RunReport, RunError> {
+        let operation = self.journal.operation.id.clone();
+        let (phase, stop) = match result {
+            Ok(()) => return self.finish(operation),
+            Err(stopped) => stopped,
+        };
+        let (message, hints, findings) = match stop {
+            Stop::Journal(error) => return Err(error.into()),
+            Stop::Cancelled(signal) => {
+                self.journal.append(Record::Interrupted { signal: signal.into() })?;
+                return Err(RunError::Interrupted { operation, signal });
+            }
+            Stop::Plan(PhaseError::Preflight(findings)) => (String::new(), vec![], Some(findings)),
+            Stop::Plan(error) => (chain(&error), error.hints(), None),
+            Stop::Step(error) => (chain(&error), error.hints(), None),
+        };
+        self.journal.append(Record::Failed { phase: phase.clone(), message: message.clone() })?;
+        self.runner.reporter.report(Event::PhaseFailed {
+            phase: phase.clone(),
+            message: message.clone(),
+            hints: hints.clone(),
+        });
+        let aftermath = match self.options.on_failure {
+            OnFailure::Stop if findings.is_none() => Aftermath::Resumable,
+            _ => self.take_back().await,
+        };
+        if let Some(findings) = findings {
+            return Err(RunError::Preflight(findings));
+        }
+        Err(RunError::Failed { operation, phase, message, hints, aftermath: Box::new(aftermath) })
+    }
+
+    async fn take_back(&mut self) -> Aftermath {
+        let commit_point = self.journal.operation.commit_point().map(str::to_owned);
+        match rollback::roll_back(&mut self.journal, self.runner).await {
+            Ok(steps) => Aftermath::RolledBack { steps, commit_point },
+            Err(error) => Aftermath::Stuck(error),
+        }
+    }
+
+    fn finish(&mut self, operation: String) -> Result<RunReport, RunError> {
+        let mut secrets = vec![];
+        for name in ["bootstrap-token", "certificate-key"] {
+            if let Ok(Some(secret)) = self.store.secret(name) {
+                secrets.push((name.to_owned(), secret));
+            }
+        }
+        self.journal.append(Record::Finished)?;
+        self.store.forget_secrets().map_err(|source| JournalError::Io { path: self.journal.folder(), source })?;
+        let outputs = self.store.outputs().clone();
+        Ok(RunReport { operation, phases: self.journal.operation.phases(), outputs, secrets })
+    }
+}
+
+fn into_stop(error: StepError) -> Stop {
+    match error {
+        StepError::Cancelled(signal) => Stop::Cancelled(signal),
+        error => Stop::Step(error),
+    }
+}
+
+/// The error and its causes, each once.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        let cause_text = cause.to_string();
+        if !text.contains(&cause_text) {
+            text = format!("{text}: {cause_text}");
+        }
+        source = cause.source();
+    }
+    text
+}
+
+fn millis(since: Instant) -> u64 {
+    u64::try_from(since.elapsed().as_millis()).unwrap_or(u64::MAX)
+}

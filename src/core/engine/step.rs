@@ -1,0 +1,239 @@
+//! The closed set of changes that a phase may ask for.
+//!
+//! Every variant has a description, an act ([`super::act`]) and an undo ([`super::undo`]), each matched
+//! exhaustively, so that dry-run and rollback cannot be forgotten for a new one.
+
+use std::{path::PathBuf, sync::Arc, time::Duration};
+
+use serde_json::Value;
+
+use super::{Action, content::Content, store::SecretKind, wait::Condition};
+use crate::{
+    host::{ApiAccess, ServiceVerb},
+    kube::ObjectRef,
+};
+
+/// What the plan saw at a path. If the world changed since, the step fails instead of overwriting.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Seen {
+    /// Nothing was there.
+    Absent,
+    /// A file with this SHA-256 (hex) was there.
+    Sha256(String),
+}
+
+/// An API object, or how to make one from secrets that exist only at apply time.
+#[derive(Clone)]
+pub enum ObjectSource {
+    /// Known now.
+    Plain(Box<Value>),
+    /// Made when the step is carried out.
+    Made(Arc<dyn ObjectMaker>),
+}
+
+impl ObjectSource {
+    /// Which object this is.
+    pub fn reference(&self) -> Option<ObjectRef> {
+        match self {
+            Self::Plain(object) => ObjectRef::of(object).ok(),
+            Self::Made(maker) => maker.reference(),
+        }
+    }
+}
+
+/// Makes an object from what is known only at apply time.
+#[async_trait::async_trait]
+pub trait ObjectMaker: Send + Sync {
+    /// Which object will be made; `None` while its name is not known.
+    fn reference(&self) -> Option<ObjectRef>;
+    /// What it is, for the plan; without secrets.
+    fn describe(&self) -> String;
+    /// Makes it.
+    async fn make(&self, cx: &super::act::ActCx<'_>) -> Result<Value, super::act::StepError>;
+}
+
+/// A JSON merge patch with its way back, or how to make them from the object as it is at apply time.
+#[derive(Clone)]
+pub enum PatchSource {
+    /// Known now.
+    Plain {
+        /// The change.
+        patch: Value,
+        /// The change back.
+        undo: Value,
+    },
+    /// Made from the live object; made again when another writer got in between.
+    Made(Arc<dyn PatchMaker>),
+}
+
+impl PatchSource {
+    /// For plans.
+    pub fn describe(&self) -> String {
+        match self {
+            Self::Plain { patch, .. } => patch.to_string(),
+            Self::Made(maker) => maker.describe(),
+        }
+    }
+}
+
+/// Makes a patch from the object as it is.
+pub trait PatchMaker: Send + Sync {
+    /// What it changes, for the plan.
+    fn describe(&self) -> String;
+    /// The change and the change back.
+    fn make(&self, live: &Value) -> (Value, Value);
+}
+
+/// A change.
+#[derive(Clone)]
+pub enum Step {
+    /// A directory that must exist with these permission bits.
+    EnsureDir {
+        /// Where.
+        path: PathBuf,
+        /// Permission bits.
+        mode: u32,
+        /// What comes to be in it belongs to this operation and goes on rollback, also where the directory was
+        /// there before, empty. Never so for a directory that already held something.
+        owned: bool,
+    },
+    /// A file, replaced atomically.
+    WriteFile {
+        /// Where.
+        path: PathBuf,
+        /// Permission bits.
+        mode: u32,
+        /// What it will hold.
+        content: Content,
+        /// What the plan saw there.
+        seen: Seen,
+    },
+    /// A file that must go.
+    RemoveFile {
+        /// Where.
+        path: PathBuf,
+        /// What the plan saw there.
+        seen: Seen,
+    },
+    /// Permission bits of an existing path.
+    SetMode {
+        /// Where.
+        path: PathBuf,
+        /// Permission bits.
+        mode: u32,
+    },
+    /// A unit of the service manager.
+    Service {
+        /// Unit name without `.service`.
+        unit: String,
+        /// What to do.
+        verb: ServiceVerb,
+    },
+    /// A command. `undo` is run on rollback, if there is something to take back.
+    Run {
+        /// Program and arguments; never a secret.
+        argv: Vec<String>,
+        /// The command that takes it back.
+        undo: Option<Vec<String>>,
+    },
+    /// API objects, applied concurrently.
+    Apply {
+        /// How to reach the API server.
+        access: ApiAccess,
+        /// The objects.
+        objects: Vec<ObjectSource>,
+        /// The directory whose removal takes these objects with it: the etcd data that this operation made.
+        dies_with: Option<PathBuf>,
+    },
+    /// A JSON merge patch of an object, and the patch that takes it back.
+    Patch {
+        /// How to reach the API server.
+        access: ApiAccess,
+        /// Which object.
+        target: ObjectRef,
+        /// The change, and the change back.
+        change: PatchSource,
+        /// As in [`Step::Apply`].
+        dies_with: Option<PathBuf>,
+    },
+    /// An image that the container runtime must hold.
+    PullImage {
+        /// The runtime's socket URL.
+        socket: String,
+        /// Full reference.
+        image: String,
+    },
+    /// A secret made at apply time, kept in the operation's private folder until the operation ends.
+    NewSecret {
+        /// Name in the store.
+        name: String,
+        /// What to make.
+        kind: SecretKind,
+    },
+    /// A value for later phases and for the result.
+    Record {
+        /// Name in the store.
+        name: String,
+        /// Not secret.
+        value: Value,
+    },
+    /// Waits until something holds.
+    Wait {
+        /// What must hold.
+        condition: Condition,
+        /// How long at most.
+        timeout: Duration,
+    },
+    /// The escape hatch, for what is no primitive. Every use is registered and tested.
+    Action(Arc<dyn Action>),
+}
+
+impl Step {
+    /// One line for people: what will be done to what. Holds no secret.
+    pub fn describe(&self) -> String {
+        match self {
+            Self::EnsureDir { path, mode, .. } => format!("create directory {} (mode {mode:04o})", path.display()),
+            Self::WriteFile { path, mode, content, seen } => {
+                let verb = if *seen == Seen::Absent { "write" } else { "replace" };
+                format!("{verb} {} (mode {mode:04o}): {}", path.display(), content.describe())
+            }
+            Self::RemoveFile { path, .. } => format!("remove {}", path.display()),
+            Self::SetMode { path, mode } => format!("set mode {mode:04o} on {}", path.display()),
+            Self::Service { unit, verb } => format!("{} service {unit}", verb_name(*verb)),
+            Self::Run { argv, .. } => format!("run `{}`", argv.join(" ")),
+            Self::Apply { objects, .. } => {
+                let names: Vec<_> = objects.iter().map(describe_object).collect();
+                format!("apply {}", names.join(", "))
+            }
+            Self::Patch { target, change, .. } => format!("patch {target}: {}", change.describe()),
+            Self::PullImage { image, .. } => format!("pull image {image}"),
+            Self::NewSecret { kind, .. } => format!("generate {}", kind.title()),
+            Self::Record { name, value } => format!("record {name} = {value}"),
+            Self::Wait { condition, timeout } => {
+                format!("wait up to {} s until {}", timeout.as_secs(), condition.describe())
+            }
+            Self::Action(action) => action.describe(),
+        }
+    }
+}
+
+fn describe_object(object: &ObjectSource) -> String {
+    match object {
+        ObjectSource::Plain(value) => ObjectRef::of(value).map_or_else(|_| "object".into(), |name| name.to_string()),
+        ObjectSource::Made(maker) => maker.describe(),
+    }
+}
+
+fn verb_name(verb: ServiceVerb) -> &'static str {
+    match verb {
+        ServiceVerb::Start => "start",
+        ServiceVerb::Restart => "restart",
+        ServiceVerb::Stop => "stop",
+    }
+}
+
+impl std::fmt::Debug for Step {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.describe())
+    }
+}

@@ -1,0 +1,296 @@
+//! What takes a step back, decided and journalled before the step acts.
+
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::{ActionRegistry, Step, act::StepError, step::ObjectSource};
+use crate::{
+    host::{Actuator, ApiAccess, FileKind, ServiceState, ServiceVerb},
+    kube::ObjectRef,
+};
+
+/// How one step is taken back. Safe to repeat, and safe when the step never acted.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "undo", rename_all = "kebab-case", rename_all_fields = "camelCase")]
+pub enum Undo {
+    /// Nothing to take back.
+    Nothing,
+    /// The file was not there before.
+    RemoveFile {
+        /// Which.
+        path: PathBuf,
+    },
+    /// The file's earlier content is kept beside the journal.
+    RestoreFile {
+        /// Which.
+        path: PathBuf,
+        /// Name of the kept copy.
+        saved: String,
+        /// Permission bits it had.
+        mode: u32,
+    },
+    /// The directory was not there before; all that came into it goes with it.
+    RemoveDir {
+        /// Which.
+        path: PathBuf,
+    },
+    /// The directory was there before, empty; all that came into it goes.
+    EmptyDir {
+        /// Which.
+        path: PathBuf,
+        /// Permission bits it had.
+        mode: u32,
+    },
+    /// The permission bits it had.
+    SetMode {
+        /// Which.
+        path: PathBuf,
+        /// Permission bits.
+        mode: u32,
+    },
+    /// The unit's state before.
+    Service {
+        /// Which.
+        unit: String,
+        /// How it was.
+        was: ServiceState,
+    },
+    /// A command that takes another back.
+    Run {
+        /// Program and arguments.
+        argv: Vec<String>,
+    },
+    /// Objects that were absent, and copies of those that were not.
+    Objects {
+        /// How to reach the API server.
+        access: ApiAccess,
+        /// Objects that were not there.
+        created: Vec<ObjectRef>,
+        /// Names of kept copies of objects that were there.
+        saved: Vec<String>,
+        /// Removing this directory takes the objects with it.
+        dies_with: Option<PathBuf>,
+    },
+    /// A JSON merge patch back.
+    Patch {
+        /// How to reach the API server.
+        access: ApiAccess,
+        /// Which object.
+        target: ObjectRef,
+        /// The change back.
+        patch: Value,
+        /// Removing this directory takes the object with it.
+        dies_with: Option<PathBuf>,
+    },
+    /// A registered action's own undo.
+    Action {
+        /// Its name.
+        name: String,
+        /// What it noted before it acted.
+        data: Value,
+    },
+}
+
+/// Keeps copies of what a step replaces.
+pub trait Saver: Send + Sync {
+    /// Keeps the bytes durably and gives the name to find them under.
+    fn save(&self, bytes: &[u8]) -> std::io::Result<String>;
+    /// Reads a kept copy.
+    fn saved(&self, name: &str) -> std::io::Result<Vec<u8>>;
+}
+
+impl Undo {
+    /// Decides how the step will be taken back, from what is there now.
+    ///
+    /// # Errors
+    /// The host could not be read, or a copy could not be kept.
+    pub async fn prepare(step: &Step, host: &dyn Actuator, saver: &dyn Saver) -> Result<Self, StepError> {
+        match step {
+            Step::EnsureDir { path, owned, .. } => before_dir(host, path, *owned).await,
+            Step::WriteFile { path, .. } | Step::RemoveFile { path, .. } => before_file(host, saver, path).await,
+            Step::SetMode { path, .. } => Ok(match host.stat(path).await? {
+                Some(stat) => Self::SetMode { path: path.clone(), mode: stat.mode },
+                None => Self::Nothing,
+            }),
+            Step::Service { unit, .. } => {
+                Ok(Self::Service { unit: unit.clone(), was: host.service(unit).await? })
+            }
+            Step::Run { undo, .. } => {
+                Ok(undo.clone().map_or(Self::Nothing, |argv| Self::Run { argv }))
+            }
+            Step::Apply { access, objects, dies_with } => {
+                before_objects(host, saver, access, objects, dies_with.clone()).await
+            }
+            Step::Patch { access, target, change, dies_with } => Ok(Self::Patch {
+                access: access.clone(),
+                target: target.clone(),
+                patch: super::act::made(host, access, target, change).await?.1,
+                dies_with: dies_with.clone(),
+            }),
+            Step::Action(action) => {
+                Ok(Self::Action { name: action.name().to_owned(), data: action.prepare(host).await? })
+            }
+            Step::PullImage { .. } | Step::NewSecret { .. } | Step::Record { .. } | Step::Wait { .. } => {
+                Ok(Self::Nothing)
+            }
+        }
+    }
+
+    /// Takes the step back. `removed` are directories that the same rollback removes anyway.
+    ///
+    /// # Errors
+    /// What could not be taken back.
+    pub async fn carry_out(
+        &self,
+        host: &dyn Actuator,
+        saver: &dyn Saver,
+        registry: &ActionRegistry,
+        removed: &[PathBuf],
+    ) -> Result<(), StepError> {
+        match self {
+            Self::Nothing => Ok(()),
+            Self::RemoveFile { path } => Ok(host.remove_file(path).await?),
+            Self::RestoreFile { path, saved, mode } => {
+                let bytes = saver.saved(saved).map_err(|error| StepError::saved(saved, error))?;
+                // Unchanged files are left alone, so that watchers of the path see nothing.
+                if host.read(path).await?.as_deref() == Some(&bytes) {
+                    return Ok(host.set_mode(path, *mode).await?);
+                }
+                Ok(host.write(path, &bytes, *mode).await?)
+            }
+            Self::RemoveDir { path } => Ok(host.remove_tree(path).await?),
+            Self::EmptyDir { path, mode } => {
+                for name in host.list(path).await? {
+                    host.remove_tree(&path.join(name)).await?;
+                }
+                Ok(host.set_mode(path, *mode).await?)
+            }
+            Self::SetMode { path, mode } => match host.stat(path).await? {
+                Some(_) => Ok(host.set_mode(path, *mode).await?),
+                None => Ok(()),
+            },
+            Self::Service { unit, was } => restore_service(host, unit, was).await,
+            Self::Run { argv } => Ok(host.run(argv).await?),
+            Self::Objects { dies_with: Some(dir), .. } | Self::Patch { dies_with: Some(dir), .. }
+                if removed.contains(dir) =>
+            {
+                Ok(())
+            }
+            Self::Objects { access, created, saved, .. } => {
+                for target in created {
+                    host.delete(access, target).await?;
+                }
+                for name in saved {
+                    let bytes = saver.saved(name).map_err(|error| StepError::saved(name, error))?;
+                    let object = serde_json::from_slice(&bytes).map_err(|error| StepError::saved(name, error.into()))?;
+                    host.apply(access, &object).await?;
+                }
+                Ok(())
+            }
+            Self::Patch { access, target, patch, .. } => Ok(host.patch(access, target, patch).await?),
+            Self::Action { name, data } => match registry.find(name) {
+                Some(undo) => undo.undo(host, data).await,
+                None => Err(StepError::UnknownAction(name.clone())),
+            },
+        }
+    }
+
+    /// The commands that an operator can run when the undo fails; empty where there is none.
+    pub fn by_hand(&self) -> Vec<String> {
+        match self {
+            Self::RemoveFile { path } => vec![format!("rm -f {}", path.display())],
+            Self::RestoreFile { path, saved, mode } => {
+                vec![format!("install -m {mode:o} {saved} {}", path.display())]
+            }
+            Self::RemoveDir { path } => vec![format!("rm -rf --one-file-system {}", path.display())],
+            Self::EmptyDir { path, .. } => {
+                vec![format!("find {} -xdev -mindepth 1 -delete", path.display())]
+            }
+            Self::SetMode { path, mode } => vec![format!("chmod {mode:o} {}", path.display())],
+            Self::Service { unit, was } => {
+                vec![format!("systemctl {} {unit}", if was.is_up() { "restart" } else { "stop" })]
+            }
+            Self::Run { argv } => vec![argv.join(" ")],
+            Self::Objects { access, created, .. } => created
+                .iter()
+                .map(|target| format!("kubectl --kubeconfig {} delete {}", access.kubeconfig.display(), target.kubectl()))
+                .collect(),
+            Self::Patch { access, target, patch, .. } => vec![format!(
+                "kubectl --kubeconfig {} patch {} --type merge -p '{patch}'",
+                access.kubeconfig.display(),
+                target.kubectl()
+            )],
+            Self::Nothing | Self::Action { .. } => vec![],
+        }
+    }
+}
+
+async fn before_dir(host: &dyn Actuator, path: &Path, owned: bool) -> Result<Undo, StepError> {
+    match host.stat(path).await? {
+        None => Ok(Undo::RemoveDir { path: path.to_owned() }),
+        Some(stat) if stat.kind == FileKind::Dir && owned && host.list(path).await?.is_empty() => {
+            Ok(Undo::EmptyDir { path: path.to_owned(), mode: stat.mode })
+        }
+        Some(stat) if stat.kind == FileKind::Dir => Ok(Undo::SetMode { path: path.to_owned(), mode: stat.mode }),
+        Some(_) => Err(StepError::WorldChanged { path: path.to_owned(), what: "is not a directory".into() }),
+    }
+}
+
+async fn before_file(host: &dyn Actuator, saver: &dyn Saver, path: &Path) -> Result<Undo, StepError> {
+    let Some(stat) = host.stat(path).await? else {
+        return Ok(Undo::RemoveFile { path: path.to_owned() });
+    };
+    let bytes = host.read(path).await?.unwrap_or_default();
+    let saved = saver.save(&bytes).map_err(|error| StepError::saved(&path.display().to_string(), error))?;
+    Ok(Undo::RestoreFile { path: path.to_owned(), saved, mode: stat.mode })
+}
+
+async fn before_objects(
+    host: &dyn Actuator,
+    saver: &dyn Saver,
+    access: &ApiAccess,
+    objects: &[ObjectSource],
+    dies_with: Option<PathBuf>,
+) -> Result<Undo, StepError> {
+    let targets: Vec<_> = objects.iter().filter_map(ObjectSource::reference).collect();
+    let live = futures::future::try_join_all(targets.iter().map(|target| host.object(access, target))).await?;
+    let (mut created, mut saved) = (vec![], vec![]);
+    for (target, live) in targets.into_iter().zip(live) {
+        match live {
+            None => created.push(target),
+            Some(object) => {
+                let bytes = serde_json::to_vec(&without_server_fields(object)).unwrap_or_default();
+                saved.push(saver.save(&bytes).map_err(|error| StepError::saved(&target.to_string(), error))?);
+            }
+        }
+    }
+    Ok(Undo::Objects { access: access.clone(), created, saved, dies_with })
+}
+
+/// Server-set metadata cannot be applied back.
+fn without_server_fields(mut object: Value) -> Value {
+    if let Some(metadata) = object.get_mut("metadata").and_then(Value::as_object_mut) {
+        for field in ["managedFields", "resourceVersion", "uid", "creationTimestamp", "generation", "selfLink"] {
+            metadata.remove(field);
+        }
+    }
+    if let Some(object) = object.as_object_mut() {
+        object.remove("status");
+    }
+    object
+}
+
+async fn restore_service(host: &dyn Actuator, unit: &str, was: &ServiceState) -> Result<(), StepError> {
+    if !was.exists {
+        return Ok(());
+    }
+    let now = host.service(unit).await?;
+    match (was.is_up(), now.is_up()) {
+        (false, true) => Ok(host.control_service(unit, ServiceVerb::Stop).await?),
+        // Also where both are up: the unit must run with the files as they are after the rollback.
+        (true, _) => Ok(host.control_service(unit, ServiceVerb::Restart).await?),
+        (false, false) => Ok(()),
+    }
+}

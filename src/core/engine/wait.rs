@@ -1,0 +1,299 @@
+//! Waiting until something holds, and saying why it does not.
+
+use std::{
+    sync::Mutex,
+    time::{Duration, Instant},
+};
+
+use futures::future::{BoxFuture, FutureExt, join_all};
+
+use super::{Event, act::ActCx};
+use crate::{
+    host::{ApiAccess, HealthTarget, Probe},
+    kube::ObjectRef,
+};
+
+/// First pause between two looks; doubled each time up to [`LONGEST_PAUSE`].
+const FIRST_PAUSE: Duration = Duration::from_millis(15);
+const LONGEST_PAUSE: Duration = Duration::from_millis(120);
+/// The kubelet's unit restarts it after 10 s; a second restart is a crash loop, not an accident.
+const CRASH_LOOP_RESTARTS: u32 = 2;
+const LOG_LINES: usize = 12;
+
+/// Something that can become true.
+#[derive(Debug, Clone)]
+pub enum Condition {
+    /// A health endpoint answers 200.
+    Healthy {
+        /// What people call it.
+        what: String,
+        /// Where.
+        target: HealthTarget,
+    },
+    /// The API server answers 200 on this path for this user.
+    ApiHealthy {
+        /// How to reach it.
+        access: ApiAccess,
+        /// For example `/readyz`.
+        path: String,
+    },
+    /// An object exists.
+    ObjectExists {
+        /// How to reach the API server.
+        access: ApiAccess,
+        /// Which.
+        target: ObjectRef,
+    },
+    /// A file exists.
+    FileExists {
+        /// Which.
+        path: std::path::PathBuf,
+    },
+    /// All of them, watched concurrently.
+    All(Vec<Condition>),
+    /// The inner one, while the kubelet that has to bring it about is watched for a crash loop.
+    ByKubelet {
+        /// The runtime's socket URL, for the state and logs of its containers.
+        socket: String,
+        /// What must hold.
+        condition: Box<Condition>,
+    },
+}
+
+impl Condition {
+    /// A phrase that follows "until".
+    pub fn describe(&self) -> String {
+        match self {
+            Self::Healthy { what, target } => format!("{what} is healthy ({})", target.url),
+            Self::ApiHealthy { path, .. } => format!("the API server answers {path}"),
+            Self::ObjectExists { target, .. } => format!("{target} exists"),
+            Self::FileExists { path } => format!("{} exists", path.display()),
+            Self::All(conditions) => {
+                conditions.iter().map(Self::describe).collect::<Vec<_>>().join(" and ")
+            }
+            Self::ByKubelet { condition, .. } => condition.describe(),
+        }
+    }
+}
+
+/// Why a wait ended without what it waited for.
+#[derive(Debug, thiserror::Error)]
+pub enum WaitError {
+    /// Time is up.
+    #[error("after {} s still missing: {}{}", .waited.as_secs(), .missing.join("; "), indented(.diagnosis))]
+    TimedOut {
+        /// How long.
+        waited: Duration,
+        /// What does not hold, with the last answer.
+        missing: Vec<String>,
+        /// What the kubelet and the containers say.
+        diagnosis: Vec<String>,
+    },
+    /// The kubelet cannot stay up.
+    #[error("the kubelet crashes again and again ({restarts} restarts){}", indented(.diagnosis))]
+    CrashLoop {
+        /// How often the service manager restarted it.
+        restarts: u32,
+        /// Its last words.
+        diagnosis: Vec<String>,
+    },
+}
+
+impl WaitError {
+    /// What the operator can do about it.
+    pub fn hints(&self) -> Vec<String> {
+        match self {
+            Self::TimedOut { .. } => vec![
+                "the kubelet's log says more: journalctl -u kubelet".into(),
+                "if the machine is only slow, raise timeouts.controlPlaneComponentHealthCheck in the configuration".into(),
+            ],
+            Self::CrashLoop { .. } => vec![
+                "the whole log: journalctl -u kubelet".into(),
+                "check the KubeletConfiguration and nodeRegistration.kubeletExtraArgs against this kubelet's version".into(),
+            ],
+        }
+    }
+}
+
+fn indented(lines: &[String]) -> String {
+    lines.iter().fold(String::new(), |text, line| text + "\n  " + line)
+}
+
+/// Waits until the condition holds.
+///
+/// # Errors
+/// Time is up, or the kubelet crashes; with what the machine's logs say about it.
+pub async fn wait(cx: &ActCx<'_>, condition: &Condition, timeout: Duration) -> Result<(), WaitError> {
+    let started = Instant::now();
+    let missing = Missing { cx, lines: Mutex::new(vec![]) };
+    let all = hold(cx, condition, &missing);
+    let watched = async {
+        match kubelet_socket(condition) {
+            None => {
+                all.await;
+                Ok(())
+            }
+            Some(_) => tokio::select! {
+                () = all => Ok(()),
+                restarts = crash_loop(cx.host.probe()) => Err(restarts),
+            },
+        }
+    };
+    let error = match tokio::time::timeout(timeout, watched).await {
+        Ok(Ok(())) => return Ok(()),
+        Ok(Err(restarts)) => Some(restarts),
+        Err(_) => None,
+    };
+    let diagnosis = match kubelet_socket(condition) {
+        Some(socket) => diagnose(cx.host.probe(), socket).await,
+        None => vec![],
+    };
+    Err(match error {
+        Some(restarts) => WaitError::CrashLoop { restarts, diagnosis },
+        None => WaitError::TimedOut { waited: started.elapsed(), missing: missing.lines(), diagnosis },
+    })
+}
+
+/// What does not hold yet, told to watchers whenever it changes.
+struct Missing<'a> {
+    cx: &'a ActCx<'a>,
+    lines: Mutex<Vec<(String, String)>>,
+}
+
+impl Missing<'_> {
+    fn lines(&self) -> Vec<String> {
+        let lines = self.lines.lock().map(|lines| lines.clone()).unwrap_or_default();
+        lines.into_iter().map(|(what, answer)| format!("{what}: {answer}")).collect()
+    }
+
+    fn set(&self, what: &str, answer: Option<String>) {
+        let Ok(mut lines) = self.lines.lock() else { return };
+        let before = lines.len();
+        lines.retain(|(known, _)| known != what);
+        let is_new = lines.len() == before;
+        let arrived = answer.is_some() && is_new;
+        lines.extend(answer.map(|answer| (what.to_owned(), answer)));
+        if arrived || (lines.len() < before && !lines.is_empty()) {
+            let missing = lines.iter().map(|(what, _)| what.as_str()).collect::<Vec<_>>().join(", ");
+            self.cx.reporter.report(Event::Waiting { phase: self.cx.phase.to_owned(), missing });
+        }
+    }
+}
+
+/// Returns when the condition holds.
+fn hold<'a>(cx: &'a ActCx<'a>, condition: &'a Condition, missing: &'a Missing<'a>) -> BoxFuture<'a, ()> {
+    async move {
+        match condition {
+            Condition::All(conditions) => {
+                join_all(conditions.iter().map(|condition| hold(cx, condition, missing))).await;
+            }
+            Condition::ByKubelet { condition, .. } => hold(cx, condition, missing).await,
+            single => {
+                let mut pause = FIRST_PAUSE;
+                let what = name(single);
+                while let Err(answer) = look(cx.host.probe(), single).await {
+                    missing.set(&what, Some(answer));
+                    tokio::time::sleep(pause).await;
+                    pause = (pause * 2).min(LONGEST_PAUSE);
+                }
+                missing.set(&what, None);
+            }
+        }
+    }
+    .boxed()
+}
+
+fn name(condition: &Condition) -> String {
+    match condition {
+        Condition::Healthy { what, .. } => what.clone(),
+        Condition::ApiHealthy { path, .. } => format!("API server {path}"),
+        Condition::ObjectExists { target, .. } => target.to_string(),
+        Condition::FileExists { path } => path.display().to_string(),
+        Condition::All(_) | Condition::ByKubelet { .. } => String::new(),
+    }
+}
+
+async fn look(host: &dyn Probe, condition: &Condition) -> Result<(), String> {
+    let health = match condition {
+        Condition::Healthy { target, .. } => host.health(target).await?,
+        Condition::ApiHealthy { access, path } => host.api_health(access, path).await?,
+        Condition::ObjectExists { access, target } => {
+            return match host.object(access, target).await {
+                Ok(Some(_)) => Ok(()),
+                Ok(None) => Err("does not exist yet".into()),
+                Err(error) => Err(error.to_string()),
+            };
+        }
+        Condition::FileExists { path } => {
+            return match host.stat(path).await {
+                Ok(Some(_)) => Ok(()),
+                Ok(None) => Err("does not exist yet".into()),
+                Err(error) => Err(error.to_string()),
+            };
+        }
+        Condition::All(_) | Condition::ByKubelet { .. } => return Ok(()),
+    };
+    if health.status == 200 {
+        return Ok(());
+    }
+    Err(format!("status {}: {}", health.status, health.body.lines().last().unwrap_or_default()))
+}
+
+fn kubelet_socket(condition: &Condition) -> Option<&str> {
+    match condition {
+        Condition::ByKubelet { socket, .. } => Some(socket),
+        Condition::All(conditions) => conditions.iter().find_map(kubelet_socket),
+        _ => None,
+    }
+}
+
+/// Returns when the service manager restarted the kubelet too often since the wait began.
+async fn crash_loop(host: &dyn Probe) -> u32 {
+    let restarts = async || host.service("kubelet").await.map_or(0, |state| state.restarts);
+    let before = restarts().await;
+    loop {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        let since = restarts().await.saturating_sub(before);
+        if since >= CRASH_LOOP_RESTARTS {
+            return since;
+        }
+    }
+}
+
+/// The last words of the kubelet, and of control-plane containers that do not run.
+pub async fn diagnose(host: &dyn Probe, socket: &str) -> Vec<String> {
+    let mut lines = vec![];
+    for container in host.containers(socket, "kube-system").await.unwrap_or_default() {
+        if container.running {
+            continue;
+        }
+        lines.push(format!(
+            "container {} (start {}) ended with code {} {}:",
+            container.name,
+            container.attempt + 1,
+            container.exit_code,
+            container.reason
+        ));
+        let log = host.read(container.log_path.as_ref()).await.ok().flatten().unwrap_or_default();
+        let text = String::from_utf8_lossy(&log).into_owned();
+        lines.extend(last_lines(text.lines()).map(|line| format!("  {line}")));
+    }
+    let journal = ["journalctl", "-u", "kubelet", "-n", "200", "--no-pager", "-o", "cat"];
+    if let Ok(output) = host.query(&journal).await {
+        let errors = output.stdout.lines().filter(|line| {
+            line.starts_with('E') || line.contains("rror:") || line.contains("failed to") || line.contains("fatal")
+        });
+        let errors: Vec<_> = last_lines(errors).collect();
+        if !errors.is_empty() {
+            lines.push("the kubelet says:".into());
+            lines.extend(errors.into_iter().map(|line| format!("  {line}")));
+        }
+    }
+    lines
+}
+
+fn last_lines<'a>(lines: impl Iterator<Item = &'a str>) -> impl Iterator<Item = &'a str> {
+    let lines: Vec<_> = lines.collect();
+    let from = lines.len().saturating_sub(LOG_LINES);
+    lines.into_iter().skip(from)
+}

@@ -1,0 +1,410 @@
+//! A machine in memory, for tests of phases and of the engine.
+//!
+//! It has just enough life of its own for whole workflows to run on it: a started kubelet leaves files behind,
+//! runs the static pods it finds, and with the API server's manifest in place objects can be read and written.
+//! Any change can be made to fail, by its number.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+    path::{Path, PathBuf},
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use async_trait::async_trait;
+use serde_json::{Value, json};
+
+use super::{
+    Actuator, ApiAccess, CommandOutput, ContainerState, FileKind, FileStat, Health, HealthTarget, HostError, Probe,
+    Sandbox, ServiceState, ServiceVerb,
+};
+use crate::kube::{KubeError, ObjectRef};
+
+/// A path in memory.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Node {
+    /// A directory with its permission bits.
+    Dir(u32),
+    /// A file with its content and permission bits.
+    File(Vec<u8>, u32),
+}
+
+/// All that a fake machine is. Two equal worlds are the same machine.
+#[derive(Debug, Clone, PartialEq)]
+pub struct World {
+    /// Files and directories.
+    pub paths: BTreeMap<PathBuf, Node>,
+    /// API objects.
+    pub objects: BTreeMap<String, Value>,
+    /// Units.
+    pub services: BTreeMap<String, ServiceState>,
+    /// Images that the runtime holds.
+    pub images: BTreeSet<String>,
+    /// Images that can be pulled.
+    pub registry: BTreeSet<String>,
+    /// Ports in use by others.
+    pub ports: BTreeSet<u16>,
+    /// Pods that the runtime runs.
+    pub sandboxes: Vec<Sandbox>,
+    /// Programs on PATH.
+    pub programs: BTreeSet<String>,
+    /// Answers of read-only commands, by command line.
+    pub answers: BTreeMap<String, CommandOutput>,
+    /// Whether a started kubelet brings the control plane up.
+    pub kubelet_works: bool,
+    /// Effective user id.
+    pub uid: u32,
+}
+
+/// A machine in memory.
+#[derive(Debug)]
+pub struct FakeHost {
+    world: Mutex<World>,
+    changes: Mutex<Vec<String>>,
+    fail_at: Mutex<Option<usize>>,
+}
+
+impl Default for FakeHost {
+    fn default() -> Self {
+        Self::new(World::ready())
+    }
+}
+
+impl World {
+    /// A machine prepared for `init`: runtime, kubelet, programs, images.
+    pub fn ready() -> Self {
+        let dirs = ["/", "/etc", "/etc/ssl", "/etc/ssl/certs", "/var", "/var/lib", "/var/lib/kubelet", "/run"];
+        let paths = dirs.into_iter().map(|dir| (PathBuf::from(dir), Node::Dir(0o755))).collect();
+        let unit = |active: &str| ServiceState { exists: true, active: active.into(), enabled: true, restarts: 0 };
+        let services = [("kubelet", "inactive"), ("containerd", "active")];
+        Self {
+            paths,
+            objects: BTreeMap::new(),
+            services: services.into_iter().map(|(name, active)| (name.to_owned(), unit(active))).collect(),
+            images: BTreeSet::new(),
+            registry: BTreeSet::new(),
+            ports: BTreeSet::new(),
+            sandboxes: vec![],
+            programs: BTreeSet::new(),
+            answers: BTreeMap::new(),
+            kubelet_works: true,
+            uid: 0,
+        }
+    }
+
+    /// Puts a file there.
+    #[must_use]
+    pub fn with_file(mut self, path: &str, content: &str) -> Self {
+        self.paths.insert(path.into(), Node::File(content.into(), 0o644));
+        self
+    }
+
+    /// Puts the answer of a read-only command there.
+    #[must_use]
+    pub fn with_answer(mut self, command: &str, stdout: &str) -> Self {
+        let output = CommandOutput { code: 0, stdout: stdout.into(), stderr: String::new() };
+        self.answers.insert(command.into(), output);
+        self
+    }
+
+    fn kubelet_is_up(&self) -> bool {
+        self.services.get("kubelet").is_some_and(ServiceState::is_up)
+    }
+
+    fn serves(&self, component: &str) -> bool {
+        self.kubelet_works
+            && self.kubelet_is_up()
+            && self.paths.contains_key(Path::new(&format!("/etc/kubernetes/manifests/{component}.yaml")))
+    }
+
+    /// What the kubelet would do by itself after a change.
+    fn live(&mut self) {
+        if !self.paths.contains_key(Path::new("/var/lib/etcd")) {
+            self.objects.clear();
+        }
+        if !self.kubelet_is_up() || !self.kubelet_works {
+            return;
+        }
+        let made = ["/var/lib/kubelet/pki", "/var/lib/kubelet/pods", "/var/lib/kubelet/plugins"];
+        self.paths.extend(made.into_iter().map(|dir| (PathBuf::from(dir), Node::Dir(0o750))));
+        let cert = PathBuf::from("/var/lib/kubelet/pki/kubelet-client-current.pem");
+        self.paths.entry(cert).or_insert_with(|| Node::File(b"PEM".to_vec(), 0o600));
+        for component in ["etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler"] {
+            let known = self.sandboxes.iter().any(|sandbox| sandbox.pod.starts_with(component));
+            if self.serves(component) && !known {
+                let pod = format!("{component}-node1");
+                self.sandboxes.push(Sandbox { id: component.into(), pod, namespace: "kube-system".into() });
+                if component == "etcd" {
+                    self.paths.insert("/var/lib/etcd/member".into(), Node::Dir(0o700));
+                }
+            }
+        }
+        let node = json!({"apiVersion": "v1", "kind": "Node", "metadata": {"name": "node1"}, "spec": {}});
+        if self.serves("kube-apiserver") && self.paths.contains_key(Path::new("/var/lib/etcd/member")) {
+            self.objects.entry(key(&node)).or_insert(node);
+        }
+    }
+}
+
+fn key(object: &Value) -> String {
+    ObjectRef::of(object).ok().map(|target| target.to_string()).unwrap_or_default()
+}
+
+impl FakeHost {
+    /// A machine that is like this world.
+    pub fn new(world: World) -> Self {
+        Self { world: Mutex::new(world), changes: Mutex::default(), fail_at: Mutex::default() }
+    }
+
+    /// The machine as it is now.
+    pub fn world(&self) -> World {
+        lock(&self.world).clone()
+    }
+
+    /// Changes the machine behind everybody's back.
+    pub fn edit(&self, edit: impl FnOnce(&mut World)) {
+        edit(&mut lock(&self.world));
+    }
+
+    /// Every change asked for so far, in words; failed ones too.
+    pub fn changes(&self) -> Vec<String> {
+        lock(&self.changes).clone()
+    }
+
+    /// Makes the change with this number (from 0, counted from now on) fail, once.
+    pub fn fail_at(&self, number: usize) {
+        lock(&self.changes).clear();
+        *lock(&self.fail_at) = Some(number);
+    }
+
+    fn change(&self, what: String, change: impl FnOnce(&mut World)) -> Result<(), HostError> {
+        let number = {
+            let mut changes = lock(&self.changes);
+            changes.push(what.clone());
+            changes.len() - 1
+        };
+        let mut fail_at = lock(&self.fail_at);
+        if *fail_at == Some(number) {
+            *fail_at = None;
+            return Err(HostError::Injected(what));
+        }
+        let mut world = lock(&self.world);
+        change(&mut world);
+        world.live();
+        Ok(())
+    }
+
+    fn api(&self) -> Result<MutexGuard<'_, World>, HostError> {
+        let world = lock(&self.world);
+        if world.serves("kube-apiserver") {
+            return Ok(world);
+        }
+        Err(KubeError::Unreachable { server: "https://node1:6443".into(), waited: Duration::ZERO, source: None }.into())
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[async_trait]
+impl Probe for FakeHost {
+    async fn stat(&self, path: &Path) -> Result<Option<FileStat>, HostError> {
+        Ok(lock(&self.world).paths.get(path).map(|node| match node {
+            Node::Dir(mode) => FileStat { kind: FileKind::Dir, mode: *mode },
+            Node::File(_, mode) => FileStat { kind: FileKind::File, mode: *mode },
+        }))
+    }
+
+    async fn read(&self, path: &Path) -> Result<Option<Vec<u8>>, HostError> {
+        match lock(&self.world).paths.get(path) {
+            Some(Node::File(content, _)) => Ok(Some(content.clone())),
+            Some(Node::Dir(_)) => Err(HostError::File {
+                what: "read",
+                path: path.to_owned(),
+                source: std::io::ErrorKind::IsADirectory.into(),
+            }),
+            None => Ok(None),
+        }
+    }
+
+    async fn list(&self, dir: &Path) -> Result<Vec<String>, HostError> {
+        let world = lock(&self.world);
+        let names = world.paths.keys().filter(|path| path.parent() == Some(dir));
+        Ok(names.filter_map(|path| Some(path.file_name()?.to_string_lossy().into_owned())).collect())
+    }
+
+    async fn query(&self, argv: &[&str]) -> Result<CommandOutput, HostError> {
+        let command = argv.join(" ");
+        let missing = CommandOutput { code: 127, stdout: String::new(), stderr: format!("{command}: not found") };
+        Ok(lock(&self.world).answers.get(&command).cloned().unwrap_or(missing))
+    }
+
+    async fn find_program(&self, name: &str) -> Option<PathBuf> {
+        lock(&self.world).programs.contains(name).then(|| Path::new("/usr/bin").join(name))
+    }
+
+    async fn service(&self, unit: &str) -> Result<ServiceState, HostError> {
+        let absent = ServiceState { exists: false, active: "inactive".into(), enabled: false, restarts: 0 };
+        Ok(lock(&self.world).services.get(unit).cloned().unwrap_or(absent))
+    }
+
+    async fn port_in_use(&self, address: SocketAddr) -> bool {
+        lock(&self.world).ports.contains(&address.port())
+    }
+
+    async fn hostname(&self) -> String {
+        "node1".into()
+    }
+
+    async fn default_address(&self, ipv6: bool) -> Option<IpAddr> {
+        (!ipv6).then_some(IpAddr::V4(Ipv4Addr::new(10, 0, 0, 1)))
+    }
+
+    fn uid(&self) -> u32 {
+        lock(&self.world).uid
+    }
+
+    async fn free_space(&self, _path: &Path) -> Option<(u64, u64)> {
+        Some((64 << 30, 1 << 20))
+    }
+
+    async fn object(&self, _access: &ApiAccess, target: &ObjectRef) -> Result<Option<Value>, HostError> {
+        Ok(self.api()?.objects.get(&target.to_string()).cloned())
+    }
+
+    async fn health(&self, target: &HealthTarget) -> Result<Health, String> {
+        let world = lock(&self.world);
+        let up = world.kubelet_works && world.kubelet_is_up();
+        if up { Ok(Health { status: 200, body: "ok".into() }) } else { Err(format!("{} refused", target.url)) }
+    }
+
+    async fn api_health(&self, _access: &ApiAccess, _path: &str) -> Result<Health, String> {
+        self.api().map(|_| Health { status: 200, body: "ok".into() }).map_err(|error| error.to_string())
+    }
+
+    async fn runtime_version(&self, _socket: &str) -> Result<String, HostError> {
+        Ok("containerd 1.6.20".into())
+    }
+
+    async fn image_present(&self, _socket: &str, image: &str) -> Result<bool, HostError> {
+        Ok(lock(&self.world).images.contains(image))
+    }
+
+    async fn sandboxes(&self, _socket: &str) -> Result<Vec<Sandbox>, HostError> {
+        Ok(lock(&self.world).sandboxes.clone())
+    }
+
+    async fn containers(&self, _socket: &str, _namespace: &str) -> Result<Vec<ContainerState>, HostError> {
+        Ok(vec![])
+    }
+}
+
+#[async_trait]
+impl Actuator for FakeHost {
+    fn probe(&self) -> &dyn Probe {
+        self
+    }
+
+    async fn make_dir(&self, path: &Path, mode: u32) -> Result<(), HostError> {
+        self.change(format!("mkdir {}", path.display()), |world| {
+            world.paths.insert(path.to_owned(), Node::Dir(mode));
+        })
+    }
+
+    async fn write(&self, path: &Path, content: &[u8], mode: u32) -> Result<(), HostError> {
+        self.change(format!("write {}", path.display()), |world| {
+            world.paths.insert(path.to_owned(), Node::File(content.to_owned(), mode));
+        })
+    }
+
+    async fn set_mode(&self, path: &Path, mode: u32) -> Result<(), HostError> {
+        self.change(format!("chmod {mode:o} {}", path.display()), |world| match world.paths.get_mut(path) {
+            Some(Node::Dir(known) | Node::File(_, known)) => *known = mode,
+            None => {}
+        })
+    }
+
+    async fn remove_file(&self, path: &Path) -> Result<(), HostError> {
+        self.change(format!("rm {}", path.display()), |world| {
+            world.paths.remove(path);
+        })
+    }
+
+    async fn remove_tree(&self, path: &Path) -> Result<(), HostError> {
+        self.change(format!("rm -r {}", path.display()), |world| {
+            world.paths.retain(|known, _| !known.starts_with(path));
+        })
+    }
+
+    async fn unmount_below(&self, path: &Path) -> Result<(), HostError> {
+        self.change(format!("umount {}", path.display()), |_| {})
+    }
+
+    async fn control_service(&self, unit: &str, verb: ServiceVerb) -> Result<(), HostError> {
+        self.change(format!("{verb:?} {unit}"), |world| {
+            if let Some(state) = world.services.get_mut(unit) {
+                state.active = if verb == ServiceVerb::Stop { "inactive" } else { "active" }.into();
+            }
+        })
+    }
+
+    async fn run(&self, argv: &[String]) -> Result<(), HostError> {
+        self.change(argv.join(" "), |_| {})
+    }
+
+    async fn apply(&self, _access: &ApiAccess, object: &Value) -> Result<(), HostError> {
+        drop(self.api()?);
+        self.change(format!("apply {}", key(object)), |world| {
+            world.objects.insert(key(object), object.clone());
+        })
+    }
+
+    async fn patch(&self, _access: &ApiAccess, target: &ObjectRef, patch: &Value) -> Result<(), HostError> {
+        drop(self.api()?);
+        self.change(format!("patch {target}"), |world| {
+            if let Some(object) = world.objects.get_mut(&target.to_string()) {
+                merge(object, patch);
+            }
+        })
+    }
+
+    async fn delete(&self, _access: &ApiAccess, target: &ObjectRef) -> Result<(), HostError> {
+        drop(self.api()?);
+        self.change(format!("delete {target}"), |world| {
+            world.objects.remove(&target.to_string());
+        })
+    }
+
+    async fn pull_image(&self, _socket: &str, image: &str) -> Result<(), HostError> {
+        if !lock(&self.world).registry.contains(image) {
+            return Err(HostError::Injected(format!("no registry has {image}")));
+        }
+        self.change(format!("pull {image}"), |world| {
+            world.images.insert(image.to_owned());
+        })
+    }
+
+    async fn remove_sandbox(&self, _socket: &str, id: &str) -> Result<(), HostError> {
+        self.change(format!("remove sandbox {id}"), |world| world.sandboxes.retain(|sandbox| sandbox.id != id))
+    }
+}
+
+/// RFC 7386.
+fn merge(target: &mut Value, patch: &Value) {
+    let Value::Object(patch) = patch else {
+        *target = patch.clone();
+        return;
+    };
+    if !target.is_object() {
+        *target = json!({});
+    }
+    for (name, value) in patch {
+        if value.is_null() {
+            target.as_object_mut().map(|object| object.remove(name));
+        } else {
+            merge(&mut target[name.as_str()], value);
+        }
+    }
+}

@@ -1,0 +1,153 @@
+//! Files: reads, and changes that are atomic and durable.
+
+use std::{
+    fs::{self, DirBuilder, File, Permissions},
+    io::{self, Write},
+    os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt},
+    path::{Path, PathBuf},
+};
+
+use crate::host::{FileKind, FileStat, HostError};
+
+fn fail<'a>(what: &'static str, path: &'a Path) -> impl Fn(io::Error) -> HostError + 'a {
+    move |source| HostError::File { what, path: path.to_owned(), source }
+}
+
+pub(super) fn stat(path: &Path) -> Result<Option<FileStat>, HostError> {
+    match fs::symlink_metadata(path) {
+        Ok(meta) => {
+            let kind = match meta.file_type() {
+                kind if kind.is_file() => FileKind::File,
+                kind if kind.is_dir() => FileKind::Dir,
+                _ => FileKind::Other,
+            };
+            Ok(Some(FileStat { kind, mode: meta.mode() & 0o7777 }))
+        }
+        Err(error) if is_absent(&error) => Ok(None),
+        Err(error) => Err(fail("look at", path)(error)),
+    }
+}
+
+pub(super) fn read(path: &Path) -> Result<Option<Vec<u8>>, HostError> {
+    match fs::read(path) {
+        Ok(bytes) => Ok(Some(bytes)),
+        Err(error) if is_absent(&error) => Ok(None),
+        Err(error) => Err(fail("read", path)(error)),
+    }
+}
+
+fn is_absent(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
+}
+
+pub(super) fn list(dir: &Path) -> Result<Vec<String>, HostError> {
+    let entries = match fs::read_dir(dir) {
+        Ok(entries) => entries,
+        Err(error) if is_absent(&error) => return Ok(vec![]),
+        Err(error) => return Err(fail("list", dir)(error)),
+    };
+    let mut names = vec![];
+    for entry in entries {
+        names.push(entry.map_err(fail("list", dir))?.file_name().to_string_lossy().into_owned());
+    }
+    names.sort();
+    Ok(names)
+}
+
+pub(super) fn free_space(path: &Path) -> Option<(u64, u64)> {
+    let existing = path.ancestors().find(|ancestor| ancestor.exists())?;
+    let stats = rustix::fs::statvfs(existing).ok()?;
+    Some((stats.f_bavail * stats.f_frsize, stats.f_favail))
+}
+
+pub(super) fn make_dir(path: &Path, mode: u32) -> Result<(), HostError> {
+    match DirBuilder::new().mode(mode).create(path) {
+        Ok(()) => {}
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists && path.is_dir() => {}
+        Err(error) => return Err(fail("create directory", path)(error)),
+    }
+    // The umask may have taken bits away.
+    set_mode(path, mode)?;
+    sync_parent(path)
+}
+
+/// Never leaves a partial file under its final name: the content is complete and on the disk before the rename.
+pub(super) fn write(path: &Path, content: &[u8], mode: u32) -> Result<(), HostError> {
+    let fail = fail("write", path);
+    let dir = path.parent().unwrap_or(Path::new("/"));
+    // A name that kubelet ignores: it skips files in the manifest directory that begin with a dot.
+    let mut file = tempfile::Builder::new().prefix(".rkadm-").tempfile_in(dir).map_err(&fail)?;
+    file.as_file().set_permissions(Permissions::from_mode(mode)).map_err(&fail)?;
+    file.write_all(content).map_err(&fail)?;
+    file.as_file().sync_all().map_err(&fail)?;
+    file.persist(path).map_err(|error| fail(error.error))?;
+    sync_parent(path)
+}
+
+pub(super) fn set_mode(path: &Path, mode: u32) -> Result<(), HostError> {
+    fs::set_permissions(path, Permissions::from_mode(mode)).map_err(fail("set the mode of", path))
+}
+
+pub(super) fn remove_file(path: &Path) -> Result<(), HostError> {
+    match fs::remove_file(path) {
+        Ok(()) => sync_parent(path),
+        Err(error) if is_absent(&error) => Ok(()),
+        Err(error) => Err(fail("remove", path)(error)),
+    }
+}
+
+/// A mount point in the tree is emptied of nothing and stays: it may be the operator's own file system.
+pub(super) fn remove_tree(path: &Path) -> Result<(), HostError> {
+    let meta = match fs::symlink_metadata(path) {
+        Ok(meta) => meta,
+        Err(error) if is_absent(&error) => return Ok(()),
+        Err(error) => return Err(fail("remove", path)(error)),
+    };
+    if meta.is_dir() {
+        remove_below(path, meta.dev())?;
+    } else {
+        fs::remove_file(path).map_err(fail("remove", path))?;
+    }
+    sync_parent(path)
+}
+
+fn remove_below(dir: &Path, device: u64) -> Result<(), HostError> {
+    for entry in fs::read_dir(dir).map_err(fail("list", dir))? {
+        let entry = entry.map_err(fail("list", dir))?;
+        let path = entry.path();
+        let meta = fs::symlink_metadata(&path).map_err(fail("look at", &path))?;
+        if meta.is_dir() {
+            if meta.dev() == device {
+                remove_below(&path, device)?;
+            }
+        } else {
+            fs::remove_file(&path).map_err(fail("remove", &path))?;
+        }
+    }
+    match fs::remove_dir(dir) {
+        Err(error) if !is_absent(&error) => Err(fail("remove", dir)(error)),
+        _ => Ok(()),
+    }
+}
+
+pub(super) fn unmount_below(path: &Path) -> Result<(), HostError> {
+    let table = fs::read_to_string("/proc/self/mounts").map_err(fail("read", Path::new("/proc/self/mounts")))?;
+    let mut below: Vec<PathBuf> = table
+        .lines()
+        .filter_map(|line| line.split(' ').nth(1))
+        .map(|field| PathBuf::from(field.replace("\\040", " ").replace("\\011", "\t").replace("\\134", "\\")))
+        .filter(|mount| mount.starts_with(path) && mount != path)
+        .collect();
+    // The innermost and newest first.
+    below.reverse();
+    for mount in below {
+        rustix::mount::unmount(&mount, rustix::mount::UnmountFlags::empty())
+            .map_err(|error| fail("unmount", &mount)(error.into()))?;
+    }
+    Ok(())
+}
+
+fn sync_parent(path: &Path) -> Result<(), HostError> {
+    let dir = path.parent().unwrap_or(Path::new("/"));
+    File::open(dir).and_then(|dir| dir.sync_all()).map_err(fail("sync", dir))
+}

@@ -1,0 +1,189 @@
+//! The real machine, below a file system root (`/`, or a scratch directory).
+
+mod api;
+mod files;
+mod system;
+
+use std::{
+    collections::HashMap,
+    net::{IpAddr, SocketAddr},
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+
+use async_trait::async_trait;
+use serde_json::Value;
+use tokio::sync::Mutex;
+
+use super::{
+    Actuator, ApiAccess, CommandOutput, ContainerState, FileStat, Health, HealthTarget, HostError, Probe, Sandbox,
+    ServiceState, ServiceVerb,
+};
+use crate::{
+    cri::CriClient,
+    kube::{KubeClient, ObjectRef},
+};
+
+/// This machine.
+pub struct LocalHost {
+    root: PathBuf,
+    api_timeout: Duration,
+    /// API clients by access and kubeconfig content: a renewed kubeconfig gets a new client.
+    clients: Mutex<HashMap<(ApiAccess, String), Arc<KubeClient>>>,
+    runtimes: Mutex<HashMap<String, Arc<CriClient>>>,
+}
+
+impl LocalHost {
+    /// The machine whose files are below `root`. `api_timeout` bounds one API call with its retries.
+    pub fn new(root: impl Into<PathBuf>, api_timeout: Duration) -> Self {
+        Self { root: root.into(), api_timeout, clients: Mutex::default(), runtimes: Mutex::default() }
+    }
+
+    /// Where a path of the machine really is.
+    fn real(&self, path: &Path) -> PathBuf {
+        if self.root == Path::new("/") {
+            return path.to_owned();
+        }
+        self.root.join(path.strip_prefix("/").unwrap_or(path))
+    }
+}
+
+#[async_trait]
+impl Probe for LocalHost {
+    async fn stat(&self, path: &Path) -> Result<Option<FileStat>, HostError> {
+        files::stat(&self.real(path))
+    }
+
+    async fn read(&self, path: &Path) -> Result<Option<Vec<u8>>, HostError> {
+        files::read(&self.real(path))
+    }
+
+    async fn list(&self, dir: &Path) -> Result<Vec<String>, HostError> {
+        files::list(&self.real(dir))
+    }
+
+    async fn query(&self, argv: &[&str]) -> Result<CommandOutput, HostError> {
+        system::output(argv).await
+    }
+
+    async fn find_program(&self, name: &str) -> Option<PathBuf> {
+        system::find_program(name)
+    }
+
+    async fn service(&self, unit: &str) -> Result<ServiceState, HostError> {
+        system::service(unit).await
+    }
+
+    async fn port_in_use(&self, address: SocketAddr) -> bool {
+        std::net::TcpListener::bind(address).is_err()
+    }
+
+    async fn hostname(&self) -> String {
+        rustix::system::uname().nodename().to_string_lossy().into_owned()
+    }
+
+    async fn default_address(&self, ipv6: bool) -> Option<IpAddr> {
+        system::default_address(ipv6)
+    }
+
+    fn uid(&self) -> u32 {
+        rustix::process::geteuid().as_raw()
+    }
+
+    async fn free_space(&self, path: &Path) -> Option<(u64, u64)> {
+        files::free_space(&self.real(path))
+    }
+
+    async fn object(&self, access: &ApiAccess, target: &ObjectRef) -> Result<Option<Value>, HostError> {
+        Ok(self.client(access).await?.get(target).await?)
+    }
+
+    async fn health(&self, target: &HealthTarget) -> Result<Health, String> {
+        self.ask_health(target).await
+    }
+
+    async fn api_health(&self, access: &ApiAccess, path: &str) -> Result<Health, String> {
+        self.ask_api_health(access, path).await
+    }
+
+    async fn runtime_version(&self, socket: &str) -> Result<String, HostError> {
+        let version = self.runtime(socket).await?.version().await?;
+        Ok(format!("{} {}", version.runtime_name, version.runtime_version))
+    }
+
+    async fn image_present(&self, socket: &str, image: &str) -> Result<bool, HostError> {
+        Ok(self.runtime(socket).await?.image_present(image).await?)
+    }
+
+    async fn sandboxes(&self, socket: &str) -> Result<Vec<Sandbox>, HostError> {
+        self.list_sandboxes(socket).await
+    }
+
+    async fn containers(&self, socket: &str, namespace: &str) -> Result<Vec<ContainerState>, HostError> {
+        self.list_containers(socket, namespace).await
+    }
+}
+
+#[async_trait]
+impl Actuator for LocalHost {
+    fn probe(&self) -> &dyn Probe {
+        self
+    }
+
+    async fn make_dir(&self, path: &Path, mode: u32) -> Result<(), HostError> {
+        files::make_dir(&self.real(path), mode)
+    }
+
+    async fn write(&self, path: &Path, content: &[u8], mode: u32) -> Result<(), HostError> {
+        files::write(&self.real(path), content, mode)
+    }
+
+    async fn set_mode(&self, path: &Path, mode: u32) -> Result<(), HostError> {
+        files::set_mode(&self.real(path), mode)
+    }
+
+    async fn remove_file(&self, path: &Path) -> Result<(), HostError> {
+        files::remove_file(&self.real(path))
+    }
+
+    async fn remove_tree(&self, path: &Path) -> Result<(), HostError> {
+        files::remove_tree(&self.real(path))
+    }
+
+    async fn unmount_below(&self, path: &Path) -> Result<(), HostError> {
+        files::unmount_below(&self.real(path))
+    }
+
+    async fn control_service(&self, unit: &str, verb: ServiceVerb) -> Result<(), HostError> {
+        system::control(unit, verb).await
+    }
+
+    async fn run(&self, argv: &[String]) -> Result<(), HostError> {
+        system::run(argv).await
+    }
+
+    async fn apply(&self, access: &ApiAccess, object: &Value) -> Result<(), HostError> {
+        self.client(access).await?.apply(object).await?;
+        Ok(())
+    }
+
+    async fn patch(&self, access: &ApiAccess, target: &ObjectRef, patch: &Value) -> Result<(), HostError> {
+        self.client(access).await?.patch_merge(target, patch.clone()).await?;
+        Ok(())
+    }
+
+    async fn delete(&self, access: &ApiAccess, target: &ObjectRef) -> Result<(), HostError> {
+        self.client(access).await?.delete(target).await?;
+        Ok(())
+    }
+
+    async fn pull_image(&self, socket: &str, image: &str) -> Result<(), HostError> {
+        self.runtime(socket).await?.pull(image).await?;
+        Ok(())
+    }
+
+    async fn remove_sandbox(&self, socket: &str, id: &str) -> Result<(), HostError> {
+        Ok(self.runtime(socket).await?.remove_sandbox(id).await?)
+    }
+}

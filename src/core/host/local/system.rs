@@ -1,0 +1,100 @@
+//! Commands, units and addresses.
+
+use std::{
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket},
+    os::unix::process::ExitStatusExt,
+    path::{Path, PathBuf},
+    process::Stdio,
+};
+
+use tokio::process::Command;
+
+use crate::host::{CommandOutput, HostError, ServiceState, ServiceVerb};
+
+/// Where programs are looked for: what cron gives on PATH is too short for a node.
+const PROGRAM_DIRS: [&str; 6] =
+    ["/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin"];
+
+pub(super) async fn output(argv: &[&str]) -> Result<CommandOutput, HostError> {
+    let command = argv.join(" ");
+    let (program, arguments) = argv.split_first().unwrap_or((&"", &[]));
+    let program = find_program(program).unwrap_or_else(|| PathBuf::from(program));
+    let output = Command::new(program)
+        .args(arguments)
+        .env("LC_ALL", "C")
+        .stdin(Stdio::null())
+        .kill_on_drop(true)
+        .output()
+        .await
+        .map_err(|source| HostError::Spawn { command, source })?;
+    let code = output.status.code().unwrap_or_else(|| 128 + output.status.signal().unwrap_or(0));
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    Ok(CommandOutput { code, stdout: text(&output.stdout), stderr: text(&output.stderr) })
+}
+
+pub(super) async fn run(argv: &[String]) -> Result<(), HostError> {
+    let words: Vec<_> = argv.iter().map(String::as_str).collect();
+    let output = output(&words).await?;
+    if output.success() {
+        return Ok(());
+    }
+    let stderr = output.stderr.trim().lines().last().unwrap_or_default().to_owned();
+    Err(HostError::Command { command: argv.join(" "), code: output.code, stderr })
+}
+
+pub(super) fn find_program(name: &str) -> Option<PathBuf> {
+    use std::os::unix::fs::PermissionsExt;
+    let is_program = |path: &Path| {
+        path.metadata().is_ok_and(|meta| meta.is_file() && meta.permissions().mode() & 0o111 != 0)
+    };
+    if name.contains('/') {
+        return Some(PathBuf::from(name)).filter(|path| is_program(path));
+    }
+    PROGRAM_DIRS.iter().map(|dir| Path::new(dir).join(name)).find(|path| is_program(path))
+}
+
+pub(super) async fn service(unit: &str) -> Result<ServiceState, HostError> {
+    let properties = "--property=LoadState,ActiveState,UnitFileState,NRestarts";
+    let answer = output(&["systemctl", "show", unit, properties]).await?;
+    if !answer.success() {
+        let command = format!("systemctl show {unit}");
+        return Err(HostError::Command { command, code: answer.code, stderr: answer.stderr.trim().to_owned() });
+    }
+    let value = |name: &str| {
+        let line = answer.stdout.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix('='));
+        line.unwrap_or_default().to_owned()
+    };
+    Ok(ServiceState {
+        exists: value("LoadState") == "loaded",
+        active: value("ActiveState"),
+        enabled: matches!(value("UnitFileState").as_str(), "enabled" | "enabled-runtime" | "static" | "generated"),
+        restarts: value("NRestarts").parse().unwrap_or(0),
+    })
+}
+
+pub(super) async fn control(unit: &str, verb: ServiceVerb) -> Result<(), HostError> {
+    let verb = match verb {
+        ServiceVerb::Start => "start",
+        ServiceVerb::Restart => "restart",
+        ServiceVerb::Stop => "stop",
+    };
+    // A unit that failed too often refuses to start until its counter is reset.
+    if verb != "stop" {
+        let _ = output(&["systemctl", "reset-failed", unit]).await;
+    }
+    run(&["systemctl".into(), verb.into(), unit.into()]).await
+}
+
+/// Asks the kernel's routing table: connecting a UDP socket sends nothing.
+pub(super) fn default_address(ipv6: bool) -> Option<IpAddr> {
+    // Documentation addresses (RFC 5737, RFC 3849): never on a local network, so the default route decides.
+    let (any, far): (IpAddr, IpAddr) = if ipv6 {
+        (Ipv6Addr::UNSPECIFIED.into(), Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1).into())
+    } else {
+        (Ipv4Addr::UNSPECIFIED.into(), Ipv4Addr::new(192, 0, 2, 1).into())
+    };
+    let socket = UdpSocket::bind(SocketAddr::new(any, 0)).ok()?;
+    socket.connect(SocketAddr::new(far, 9)).ok()?;
+    let address = socket.local_addr().ok()?.ip();
+    Some(address).filter(|address| !address.is_unspecified() && !address.is_loopback())
+}

@@ -1,0 +1,289 @@
+//! The only door to a machine: [`Probe`] reads, [`Actuator`] acts.
+//!
+//! [`local`] is the real machine, [`overlay`] a dry run over any other host, [`fake`] a machine in memory for tests.
+//! Phases only ever hold a `Probe`, so a phase cannot change anything, by construction.
+
+pub mod fake;
+pub mod local;
+pub mod overlay;
+
+use std::{
+    net::{IpAddr, SocketAddr},
+    path::{Path, PathBuf},
+};
+
+use async_trait::async_trait;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::kube::{KubeError, ObjectRef};
+
+/// What a path is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum FileKind {
+    /// A regular file.
+    File,
+    /// A directory.
+    Dir,
+    /// Anything else: link, socket, device.
+    Other,
+}
+
+/// Kind and permission bits of a path.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FileStat {
+    /// What the path is; links are not followed.
+    pub kind: FileKind,
+    /// Permission bits, for example `0o600`.
+    pub mode: u32,
+}
+
+/// What came of a command.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct CommandOutput {
+    /// Exit code; 128 + n when ended by signal n.
+    pub code: i32,
+    /// Standard output, lossily decoded.
+    pub stdout: String,
+    /// Standard error, lossily decoded.
+    pub stderr: String,
+}
+
+impl CommandOutput {
+    /// Whether the exit code was 0.
+    pub fn success(&self) -> bool {
+        self.code == 0
+    }
+}
+
+/// What the service manager says of a unit.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ServiceState {
+    /// Whether the unit is known to the service manager at all.
+    pub exists: bool,
+    /// systemd's ActiveState: `active`, `activating`, `inactive`, `failed`, …
+    pub active: String,
+    /// Whether it starts at boot.
+    pub enabled: bool,
+    /// How often the service manager restarted it on its own since it was last started by hand.
+    pub restarts: u32,
+}
+
+impl ServiceState {
+    /// Whether the unit runs, or is being (re)started by the service manager.
+    pub fn is_up(&self) -> bool {
+        matches!(self.active.as_str(), "active" | "activating" | "reloading")
+    }
+}
+
+/// What to do to a unit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ServiceVerb {
+    /// Start if not running.
+    Start,
+    /// Stop and start.
+    Restart,
+    /// Stop.
+    Stop,
+}
+
+/// Whom a health question trusts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Trust {
+    /// Plain HTTP.
+    Plain,
+    /// TLS whose certificate is not checked: for components that serve a self-signed certificate on loopback.
+    Insecure,
+    /// TLS checked against this CA file.
+    Ca(PathBuf),
+}
+
+/// A health endpoint.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HealthTarget {
+    /// The whole URL, for example `https://10.0.0.1:6443/livez`.
+    pub url: String,
+    /// How its TLS is checked.
+    pub trust: Trust,
+}
+
+/// A health endpoint's answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Health {
+    /// HTTP status.
+    pub status: u16,
+    /// The answer's text, cut to a few kilobytes.
+    pub body: String,
+}
+
+/// How to reach an API server: the kubeconfig file and, where it differs from the file's, the server's URL.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct ApiAccess {
+    /// Path of the kubeconfig on the host.
+    pub kubeconfig: PathBuf,
+    /// Overrides the kubeconfig's server, for example by this node's own API server.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub server: Option<String>,
+}
+
+/// One pod sandbox as the container runtime knows it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Sandbox {
+    /// The runtime's id.
+    pub id: String,
+    /// Pod name.
+    pub pod: String,
+    /// Pod namespace.
+    pub namespace: String,
+}
+
+/// One container as the container runtime knows it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ContainerState {
+    /// Container name, for example `kube-apiserver`.
+    pub name: String,
+    /// How often the kubelet has started it before (`attempt`).
+    pub attempt: u32,
+    /// Whether it runs now.
+    pub running: bool,
+    /// Exit code of an exited container.
+    pub exit_code: i32,
+    /// The runtime's word on why it ended.
+    pub reason: String,
+    /// Where the runtime writes its output.
+    pub log_path: String,
+}
+
+/// Why the host could not answer or act.
+#[derive(Debug, thiserror::Error)]
+pub enum HostError {
+    /// A file operation failed.
+    #[error("cannot {what} {path}: {source}", path = path.display())]
+    File {
+        /// The verb: `read`, `write`, …
+        what: &'static str,
+        /// The path as the operator knows it.
+        path: PathBuf,
+        /// The system's answer.
+        source: std::io::Error,
+    },
+    /// A command could not be started.
+    #[error("cannot run `{command}`: {source}")]
+    Spawn {
+        /// The program and its arguments.
+        command: String,
+        /// The system's answer.
+        source: std::io::Error,
+    },
+    /// A command ran and failed.
+    #[error("`{command}` ended with code {code}: {stderr}")]
+    Command {
+        /// The program and its arguments.
+        command: String,
+        /// Its exit code.
+        code: i32,
+        /// The end of its standard error.
+        stderr: String,
+    },
+    /// The API server could not be asked or said no.
+    #[error(transparent)]
+    Api(#[from] KubeError),
+    /// The container runtime could not be asked or said no.
+    #[error(transparent)]
+    Cri(#[from] crate::cri::CriError),
+    /// A content is only known once the plan is carried out (dry run).
+    #[error("the content of {path} is known only after apply", path = .0.display())]
+    KnownAfterApply(PathBuf),
+    /// A fault that a test asked for.
+    #[error("injected fault: {0}")]
+    Injected(String),
+}
+
+impl HostError {
+    /// Whether the file system had no room left.
+    pub fn is_disk_full(&self) -> bool {
+        matches!(self, Self::File { source, .. }
+            if matches!(source.kind(), std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded))
+    }
+
+    /// Whether the file system refuses writes.
+    pub fn is_read_only(&self) -> bool {
+        matches!(self, Self::File { source, .. } if source.kind() == std::io::ErrorKind::ReadOnlyFilesystem)
+    }
+}
+
+/// Reads of a machine and of what it can reach. Nothing here changes anything.
+#[async_trait]
+pub trait Probe: Send + Sync {
+    /// Kind and mode, `None` where nothing is. Links are not followed.
+    async fn stat(&self, path: &Path) -> Result<Option<FileStat>, HostError>;
+    /// Whole content of a file, `None` where nothing is.
+    async fn read(&self, path: &Path) -> Result<Option<Vec<u8>>, HostError>;
+    /// Names in a directory, sorted; empty where nothing is.
+    async fn list(&self, dir: &Path) -> Result<Vec<String>, HostError>;
+    /// Runs a command that only reads.
+    async fn query(&self, argv: &[&str]) -> Result<CommandOutput, HostError>;
+    /// Where a program is found on the host's PATH.
+    async fn find_program(&self, name: &str) -> Option<PathBuf>;
+    /// What the service manager says of a unit.
+    async fn service(&self, unit: &str) -> Result<ServiceState, HostError>;
+    /// Whether something listens there, or the address cannot be bound.
+    async fn port_in_use(&self, address: SocketAddr) -> bool;
+    /// This machine's host name.
+    async fn hostname(&self) -> String;
+    /// The address that the default route would use as source, or the first global one.
+    async fn default_address(&self, ipv6: bool) -> Option<IpAddr>;
+    /// Effective user id of this process.
+    fn uid(&self) -> u32;
+    /// Bytes free and inodes free on the file system that holds the path (or its nearest existing parent).
+    async fn free_space(&self, path: &Path) -> Option<(u64, u64)>;
+    /// A live API object, `None` where it is absent.
+    async fn object(&self, access: &ApiAccess, target: &ObjectRef) -> Result<Option<Value>, HostError>;
+    /// Asks a health endpoint once, with a short timeout. `Err` holds why it could not be reached.
+    async fn health(&self, target: &HealthTarget) -> Result<Health, String>;
+    /// Asks the API server once on a path such as `/readyz`. `Err` holds why it could not be reached.
+    async fn api_health(&self, access: &ApiAccess, path: &str) -> Result<Health, String>;
+    /// The container runtime's name and version.
+    async fn runtime_version(&self, socket: &str) -> Result<String, HostError>;
+    /// Whether the container runtime holds an image.
+    async fn image_present(&self, socket: &str, image: &str) -> Result<bool, HostError>;
+    /// The pod sandboxes that the container runtime knows.
+    async fn sandboxes(&self, socket: &str) -> Result<Vec<Sandbox>, HostError>;
+    /// The containers of one namespace's pods, newest attempt of each name.
+    async fn containers(&self, socket: &str, namespace: &str) -> Result<Vec<ContainerState>, HostError>;
+}
+
+/// Changes to a machine. Only the engine holds one.
+#[async_trait]
+pub trait Actuator: Probe {
+    /// The same host, for reading only.
+    fn probe(&self) -> &dyn Probe;
+    /// Makes one directory (its parent exists) with these permission bits.
+    async fn make_dir(&self, path: &Path, mode: u32) -> Result<(), HostError>;
+    /// Replaces a file atomically and durably: temporary name beside it, mode, fsync, rename, fsync of the directory.
+    async fn write(&self, path: &Path, content: &[u8], mode: u32) -> Result<(), HostError>;
+    /// Sets permission bits.
+    async fn set_mode(&self, path: &Path, mode: u32) -> Result<(), HostError>;
+    /// Removes a file; nothing there is fine.
+    async fn remove_file(&self, path: &Path) -> Result<(), HostError>;
+    /// Removes a directory with all it holds, never crossing into another file system; nothing there is fine.
+    async fn remove_tree(&self, path: &Path) -> Result<(), HostError>;
+    /// Unmounts everything mounted below the path.
+    async fn unmount_below(&self, path: &Path) -> Result<(), HostError>;
+    /// Starts, restarts or stops a unit, and returns when the service manager says that it is so.
+    async fn control_service(&self, unit: &str, verb: ServiceVerb) -> Result<(), HostError>;
+    /// Runs a command; a code other than 0 is an error.
+    async fn run(&self, argv: &[String]) -> Result<(), HostError>;
+    /// Server-side apply with field manager `rkadm`.
+    async fn apply(&self, access: &ApiAccess, object: &Value) -> Result<(), HostError>;
+    /// JSON merge patch.
+    async fn patch(&self, access: &ApiAccess, target: &ObjectRef, patch: &Value) -> Result<(), HostError>;
+    /// Deletes an object; nothing there is fine.
+    async fn delete(&self, access: &ApiAccess, target: &ObjectRef) -> Result<(), HostError>;
+    /// Pulls an image.
+    async fn pull_image(&self, socket: &str, image: &str) -> Result<(), HostError>;
+    /// Stops and removes a pod sandbox with its containers.
+    async fn remove_sandbox(&self, socket: &str, id: &str) -> Result<(), HostError>;
+}

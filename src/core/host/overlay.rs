@@ -1,0 +1,202 @@
+//! A dry run: reads fall through to the real host, planned changes are seen by later phases, nothing is written.
+
+use std::{
+    collections::HashMap,
+    net::{IpAddr, SocketAddr},
+    path::{Path, PathBuf},
+    sync::Mutex,
+};
+
+use async_trait::async_trait;
+use serde_json::Value;
+
+use super::{
+    ApiAccess, CommandOutput, ContainerState, FileKind, FileStat, Health, HealthTarget, HostError, Probe, Sandbox,
+    ServiceState, ServiceVerb,
+};
+use crate::{
+    engine::{Step, content::Content, step::ObjectSource},
+    kube::ObjectRef,
+};
+
+/// What a path would be after the plan.
+#[derive(Debug, Clone)]
+enum Planned {
+    Absent,
+    Dir(u32),
+    /// `None`: the content is made at apply time.
+    File(Option<Vec<u8>>, u32),
+}
+
+/// A host as it would be after the steps absorbed so far.
+pub struct Overlay<'a> {
+    inner: &'a dyn Probe,
+    paths: Mutex<HashMap<PathBuf, Planned>>,
+    objects: Mutex<HashMap<ObjectRef, Value>>,
+    services: Mutex<HashMap<String, bool>>,
+}
+
+impl<'a> Overlay<'a> {
+    /// An overlay without a change.
+    pub fn over(inner: &'a dyn Probe) -> Self {
+        Self { inner, paths: Mutex::default(), objects: Mutex::default(), services: Mutex::default() }
+    }
+
+    /// Takes a planned step for done.
+    pub fn absorb(&self, step: &Step) {
+        match step {
+            Step::EnsureDir { path, mode } => self.set(path, Planned::Dir(*mode)),
+            Step::WriteFile { path, mode, content, .. } => {
+                let known = match content {
+                    Content::Bytes(bytes) => Some(bytes.clone()),
+                    _ => None,
+                };
+                self.set(path, Planned::File(known, *mode));
+            }
+            Step::RemoveFile { path, .. } => self.set(path, Planned::Absent),
+            Step::Apply { objects, .. } => {
+                for object in objects {
+                    if let (Some(target), ObjectSource::Plain(value)) = (object.reference(), object) {
+                        self.set_object(target, (**value).clone());
+                    }
+                }
+            }
+            Step::Service { unit, verb } => {
+                if let Ok(mut services) = self.services.lock() {
+                    services.insert(unit.clone(), *verb != ServiceVerb::Stop);
+                }
+            }
+            Step::SetMode { .. }
+            | Step::Run { .. }
+            | Step::Patch { .. }
+            | Step::PullImage { .. }
+            | Step::NewSecret { .. }
+            | Step::Record { .. }
+            | Step::Wait { .. }
+            | Step::Action(_) => {}
+        }
+    }
+
+    fn set(&self, path: &Path, planned: Planned) {
+        if let Ok(mut paths) = self.paths.lock() {
+            paths.insert(path.to_owned(), planned);
+        }
+    }
+
+    fn set_object(&self, target: ObjectRef, object: Value) {
+        if let Ok(mut objects) = self.objects.lock() {
+            objects.insert(target, object);
+        }
+    }
+
+    fn planned(&self, path: &Path) -> Option<Planned> {
+        self.paths.lock().ok()?.get(path).cloned()
+    }
+}
+
+#[async_trait]
+impl Probe for Overlay<'_> {
+    async fn stat(&self, path: &Path) -> Result<Option<FileStat>, HostError> {
+        match self.planned(path) {
+            None => self.inner.stat(path).await,
+            Some(Planned::Absent) => Ok(None),
+            Some(Planned::Dir(mode)) => Ok(Some(FileStat { kind: FileKind::Dir, mode })),
+            Some(Planned::File(_, mode)) => Ok(Some(FileStat { kind: FileKind::File, mode })),
+        }
+    }
+
+    async fn read(&self, path: &Path) -> Result<Option<Vec<u8>>, HostError> {
+        match self.planned(path) {
+            None | Some(Planned::Dir(_)) => self.inner.read(path).await,
+            Some(Planned::Absent) => Ok(None),
+            Some(Planned::File(Some(bytes), _)) => Ok(Some(bytes)),
+            Some(Planned::File(None, _)) => Err(HostError::KnownAfterApply(path.to_owned())),
+        }
+    }
+
+    async fn list(&self, dir: &Path) -> Result<Vec<String>, HostError> {
+        let mut names = self.inner.list(dir).await?;
+        if let Ok(paths) = self.paths.lock() {
+            for (path, planned) in paths.iter().filter(|(path, _)| path.parent() == Some(dir)) {
+                let Some(name) = path.file_name().map(|name| name.to_string_lossy().into_owned()) else { continue };
+                names.retain(|known| *known != name);
+                if !matches!(planned, Planned::Absent) {
+                    names.push(name);
+                }
+            }
+        }
+        names.sort();
+        Ok(names)
+    }
+
+    async fn query(&self, argv: &[&str]) -> Result<CommandOutput, HostError> {
+        self.inner.query(argv).await
+    }
+
+    async fn find_program(&self, name: &str) -> Option<PathBuf> {
+        self.inner.find_program(name).await
+    }
+
+    async fn service(&self, unit: &str) -> Result<ServiceState, HostError> {
+        let mut state = self.inner.service(unit).await?;
+        let planned = self.services.lock().ok().and_then(|services| services.get(unit).copied());
+        if let Some(up) = planned {
+            state.active = if up { "active" } else { "inactive" }.into();
+        }
+        Ok(state)
+    }
+
+    async fn port_in_use(&self, address: SocketAddr) -> bool {
+        self.inner.port_in_use(address).await
+    }
+
+    async fn hostname(&self) -> String {
+        self.inner.hostname().await
+    }
+
+    async fn default_address(&self, ipv6: bool) -> Option<IpAddr> {
+        self.inner.default_address(ipv6).await
+    }
+
+    fn uid(&self) -> u32 {
+        self.inner.uid()
+    }
+
+    async fn free_space(&self, path: &Path) -> Option<(u64, u64)> {
+        self.inner.free_space(path).await
+    }
+
+    async fn object(&self, access: &ApiAccess, target: &ObjectRef) -> Result<Option<Value>, HostError> {
+        let planned = self.objects.lock().ok().and_then(|objects| objects.get(target).cloned());
+        // A kubeconfig that is only planned belongs to an API server that does not run yet.
+        match (planned, self.planned(&access.kubeconfig)) {
+            (Some(object), _) => Ok(Some(object)),
+            (None, Some(Planned::File(None, _))) => Ok(None),
+            (None, _) => self.inner.object(access, target).await,
+        }
+    }
+
+    async fn health(&self, target: &HealthTarget) -> Result<Health, String> {
+        self.inner.health(target).await
+    }
+
+    async fn api_health(&self, access: &ApiAccess, path: &str) -> Result<Health, String> {
+        self.inner.api_health(access, path).await
+    }
+
+    async fn runtime_version(&self, socket: &str) -> Result<String, HostError> {
+        self.inner.runtime_version(socket).await
+    }
+
+    async fn image_present(&self, socket: &str, image: &str) -> Result<bool, HostError> {
+        self.inner.image_present(socket, image).await
+    }
+
+    async fn sandboxes(&self, socket: &str) -> Result<Vec<Sandbox>, HostError> {
+        self.inner.sandboxes(socket).await
+    }
+
+    async fn containers(&self, socket: &str, namespace: &str) -> Result<Vec<ContainerState>, HostError> {
+        self.inner.containers(socket, namespace).await
+    }
+}

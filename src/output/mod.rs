@@ -1,0 +1,89 @@
+//! The only code that writes to stdout or stderr: results on stdout, everything else on stderr.
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "this module is the door to the terminal")]
+
+pub mod progress;
+pub mod text;
+
+use std::io::{IsTerminal, Write};
+
+use serde::Serialize;
+
+use crate::cli::exit::CommandError;
+
+/// How a result is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
+pub enum Format {
+    /// For people.
+    #[default]
+    Human,
+    /// One JSON document.
+    Json,
+    /// One YAML document.
+    Yaml,
+}
+
+/// A result document: what programs read with `-o json` and `-o yaml`.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Document<'a, T: Serialize> {
+    api_version: &'static str,
+    kind: &'static str,
+    #[serde(flatten)]
+    body: &'a T,
+}
+
+/// The API version of every result document.
+pub const API_VERSION: &str = "output.rkadm.io/v1alpha1";
+
+/// Writes results and errors.
+#[derive(Debug, Clone, Copy)]
+pub struct Printer {
+    format: Format,
+}
+
+impl Printer {
+    /// A printer of this format.
+    pub fn new(format: Format) -> Self {
+        Self { format }
+    }
+
+    /// Writes the result: `human` for people, `body` with its kind for programs.
+    pub fn result<T: Serialize>(self, kind: &'static str, body: &T, human: impl FnOnce() -> String) {
+        let document = Document { api_version: API_VERSION, kind, body };
+        let text = match self.format {
+            Format::Human => human(),
+            Format::Json => serde_json::to_string_pretty(&document).unwrap_or_default() + "\n",
+            Format::Yaml => rkadm_core::yaml::to_string(&document).unwrap_or_default(),
+        };
+        write_stdout(&text);
+    }
+
+    /// Writes why a command failed: for people on stderr, for programs as a document on stdout.
+    pub fn error(self, error: &CommandError) {
+        eprint!("{}", text::error(error));
+        if self.format != Format::Human {
+            self.result("Error", error, String::new);
+        }
+    }
+}
+
+/// Writes text that is neither result nor error, such as help.
+pub fn print(text: &str) {
+    write_stdout(text);
+}
+
+/// Writes a line for people to stderr.
+pub fn note(text: &str) {
+    eprintln!("{text}");
+}
+
+/// Whether a person may be watching.
+pub fn stderr_is_terminal() -> bool {
+    std::io::stderr().is_terminal()
+}
+
+/// A reader that went away (`rkadm … | head`) is no fault of ours.
+fn write_stdout(text: &str) {
+    let mut stdout = std::io::stdout().lock();
+    let _ = stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush());
+}

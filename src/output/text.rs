@@ -1,0 +1,62 @@
+//! Sentences and tables for people.
+
+use std::fmt::Write;
+
+use comfy_table::{ContentArrangement, Table, presets::NOTHING};
+
+use crate::cli::exit::CommandError;
+
+/// An error: what, why, what is left behind, what to do.
+pub fn error(error: &CommandError) -> String {
+    let mut text = format!("Error: {}\n", error.message);
+    for finding in &error.findings {
+        let _ = writeln!(text, "  [{}] {}", finding.check, finding.message.replace('\n', "\n    "));
+        if let Some(hint) = &finding.hint {
+            let _ = writeln!(text, "    hint: {hint}");
+        }
+    }
+    for line in &error.details {
+        let _ = writeln!(text, "  {}", line.replace('\n', "\n  "));
+    }
+    for hint in &error.hints {
+        let _ = writeln!(text, "Hint: {hint}");
+    }
+    text
+}
+
+/// A table without lines, as kubectl prints them.
+pub fn table(header: &[&str], rows: Vec<Vec<String>>) -> String {
+    let mut table = Table::new();
+    table.load_preset(NOTHING).set_content_arrangement(ContentArrangement::Disabled).set_header(header.to_vec());
+    for row in rows {
+        table.add_row(row);
+    }
+    let lines = table.to_string();
+    lines.lines().fold(String::new(), |text, line| text + line.trim_end().trim_start() + "\n")
+}
+
+/// Milliseconds as a person reads them.
+pub fn duration(milliseconds: u64) -> String {
+    match milliseconds {
+        0..1_000 => format!("{milliseconds} ms"),
+        1_000..60_000 => format!("{}.{} s", milliseconds / 1_000, milliseconds % 1_000 / 100),
+        _ => format!("{} min {} s", milliseconds / 60_000, milliseconds % 60_000 / 1_000),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_are_short() {
+        assert_eq!(duration(7), "7 ms");
+        assert_eq!(duration(4_321), "4.3 s");
+        assert_eq!(duration(61_000), "1 min 1 s");
+    }
+
+    #[test]
+    fn tables_have_no_lines() {
+        assert_eq!(table(&["ID", "STATUS"], vec![vec!["1".into(), "done".into()]]), "ID  STATUS\n1   done\n");
+    }
+}
