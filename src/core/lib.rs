@@ -3,3 +3,4 @@
 //! Nothing here prints, reads argv or reads the environment.
 
 pub mod health;
+pub mod kube;
