@@ -2,5 +2,6 @@
 //!
 //! Nothing here prints, reads argv or reads the environment.
 
+pub mod cri;
 pub mod health;
 pub mod kube;
