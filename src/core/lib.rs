@@ -5,3 +5,4 @@
 pub mod cri;
 pub mod health;
 pub mod kube;
+pub mod preflight;
