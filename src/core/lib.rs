@@ -1,3 +1,8 @@
 //! The domain of rkadm: what a kubeadm-compatible cluster is made of, and the engine that changes a host step by step.
 //!
 //! Nothing here prints, reads argv or reads the environment.
+
+pub mod cri;
+pub mod health;
+pub mod kube;
+pub mod preflight;

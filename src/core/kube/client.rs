@@ -1,0 +1,288 @@
+//! Reads and writes API objects as JSON values.
+
+use std::fmt::Write as _;
+use std::time::Duration;
+
+use http::Method;
+use serde_json::Value;
+
+use super::error::KubeError;
+use super::reference::{ObjectRef, Resource, encode};
+use super::retry::{Call, Failure};
+use super::transport::{Reply, Transport};
+
+/// The name under which this tool owns fields in server-side apply.
+pub const FIELD_MANAGER: &str = "rkadm";
+
+/// How long one call is retried unless told otherwise: `timeouts.kubernetesAPICall` of kubeadm's v1beta4.
+pub const DEFAULT_CALL_TIMEOUT: Duration = Duration::from_mins(1);
+
+/// Objects in one page of a list, so that a large cluster does not cost one huge answer.
+const PAGE: u32 = 500;
+
+const JSON: &str = "application/json";
+// JSON is YAML; the API server knows an apply by this media type alone.
+const APPLY: &str = "application/apply-patch+yaml";
+const MERGE: &str = "application/merge-patch+json";
+
+/// How to talk to the API server.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// URL to use in place of the kubeconfig's, such as `https://10.0.0.1:6443` to reach one server of several.
+    pub server: Option<String>,
+    /// How long one call may take, retries included.
+    pub call_timeout: Duration,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { server: None, call_timeout: DEFAULT_CALL_TIMEOUT }
+    }
+}
+
+/// Which objects of a collection to list, in the API's own selector syntax. Empty selects all.
+#[derive(Debug, Clone, Default)]
+pub struct Selector {
+    /// Label selector, such as `tier=control-plane`.
+    pub labels: String,
+    /// Field selector, such as `spec.nodeName=cp1`.
+    pub fields: String,
+}
+
+/// A client of one API server. Share it by reference: all calls go through one pool of connections.
+pub struct KubeClient {
+    transport: Transport,
+    call_timeout: Duration,
+}
+
+impl KubeClient {
+    /// Makes a client from a kubeconfig's current context. Connects on first use. Needs a running tokio runtime.
+    ///
+    /// # Errors
+    /// [`KubeError::Kubeconfig`].
+    pub fn from_kubeconfig(yaml: &[u8]) -> Result<Self, KubeError> {
+        Self::with_options(yaml, &Options::default())
+    }
+
+    /// Like [`Self::from_kubeconfig`], with another server or deadline.
+    ///
+    /// # Errors
+    /// [`KubeError::Kubeconfig`].
+    pub fn with_options(yaml: &[u8], options: &Options) -> Result<Self, KubeError> {
+        let transport = Transport::new(yaml, options.server.as_deref())?;
+        Ok(Self { transport, call_timeout: options.call_timeout })
+    }
+
+    /// The URL of the API server.
+    pub fn server(&self) -> &str {
+        &self.transport.server
+    }
+
+    /// Reads one object; `None` if there is none of this name.
+    pub async fn get(&self, object: &ObjectRef) -> Result<Option<Value>, KubeError> {
+        let call = Call {
+            method: Method::GET,
+            path: object.path()?,
+            action: format!("get {object}"),
+            body: None,
+            repeatable: true,
+        };
+        absent_is_none(self.value(&call).await)
+    }
+
+    /// Lists all objects of a kind, in one namespace or, with `None`, in all.
+    pub async fn list(&self, kind: &str, namespace: Option<&str>) -> Result<Vec<Value>, KubeError> {
+        self.list_selected(kind, namespace, &Selector::default()).await
+    }
+
+    /// Lists the objects of a kind that a selector matches.
+    ///
+    /// Items carry `apiVersion` and `kind`, which the API server leaves out in lists.
+    pub async fn list_selected(
+        &self,
+        kind: &str,
+        namespace: Option<&str>,
+        selector: &Selector,
+    ) -> Result<Vec<Value>, KubeError> {
+        let resource = Resource::of_kind(kind)?;
+        let mut items = Vec::new();
+        let mut token = String::new();
+        loop {
+            let path = list_path(resource, namespace, selector, &token);
+            let action = format!("list {kind}");
+            let call = Call { method: Method::GET, path, action, body: None, repeatable: true };
+            let mut page = match self.value(&call).await {
+                // The token outlived etcd's compaction: what was read so far is stale, so start over.
+                Err(KubeError::Rejected { status: 410, .. }) if !token.is_empty() => {
+                    items.clear();
+                    token.clear();
+                    continue;
+                }
+                page => page?,
+            };
+            if let Some(Value::Array(found)) = page.get_mut("items").map(Value::take) {
+                items.extend(found.into_iter().map(|item| with_type(item, resource)));
+            }
+            match page.pointer("/metadata/continue").and_then(Value::as_str) {
+                Some(next) if !next.is_empty() => next.clone_into(&mut token),
+                _ => return Ok(items),
+            }
+        }
+    }
+
+    /// Creates or changes an object by server-side apply, and returns it as stored.
+    ///
+    /// Fields that another manager owns are taken over: objects made by kubeadm become ours, which is the point.
+    /// Fields that the object does not mention stay as they are, unless we alone owned them.
+    pub async fn apply(&self, object: &Value) -> Result<Value, KubeError> {
+        let name = ObjectRef::of(object)?;
+        let mut object = object.clone();
+        // An object that was read and changed carries these; the API server refuses them in an apply.
+        if let Some(metadata) = object.pointer_mut("/metadata").and_then(Value::as_object_mut) {
+            metadata.shift_remove("managedFields");
+        }
+        let call = Call {
+            method: Method::PATCH,
+            path: format!("{}?fieldManager={FIELD_MANAGER}&force=true", name.path()?),
+            action: format!("apply {name}"),
+            body: Some((APPLY, object.to_string().into_bytes())),
+            repeatable: true,
+        };
+        self.value(&call).await
+    }
+
+    /// Creates an object, and returns it as stored.
+    ///
+    /// # Errors
+    /// [`KubeError::Conflict`] with `exists` if the name is taken by an object that we did not make in this call.
+    pub async fn create(&self, object: &Value) -> Result<Value, KubeError> {
+        let name = ObjectRef::of(object)?;
+        let call = Call {
+            method: Method::POST,
+            path: format!("{}?fieldManager={FIELD_MANAGER}", name.collection()?),
+            action: format!("create {name}"),
+            body: Some((JSON, object.to_string().into_bytes())),
+            repeatable: true,
+        };
+        match call.run(&self.transport, self.call_timeout).await {
+            Ok(reply) => parse(&call.action, &reply),
+            // An earlier attempt may have made it, and its answer got lost. If what is there holds all that
+            // we sent, it is ours; a Lease made by somebody else differs in its holder.
+            Err(Failure { error, maybe_done: true }) if error.is_already_exists() => {
+                match self.get(&name).await? {
+                    Some(live) if holds(&live, object) => Ok(live),
+                    _ => Err(error),
+                }
+            }
+            Err(failure) => Err(failure.error),
+        }
+    }
+
+    /// Deletes an object. Returns whether it was there; finalizers may keep it for a while.
+    pub async fn delete(&self, object: &ObjectRef) -> Result<bool, KubeError> {
+        let call = Call {
+            method: Method::DELETE,
+            path: object.path()?,
+            action: format!("delete {object}"),
+            body: None,
+            repeatable: true,
+        };
+        Ok(absent_is_none(self.value(&call).await)?.is_some())
+    }
+
+    /// Changes an object by a JSON merge patch (RFC 7396): `null` removes a field. Returns it as stored.
+    pub async fn patch_merge(&self, object: &ObjectRef, patch: Value) -> Result<Value, KubeError> {
+        self.merge(object, "", &patch).await
+    }
+
+    /// Like [`Self::patch_merge`] on a subresource such as `status` or `approval`.
+    pub async fn patch_subresource(
+        &self,
+        object: &ObjectRef,
+        subresource: &str,
+        patch: Value,
+    ) -> Result<Value, KubeError> {
+        self.merge(object, &format!("/{}", encode(subresource)), &patch).await
+    }
+
+    async fn merge(&self, object: &ObjectRef, suffix: &str, patch: &Value) -> Result<Value, KubeError> {
+        let call = Call {
+            method: Method::PATCH,
+            path: format!("{}{suffix}?fieldManager={FIELD_MANAGER}", object.path()?),
+            action: format!("patch {object}"),
+            body: Some((MERGE, patch.to_string().into_bytes())),
+            // With a resourceVersion in it, a second try after a lost answer would report a conflict with ourselves.
+            repeatable: patch.pointer("/metadata/resourceVersion").is_none(),
+        };
+        self.value(&call).await
+    }
+
+    /// Gets a path such as `/readyz?verbose` once, without retries, and returns status and body whatever they are.
+    ///
+    /// # Errors
+    /// Only if there is no answer: [`KubeError::Unreachable`] or [`KubeError::Untrusted`].
+    pub async fn raw_get(&self, path: &str) -> Result<(u16, String), KubeError> {
+        let call = Call {
+            method: Method::GET,
+            path: path.to_owned(),
+            action: format!("get {path}"),
+            body: None,
+            repeatable: true,
+        };
+        let reply = call.once(&self.transport, self.call_timeout).await.map_err(|failure| failure.error)?;
+        Ok((reply.status.as_u16(), String::from_utf8_lossy(&reply.body).into_owned()))
+    }
+
+    async fn value(&self, call: &Call<'_>) -> Result<Value, KubeError> {
+        let reply = call.run(&self.transport, self.call_timeout).await.map_err(|failure| failure.error)?;
+        parse(&call.action, &reply)
+    }
+}
+
+fn parse(action: &str, reply: &Reply) -> Result<Value, KubeError> {
+    serde_json::from_slice(&reply.body)
+        .map_err(|source| KubeError::Answer { action: action.to_owned(), source })
+}
+
+fn absent_is_none(result: Result<Value, KubeError>) -> Result<Option<Value>, KubeError> {
+    match result {
+        Ok(value) => Ok(Some(value)),
+        Err(KubeError::NotFound { .. }) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+fn list_path(resource: &Resource, namespace: Option<&str>, selector: &Selector, token: &str) -> String {
+    let mut path = format!("{}?limit={PAGE}", resource.collection_path(namespace));
+    for (name, value) in
+        [("labelSelector", &*selector.labels), ("fieldSelector", &*selector.fields), ("continue", token)]
+    {
+        if !value.is_empty() {
+            // Writing to a String cannot fail.
+            let _ = write!(path, "&{name}={}", encode(value));
+        }
+    }
+    path
+}
+
+fn with_type(mut item: Value, resource: &Resource) -> Value {
+    if let Some(fields) = item.as_object_mut() {
+        fields.entry("apiVersion").or_insert_with(|| resource.api_version.into());
+        fields.entry("kind").or_insert_with(|| resource.kind.into());
+    }
+    item
+}
+
+/// Whether `live` holds everything that `sent` does; the server only adds defaults.
+fn holds(live: &Value, sent: &Value) -> bool {
+    match (live, sent) {
+        (Value::Object(live), Value::Object(sent)) => sent.iter().all(|(key, value)| {
+            // `stringData` of a Secret is write-only: it comes back as `data`.
+            value.is_null() || key == "stringData" || live.get(key).is_some_and(|found| holds(found, value))
+        }),
+        (Value::Array(live), Value::Array(sent)) => {
+            live.len() == sent.len() && live.iter().zip(sent).all(|(live, sent)| holds(live, sent))
+        }
+        _ => live == sent,
+    }
+}

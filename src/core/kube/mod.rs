@@ -1,0 +1,17 @@
+//! The Kubernetes API: the connection to it, and how its objects are named.
+//!
+//! Owns requests, their retries and their errors. Must not know what the objects mean.
+
+pub mod client;
+pub mod error;
+pub mod reference;
+
+mod retry;
+mod transport;
+
+pub use client::{KubeClient, Options, Selector};
+pub use error::KubeError;
+pub use reference::ObjectRef;
+
+#[cfg(test)]
+mod tests;
