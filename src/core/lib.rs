@@ -1,3 +1,6 @@
 //! The domain of rkadm: what a kubeadm-compatible cluster is made of, and the engine that changes a host step by step.
 //!
 //! Nothing here prints, reads argv or reads the environment.
+pub mod config;
+pub mod version;
+pub mod yaml;

@@ -1,0 +1,1 @@
+//! Kubernetes versions and what differs between minors, as data.
