@@ -2,5 +2,8 @@
 //!
 //! Nothing here prints, reads argv or reads the environment.
 pub mod config;
+pub mod kube;
+pub mod kubelet;
+pub mod manifest;
 pub mod version;
 pub mod yaml;
