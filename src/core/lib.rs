@@ -2,7 +2,17 @@
 //!
 //! Nothing here prints, reads argv or reads the environment.
 
+pub mod config;
 pub mod cri;
+pub mod engine;
 pub mod health;
+pub mod host;
 pub mod kube;
+pub mod kubeconfig;
+pub mod kubelet;
+pub mod manifest;
+pub mod pki;
 pub mod preflight;
+pub mod text;
+pub mod version;
+pub mod yaml;

@@ -4,6 +4,7 @@
 
 pub mod client;
 pub mod error;
+pub mod objects;
 pub mod reference;
 
 mod retry;

@@ -1,0 +1,19 @@
+//! Static pod manifests of the control plane: template, then the configuration's arguments, volumes and variables.
+//!
+//! Pure functions over values; reading the host and writing files is the caller's. Patches are applied to the result
+//! by [`patch`].
+
+pub mod args;
+pub mod compare;
+pub mod dialect;
+pub mod env;
+pub mod images;
+pub mod patch;
+mod static_pod;
+pub mod templates;
+pub mod volumes;
+
+pub use compare::{diff, same, to_yaml};
+pub use dialect::Dialect;
+pub use static_pod::{Component, EtcdMembership, ManifestError, StaticPodInputs, static_pod};
+pub use templates::{Template, TemplateError};
