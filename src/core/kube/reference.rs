@@ -5,6 +5,7 @@
 
 use std::fmt::{self, Write as _};
 
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::error::KubeError;
@@ -72,7 +73,8 @@ impl Resource {
 }
 
 /// The name of one API object.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub struct ObjectRef {
     /// Group and version, such as `v1` or `apps/v1`.
     pub api_version: String,
@@ -118,6 +120,12 @@ impl ObjectRef {
             namespace: text("/metadata/namespace").ok(),
             name: text("/metadata/name")?,
         })
+    }
+
+    /// The arguments by which kubectl names this object.
+    pub fn kubectl(&self) -> String {
+        let namespace = self.namespace.as_ref().map(|name| format!("-n {name} ")).unwrap_or_default();
+        format!("{namespace}{} {}", self.kind.to_lowercase(), self.name)
     }
 
     /// The row of the table for this object.

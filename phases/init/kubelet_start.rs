@@ -1,0 +1,135 @@
+//! `kubelet-start`: the kubelet's files, and the kubelet.
+
+use std::{path::Path, sync::Arc};
+
+use async_trait::async_trait;
+use rkadm_core::{
+    engine::{
+        Action, Phase, PhaseError, PhaseMeta, PlanCx, Step, Verdict,
+        act::{ActCx, StepError},
+        action::UndoAction,
+    },
+    host::{Actuator, ServiceVerb},
+    kubelet,
+};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::cluster::{Cluster, KUBELET_DIR, PRIVATE, PUBLIC, PUBLIC_DIR};
+use crate::files::{directory, text_file};
+
+/// The unit's name.
+pub const KUBELET: &str = "kubelet";
+/// Name of the action in journals: never renamed.
+pub const KUBELET_ACTION: &str = "run-kubelet";
+
+/// Writes the kubelet's configuration and starts it.
+pub struct KubeletStart {
+    cluster: Arc<Cluster>,
+}
+
+impl KubeletStart {
+    pub fn new(cluster: &Arc<Cluster>) -> Self {
+        Self { cluster: Arc::clone(cluster) }
+    }
+}
+
+#[async_trait]
+impl Phase for KubeletStart {
+    fn meta(&self) -> PhaseMeta {
+        PhaseMeta::new("kubelet-start", "Write kubelet settings and (re)start the kubelet").help(
+            "Write the kubelet configuration, its instance configuration and an environment file with node-specific \
+             flags, then (re)start the kubelet.",
+        )
+    }
+
+    async fn plan(&self, cx: &PlanCx<'_>) -> Result<Verdict, PhaseError> {
+        let config = &self.cluster.config;
+        let fail = |error: &dyn std::error::Error| PhaseError::Config { message: error.to_string() };
+        let dir = Path::new(KUBELET_DIR);
+        let files = [
+            ("kubeadm-flags.env", PUBLIC, kubelet::flags_env(config)),
+            ("instance-config.yaml", PRIVATE, kubelet::instance_config(config).map_err(|error| fail(&error))?),
+            ("config.yaml", PUBLIC, kubelet::config(config).map_err(|error| fail(&error))?),
+        ];
+        let mut writes = directory(cx, dir, PUBLIC_DIR).await?;
+        for (name, mode, text) in files {
+            writes.extend(text_file(cx, dir.join(name), mode, text).await?);
+        }
+        let service = cx.host.service(KUBELET).await?;
+        if writes.is_empty() && service.active == "active" {
+            return Ok(Verdict::AlreadyDone("the kubelet runs with these settings".into()));
+        }
+        // Stopped first, so that it does not start with half of its files; and so that an undo, which goes backwards,
+        // brings the unit back to its state last of all, with its old files in place.
+        let mut steps = vec![Step::Service { unit: KUBELET.into(), verb: ServiceVerb::Stop }];
+        steps.extend(writes);
+        steps.push(Step::Action(Arc::new(RunKubelet { socket: config.node_registration.cri_socket.clone() })));
+        Ok(Verdict::Apply(steps))
+    }
+}
+
+/// Starts the kubelet. What comes of that is more than a unit's state: pods, mounts, files.
+struct RunKubelet {
+    socket: String,
+}
+
+/// What was there before the kubelet was started.
+#[derive(Debug, Serialize, Deserialize)]
+struct Before {
+    socket: String,
+    /// Names in the kubelet's directory.
+    entries: Vec<String>,
+    /// Ids of the pod sandboxes.
+    sandboxes: Vec<String>,
+}
+
+#[async_trait]
+impl Action for RunKubelet {
+    fn name(&self) -> &'static str {
+        KUBELET_ACTION
+    }
+
+    fn describe(&self) -> String {
+        "start service kubelet".into()
+    }
+
+    async fn prepare(&self, host: &dyn Actuator) -> Result<Value, StepError> {
+        let sandboxes = host.sandboxes(&self.socket).await?;
+        let before = Before {
+            socket: self.socket.clone(),
+            entries: host.list(KUBELET_DIR.as_ref()).await?,
+            sandboxes: sandboxes.into_iter().map(|sandbox| sandbox.id).collect(),
+        };
+        serde_json::to_value(before).map_err(|error| StepError::Content(error.to_string()))
+    }
+
+    async fn act(&self, cx: &ActCx<'_>) -> Result<(), StepError> {
+        Ok(cx.host.control_service(KUBELET, ServiceVerb::Restart).await?)
+    }
+}
+
+/// Stops the kubelet and removes what it made: its pods first, then their mounts, then its files.
+pub struct UndoKubelet;
+
+#[async_trait]
+impl UndoAction for UndoKubelet {
+    async fn undo(&self, host: &dyn Actuator, data: &Value) -> Result<(), StepError> {
+        let before: Before =
+            serde_json::from_value(data.clone()).map_err(|error| StepError::Content(error.to_string()))?;
+        host.control_service(KUBELET, ServiceVerb::Stop).await?;
+        for sandbox in host.sandboxes(&before.socket).await? {
+            if !before.sandboxes.contains(&sandbox.id) {
+                host.remove_sandbox(&before.socket, &sandbox.id).await?;
+            }
+        }
+        let dir = Path::new(KUBELET_DIR);
+        host.unmount_below(dir).await?;
+        for name in host.list(dir).await? {
+            if !before.entries.contains(&name) {
+                host.remove_tree(&dir.join(name)).await?;
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,48 @@
+//! `init`: the first control plane of a cluster. Names and order of the phases are kubeadm's.
+
+mod addons;
+mod bootstrap_token;
+mod certs;
+mod cluster;
+mod control_plane;
+mod etcd;
+mod kubeconfig;
+mod kubelet_finalize;
+mod kubelet_start;
+mod mark_control_plane;
+mod preflight;
+mod show_join_command;
+mod upload_certs;
+mod upload_config;
+mod wait_control_plane;
+
+use std::sync::Arc;
+
+use rkadm_core::{
+    config::ResolvedInit,
+    engine::{Phase, Workflow},
+};
+
+pub use cluster::{Cluster, Environment};
+pub use kubelet_start::{KUBELET_ACTION, UndoKubelet};
+pub use show_join_command::{JoinCommand, OUTPUT as JOIN_OUTPUT};
+
+/// The phases of `rkadm init`, in order.
+pub fn workflow(config: Arc<ResolvedInit>, environment: Environment) -> Workflow {
+    let cluster = Arc::new(Cluster::new(config, environment));
+    let mut phases: Vec<Box<dyn Phase>> = vec![Box::new(preflight::Preflight::new(&cluster))];
+    phases.extend(certs::phases(&cluster));
+    phases.extend(kubeconfig::phases(&cluster));
+    phases.push(Box::new(etcd::Local::new(&cluster)));
+    phases.extend(control_plane::phases(&cluster));
+    phases.push(Box::new(kubelet_start::KubeletStart::new(&cluster)));
+    phases.push(Box::new(wait_control_plane::WaitControlPlane::new(&cluster)));
+    phases.extend(upload_config::phases(&cluster));
+    phases.push(Box::new(upload_certs::UploadCerts::new(&cluster)));
+    phases.push(Box::new(mark_control_plane::MarkControlPlane::new(&cluster)));
+    phases.push(Box::new(bootstrap_token::BootstrapToken::new(&cluster)));
+    phases.push(Box::new(kubelet_finalize::EnableClientCertRotation::new(&cluster)));
+    phases.extend(addons::phases(&cluster));
+    phases.push(Box::new(show_join_command::ShowJoinCommand::new(&cluster)));
+    Workflow { name: "init".into(), phases }
+}

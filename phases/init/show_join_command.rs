@@ -1,0 +1,71 @@
+//! `show-join-command`: what other nodes need to join.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use rkadm_core::{
+    engine::{Phase, PhaseError, PhaseMeta, PlanCx, Step, Verdict},
+    pki::Certificate,
+};
+use serde::{Deserialize, Serialize};
+
+use super::cluster::Cluster;
+use crate::files::Existing;
+
+/// Name of the recorded output.
+pub const OUTPUT: &str = "join-command";
+
+/// Everything of the join command that is not secret.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct JoinCommand {
+    /// `host:port` of the API server.
+    pub endpoint: String,
+    /// Pin of the cluster's authority, `sha256:<hex>` of its public key.
+    pub ca_cert_hash: String,
+    /// Whether other control planes can join: the cluster has an endpoint that is not one node's own.
+    pub control_planes: bool,
+}
+
+/// Records what the result prints.
+pub struct ShowJoinCommand {
+    cluster: Arc<Cluster>,
+}
+
+impl ShowJoinCommand {
+    pub fn new(cluster: &Arc<Cluster>) -> Self {
+        Self { cluster: Arc::clone(cluster) }
+    }
+}
+
+#[async_trait]
+impl Phase for ShowJoinCommand {
+    fn meta(&self) -> PhaseMeta {
+        PhaseMeta::new("show-join-command", "Show the join command for control-plane and worker node")
+    }
+
+    async fn plan(&self, cx: &PlanCx<'_>) -> Result<Verdict, PhaseError> {
+        let path = self.cluster.ca_files("ca").cert;
+        let pem = match Existing::at(cx, &path).await? {
+            Existing::Bytes(pem) => pem,
+            Existing::Planned => return Ok(Verdict::AlreadyDone("known after apply".into())),
+            Existing::Absent => {
+                return Err(PhaseError::Unusable {
+                    message: format!("{} is missing", path.display()),
+                    hint: "run `rkadm init phase certs ca` first".into(),
+                });
+            }
+        };
+        let ca = Certificate::from_pem(&pem)
+            .map_err(|error| PhaseError::Config { message: format!("{}: {error}", path.display()) })?;
+        let config = &self.cluster.config;
+        let endpoint = config.control_plane_endpoint();
+        let value = JoinCommand {
+            endpoint: endpoint.trim_start_matches("https://").to_owned(),
+            ca_cert_hash: ca.spki_hash(),
+            control_planes: !config.cluster.control_plane_endpoint.is_empty(),
+        };
+        let value = serde_json::to_value(value).map_err(|error| PhaseError::Config { message: error.to_string() })?;
+        Ok(Verdict::Apply(vec![Step::Record { name: OUTPUT.into(), value }]))
+    }
+}
