@@ -76,6 +76,13 @@ pub enum CriError {
         /// The runtime's message.
         message: String,
     },
+    /// An image could not be pulled. Runtimes give one code for a registry that is down and for one that refuses, so
+    /// this counts as passing: try again, but a few times only.
+    #[error("pull failed: {message}")]
+    Pull {
+        /// The runtime's message, which names the image and the registry's answer.
+        message: String,
+    },
     /// The runtime is too old for this call.
     #[error("container runtime does not know {call}")]
     Unimplemented {
@@ -99,7 +106,11 @@ impl CriError {
     pub fn is_transient(&self) -> bool {
         matches!(
             self,
-            Self::Missing { .. } | Self::Refused { .. } | Self::Unavailable { .. } | Self::Timeout { .. }
+            Self::Missing { .. }
+                | Self::Refused { .. }
+                | Self::Unavailable { .. }
+                | Self::Timeout { .. }
+                | Self::Pull { .. }
         )
     }
 
@@ -122,6 +133,7 @@ impl CriError {
             Code::Unavailable => Self::Unavailable { call, message },
             Code::NotFound => Self::NotFound { call, message },
             Code::Unimplemented => Self::Unimplemented { call },
+            Code::Unknown | Code::Internal if call == "PullImage" => Self::Pull { message },
             code => Self::Call { call, code: format!("{code:?}"), message },
         }
     }

@@ -109,7 +109,10 @@ fn containerd(path: &str, body: &[u8]) -> Answer {
             let found = (wanted == "registry.k8s.io/pause:3.10").then(|| image(&wanted));
             Ok(proto::ImageStatusResponse { image: found }.encode_to_vec())
         }
-        "PullImage" => Err((Code::NotFound, "no such tag")),
+        "PullImage" => match proto::ImageRequest::decode(body).unwrap().image.unwrap().image.as_str() {
+            "registry.k8s.io/pause:0" => Err((Code::NotFound, "no such tag")),
+            _ => Err((Code::Unknown, "dial tcp: connection refused")),
+        },
         "ListPodSandbox" => {
             let filter = proto::ListPodSandboxRequest::decode(body).unwrap().filter.unwrap();
             assert_eq!(
@@ -166,7 +169,7 @@ async fn a_runtime_is_asked_and_understood() {
 }
 
 #[tokio::test]
-async fn a_sandbox_that_is_gone_counts_as_removed_and_a_missing_image_does_not() {
+async fn what_is_gone_counts_as_removed_but_not_as_pulled() {
     let runtime = Runtime::start(containerd);
     let client = CriClient::connect(&runtime.endpoint()).await.unwrap();
     client.remove_sandbox("gone").await.unwrap();
@@ -175,6 +178,8 @@ async fn a_sandbox_that_is_gone_counts_as_removed_and_a_missing_image_does_not()
         matches!(error, CriError::NotFound { call: "PullImage", .. }) && !error.is_transient(),
         "{error:?}"
     );
+    let error = client.pull("registry.k8s.io/pause:1").await.unwrap_err();
+    assert!(matches!(error, CriError::Pull { .. }) && error.is_transient(), "{error:?}");
 }
 
 #[tokio::test]

@@ -110,6 +110,8 @@ impl HttpProbe {
             return Err(bad());
         }
         let config = client_config(tls).map_err(|source| Unreachable::Tls { url: url.to_owned(), source })?;
+        // Probes of this machine name addresses. Other names go through getaddrinfo, of which a static binary has only
+        // the built-in `files` and `dns`, not the NSS plugins of the distribution.
         let mut tcp = HttpConnector::new();
         tcp.enforce_http(false);
         tcp.set_nodelay(true);

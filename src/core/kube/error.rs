@@ -43,7 +43,7 @@ pub enum KubeError {
         source: http::Error,
     },
     /// No answer: refused, reset, timed out, or the name did not resolve.
-    #[error("kubernetes API at {server} gave no answer within {} s", waited.as_secs())]
+    #[error("kubernetes API at {server} gives no answer, tried for {:.1} s", waited.as_secs_f64())]
     Unreachable {
         /// The server's URL.
         server: String,

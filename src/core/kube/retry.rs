@@ -50,16 +50,16 @@ impl Call<'_> {
     /// Sends the call once, and takes any status for an answer.
     pub(super) async fn once(&self, transport: &Transport, limit: Duration) -> Result<Reply, Failure> {
         let request = self.request().map_err(|error| Failure { error, maybe_done: false })?;
+        let start = Instant::now();
         let NoReply { cause, maybe_sent } = match transport.send(request, limit.min(ATTEMPT)).await {
             Ok(reply) => return Ok(reply),
             Err(failure) => failure,
         };
         let server = transport.server.clone();
+        let waited = start.elapsed();
         let error = match cause {
-            Cause::Timeout => KubeError::Unreachable { server, waited: limit.min(ATTEMPT), source: None },
-            Cause::Broken(source) => {
-                KubeError::Unreachable { server, waited: Duration::ZERO, source: Some(source) }
-            }
+            Cause::Timeout => KubeError::Unreachable { server, waited, source: None },
+            Cause::Broken(source) => KubeError::Unreachable { server, waited, source: Some(source) },
             Cause::Untrusted(source) => KubeError::Untrusted { server, source },
         };
         Err(Failure { error, maybe_done: maybe_sent })

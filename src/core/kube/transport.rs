@@ -68,18 +68,22 @@ impl Transport {
     /// Sends one request and reads its whole answer, within `timeout`.
     pub(super) async fn send(&self, request: Request<Vec<u8>>, timeout: Duration) -> Result<Reply, NoReply> {
         let exchange = async {
-            if self.warm.load(Ordering::Acquire) {
-                return self.exchange(request).await;
-            }
             // Before the first handshake the pool cannot know that one HTTP/2 connection will do for all, and a
-            // burst of calls would open one each. So the first call goes alone.
-            let first = self.gate.lock().await;
-            if self.warm.load(Ordering::Acquire) {
-                drop(first);
-                return self.exchange(request).await;
+            // burst of calls would open one each. So the first call goes alone, also after the server was away.
+            let mut first = None;
+            if !self.warm.load(Ordering::Acquire) {
+                first = Some(self.gate.lock().await);
+                if self.warm.load(Ordering::Acquire) {
+                    first = None;
+                }
             }
             let reply = self.exchange(request).await;
-            self.warm.store(reply.is_ok(), Ordering::Release);
+            match &reply {
+                Ok(_) => self.warm.store(true, Ordering::Release),
+                Err(failure) if !failure.maybe_sent => self.warm.store(false, Ordering::Release),
+                Err(_) => {}
+            }
+            drop(first);
             reply
         };
         match tokio::time::timeout(timeout, exchange).await {
