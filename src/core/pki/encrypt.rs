@@ -14,6 +14,21 @@ use super::{RandomUnavailable, hex, random_bytes};
 pub const KEY_LEN: usize = 32;
 const TAG_LEN: usize = 16;
 
+/// Name of the Secret in `kube-system`.
+pub const SECRET_NAME: &str = "kubeadm-certs";
+/// What the Secret holds: keys of its data, and files relative to the certificate directory. Keys of a Secret cannot
+/// contain a slash. With external etcd the pair of etcd's CA is not there.
+pub const SHARED_FILES: [(&str, &str); 8] = [
+    ("ca.crt", "ca.crt"),
+    ("ca.key", "ca.key"),
+    ("etcd-ca.crt", "etcd/ca.crt"),
+    ("etcd-ca.key", "etcd/ca.key"),
+    ("front-proxy-ca.crt", "front-proxy-ca.crt"),
+    ("front-proxy-ca.key", "front-proxy-ca.key"),
+    ("sa.key", "sa.key"),
+    ("sa.pub", "sa.pub"),
+];
+
 /// The key given to `--certificate-key`. It is never stored in the cluster, and never shown by `Debug`.
 #[derive(Clone, PartialEq, Eq)]
 pub struct CertificateKey(Zeroizing<[u8; KEY_LEN]>);
@@ -104,6 +119,9 @@ impl fmt::Debug for CertificateKey {
 
 #[cfg(test)]
 mod tests {
+    use base64::Engine as _;
+    use base64::engine::general_purpose::STANDARD;
+
     use super::*;
 
     #[test]
@@ -131,6 +149,27 @@ mod tests {
             "d0d1c8a799996bf0265b98b5d48ab919"
         ));
         assert_eq!(*key.decrypt(&value).unwrap(), [0; 16]);
+    }
+
+    /// The value of `sa.pub`, which is public, in a Secret printed by `kubeadm init --dry-run --upload-certs` 1.37.
+    #[test]
+    fn what_kubeadm_encrypted_decrypts() {
+        let key: CertificateKey =
+            "ed6810f5f4e3e03cc1070394bee72a4ea913fc774b9cd0e6ec98c88e51136ffb".parse().unwrap();
+        let value = concat!(
+            "w9GH9oEodcevL0GEi/gxuC7eGG/MkEQcR7sJm1MoQ4ArW87fZY/zUkvxltrtaNxkJuddkbpm3pryYy3ZGipd6dT6",
+            "nL3H8yk6Ez00ubhHc0dkD4+OHAKySbNyhRS8MJv1R8irRAvp19mLBWk2MrtepQn7IfhwGp3UYureA9HncOkdEj5d",
+            "MP44gEHeRM24z782RpARWitBp5O4ExjAVw/DjM1lcfYA4YoWjyaQ4k1bw25RlHBSQNVPIyZ/kdu72E8JJwgPvt0c",
+            "0drimsqpxcJ2gFtVQ0bb68bQ72x265sf3Sx0ezqyTw3bZUzMxmVHGqb8/dcGx6k/S/Iu03WU/tBI1if/5VGQrJ02",
+            "QZ/BSriYOxey3KUtcGsDAApXhqxDbAYvdZk4TxoAdevIHFs/T/NKfeEOte++2f7iUxxCeC8N0BcJDdIeoH6F3wXV",
+            "VUcmYH3fWNwbnJlerZWpdJSsGZhOiMRZw1QLDRcuBEXzcAkIYZDXbi7tOKUG2KHOHQpCGt/oSZG85HL+s2HyCgw5",
+            "oBe4ZlcG2YbZoJ6ZhwJDGStOxpBcFFMnS4yLC6oB2ba2r2Bldy1kz6FFgaXnsq6GSVfqgnnyxR5wmJnIMDLky7cH",
+            "7JpNAPLIsRbvTVTOnbb36yQ=",
+        );
+        let plain = key.decrypt(&STANDARD.decode(value).unwrap()).unwrap();
+        let text = std::str::from_utf8(&plain).unwrap();
+        assert!(text.starts_with("-----BEGIN PUBLIC KEY-----\nMIIBIjANBgkqhkiG9w0BAQEFAAOCAQ8A"), "{text}");
+        assert!(text.ends_with("-----END PUBLIC KEY-----\n"), "{text}");
     }
 
     #[test]
