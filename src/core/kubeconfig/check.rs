@@ -1,0 +1,100 @@
+//! Compares a kubeconfig on disk with the one that should be there.
+
+use jiff::Timestamp;
+
+use super::{Kubeconfig, KubeconfigError, User};
+use crate::pki::{CertProblem, CertSpec, Certificate};
+
+/// What a kubeconfig should be like.
+#[derive(Debug, Clone, Copy)]
+pub struct Expected<'a> {
+    /// URL of the API server.
+    pub server: &'a str,
+    /// The cluster CA.
+    pub ca: &'a Certificate,
+    /// The embedded client certificate; none to accept whatever credentials there are.
+    pub client: Option<&'a CertSpec>,
+}
+
+/// One thing wrong with a kubeconfig.
+#[derive(Debug, thiserror::Error)]
+pub enum KubeconfigProblem {
+    /// It cannot be used at all.
+    #[error(transparent)]
+    Unusable(#[from] KubeconfigError),
+    /// Another API server.
+    #[error("server is {found:?}, expected {expected:?}")]
+    WrongServer {
+        /// As in the file.
+        found: String,
+        /// As it should be.
+        expected: String,
+    },
+    /// It does not trust the cluster's CA.
+    #[error("does not trust the cluster's certificate authority {0:?}")]
+    WrongCa(String),
+    /// No embedded client certificate where one is expected.
+    #[error("has no embedded client certificate and key")]
+    NoCertificate,
+    /// The client certificate itself.
+    #[error("client certificate: {0}")]
+    Client(CertProblem),
+}
+
+impl KubeconfigProblem {
+    /// Whether the file is of no use with this cluster. Another server may be on purpose, for example a load balancer
+    /// in front of one node; kubeadm refuses to reuse such a file, so it is fatal here too.
+    pub const fn is_fatal(&self) -> bool {
+        match self {
+            Self::Unusable(_) | Self::WrongServer { .. } | Self::WrongCa(_) | Self::NoCertificate => true,
+            Self::Client(problem) => problem.is_fatal(),
+        }
+    }
+}
+
+/// Everything that differs from what is expected.
+pub fn problems(config: &Kubeconfig, expected: &Expected<'_>, now: Timestamp) -> Vec<KubeconfigProblem> {
+    let (cluster, user) = match config.current() {
+        Ok(current) => current,
+        Err(error) => return vec![error.into()],
+    };
+    let mut problems = Vec::new();
+    if cluster.server != expected.server {
+        problems.push(KubeconfigProblem::WrongServer {
+            found: cluster.server.clone(),
+            expected: expected.server.to_owned(),
+        });
+    }
+    match cluster.authorities() {
+        // Any of a bundle will do: during a CA rotation both the old and the new are there.
+        Ok(Some(authorities)) if !authorities.contains(expected.ca) => {
+            problems.push(KubeconfigProblem::WrongCa(expected.ca.common_name().to_owned()));
+        }
+        Ok(_) => {}
+        Err(error) => problems.push(error.into()),
+    }
+    if let Some(spec) = expected.client {
+        check_client(user, spec, expected.ca, now, &mut problems);
+    }
+    problems
+}
+
+fn check_client(
+    user: &User,
+    spec: &CertSpec,
+    ca: &Certificate,
+    now: Timestamp,
+    problems: &mut Vec<KubeconfigProblem>,
+) {
+    match (user.certificate(), user.key()) {
+        (Ok(Some(certificate)), Ok(Some(key))) => problems.extend(
+            certificate.check(spec, Some(ca), Some(&key), now).into_iter().map(KubeconfigProblem::Client),
+        ),
+        (Err(error), _) | (_, Err(error)) => problems.push(error.into()),
+        _ => problems.push(KubeconfigProblem::NoCertificate),
+    }
+}
+
+#[cfg(test)]
+#[path = "tests.rs"]
+mod tests;
