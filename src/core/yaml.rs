@@ -1,14 +1,9 @@
 //! YAML text to serde values and back. The only module that names the YAML crate, which is no longer developed: a
 //! maintained fork can take its place here.
 
-<<<<<<< HEAD
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-=======
-use serde::Serialize;
-use serde::de::DeserializeOwned;
->>>>>>> pki
 
 /// YAML that could not be read as the wanted type.
 #[derive(Debug, thiserror::Error)]
@@ -31,7 +26,6 @@ pub fn from_str<T: DeserializeOwned>(text: &str) -> Result<T, YamlError> {
     Ok(serde_yaml::from_str(text)?)
 }
 
-<<<<<<< HEAD
 /// Reads every document of a text; empty documents are left out.
 pub fn documents(text: &str) -> Result<Vec<Value>, YamlError> {
     let mut found = Vec::new();
@@ -44,8 +38,6 @@ pub fn documents(text: &str) -> Result<Vec<Value>, YamlError> {
     Ok(found)
 }
 
-=======
->>>>>>> pki
 /// Writes a value as one YAML document, in the order of its keys; lists are not indented, as in kubeadm's output.
 ///
 /// A value that YAML cannot hold (a map with compound keys) is a bug of the caller and gives an empty text.
@@ -53,7 +45,6 @@ pub fn documents(text: &str) -> Result<Vec<Value>, YamlError> {
 pub fn to_string<T: Serialize>(value: &T) -> String {
     serde_yaml::to_string(value).unwrap_or_default()
 }
-<<<<<<< HEAD
 
 /// Sorts the keys of every map by name, as kubeadm and kubectl write them.
 pub fn sort_keys(value: &mut Value) {
@@ -92,5 +83,3 @@ mod tests {
         assert_eq!(to_string(&value), "a: 0\nb:\n- c: 2\n  d: 1\n");
     }
 }
-=======
->>>>>>> pki

@@ -8,7 +8,7 @@ use jiff::Timestamp;
 
 use super::act::{ActCx, PkiError, StepError};
 use crate::{
-    kubeconfig::{self, UserCredential},
+    kubeconfig::{self, Credentials},
     pki::{CertSpec, Certificate, KeyAlgorithm, PrivateKey},
 };
 
@@ -72,12 +72,12 @@ impl Content {
             Self::Bytes(bytes) => format!("{} bytes", bytes.len()),
             Self::NewKey(algorithm) => format!("new {algorithm} private key"),
             Self::PublicKeyOf(key) => format!("public key of {}", key.display()),
-            Self::Certificate { spec, ca: None, .. } => format!("self-signed CA certificate, {}", spec.describe()),
+            Self::Certificate { spec, ca: None, .. } => format!("self-signed CA certificate, {}", in_words(spec)),
             Self::Certificate { spec, ca: Some(ca), .. } => {
-                format!("certificate signed by {}, {}", ca.cert.display(), spec.describe())
+                format!("certificate signed by {}, {}", ca.cert.display(), in_words(spec))
             }
             Self::Kubeconfig(content) => {
-                format!("kubeconfig of {} for {}, {}", content.user, content.server, content.spec.describe())
+                format!("kubeconfig of {} for {}, {}", content.user, content.server, in_words(&content.spec))
             }
         }
     }
@@ -116,22 +116,34 @@ impl Content {
     }
 }
 
+/// Subject and names, for plans.
+fn in_words(spec: &CertSpec) -> String {
+    let mut text = format!("CN={}", spec.common_name);
+    for organization in &spec.organizations {
+        text += &format!(" O={organization}");
+    }
+    let names: Vec<_> =
+        spec.sans.dns.iter().cloned().chain(spec.sans.ips.iter().map(ToString::to_string)).collect();
+    if !names.is_empty() {
+        text += &format!(", valid for {}", names.join(" "));
+    }
+    text
+}
+
 async fn make_kubeconfig(cx: &ActCx<'_>, content: &KubeconfigContent) -> Result<Vec<u8>, StepError> {
     let (ca_cert, ca_key) = read_ca(cx, &content.ca).await?;
     let key = cx.new_key(content.algorithm).await?;
     let certificate = crate::pki::issue(&content.spec, &key, &ca_cert, &ca_key, Timestamp::now())
         .map_err(PkiError::from)?;
+    let ca_pem = ca_cert.to_pem();
     let file = kubeconfig::build(
         &content.cluster,
         &content.server,
-        ca_cert.to_pem().as_bytes(),
+        Some(ca_pem.as_bytes()),
         &content.user,
-        &UserCredential::ClientCertificate {
-            certificate_pem: certificate.to_pem().into_bytes(),
-            key_pem: key.to_pem(),
-        },
+        &Credentials::Certificate(&certificate, &key),
     );
-    file.to_yaml().map(String::into_bytes).map_err(|error| StepError::Content(error.to_string()))
+    Ok(file.to_yaml().as_bytes().to_vec())
 }
 
 async fn read_ca(cx: &ActCx<'_>, ca: &CaFiles) -> Result<(Certificate, PrivateKey), StepError> {

@@ -101,8 +101,8 @@ async fn diff(host: &dyn Probe, step: &Step) -> Option<String> {
                 let target = object.reference()?;
                 let old = host.object(access, &target).await.ok().flatten();
                 let old = old.map(|old| only_fields_of(&redacted(old), new));
-                let old = old.and_then(|old| crate::yaml::to_string(&old).ok()).unwrap_or_default();
-                let new = crate::yaml::to_string(&redacted((**new).clone())).unwrap_or_default();
+                let old = old.map(|old| crate::yaml::to_string(&old)).unwrap_or_default();
+                let new = crate::yaml::to_string(&redacted((**new).clone()));
                 text += &unified(&target.to_string(), &old, &new);
             }
             Some(text).filter(|text| !text.is_empty())

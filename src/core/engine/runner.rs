@@ -302,9 +302,10 @@ impl Run<'_, '_> {
         if meta.once && self.ended.contains(meta.id) {
             return Ok((Outcome::AlreadyDone, Some("done before the interruption".into())));
         }
+        let cx = self.plan_cx();
         // A plan only reads, so it can be dropped at once when the operator asks to stop.
         let verdict = tokio::select! {
-            verdict = phase.plan(&self.plan_cx()) => verdict.map_err(Stop::Plan)?,
+            verdict = phase.plan(&cx) => verdict.map_err(Stop::Plan)?,
             signal = self.runner.cancel.cancelled() => return Err(Stop::Cancelled(signal)),
         };
         let steps = match verdict {

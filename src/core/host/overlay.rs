@@ -45,7 +45,7 @@ impl<'a> Overlay<'a> {
     /// Takes a planned step for done.
     pub fn absorb(&self, step: &Step) {
         match step {
-            Step::EnsureDir { path, mode } => self.set(path, Planned::Dir(*mode)),
+            Step::EnsureDir { path, mode, .. } => self.set(path, Planned::Dir(*mode)),
             Step::WriteFile { path, mode, content, .. } => {
                 let known = match content {
                     Content::Bytes(bytes) => Some(bytes.clone()),
