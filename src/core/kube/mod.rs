@@ -1,3 +1,4 @@
 //! The Kubernetes API: the objects that a cluster starts with.
 
 pub mod objects;
+pub mod service_ip;
