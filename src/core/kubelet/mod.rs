@@ -1,1 +1,17 @@
-//! x
+//! The kubelet's files that init, join and upgrade write: its configuration, what differs on this node, its flags.
+
+mod config;
+mod flags;
+
+pub use config::{
+    KubeletConfigInputs, SYSTEMD_RESOLVED_CONF, cluster_config, instance_config, node_config, to_yaml,
+    unusual,
+};
+pub use flags::{KubeletFlags, flags_env};
+
+/// The configuration every kubelet reads; node-specific values are patched in.
+pub const CONFIG_FILE: &str = "/var/lib/kubelet/config.yaml";
+/// What this node alone sets, kept apart so that upgrades do not lose it.
+pub const INSTANCE_CONFIG_FILE: &str = "/var/lib/kubelet/instance-config.yaml";
+/// Flags of this node's kubelet, read by its systemd unit.
+pub const FLAGS_ENV_FILE: &str = "/var/lib/kubelet/kubeadm-flags.env";

@@ -42,13 +42,22 @@ mod tests {
 
     #[test]
     fn overridden_defaults_move_to_where_the_operator_put_them() {
-        let defaults: Vec<_> = ["etcd", "--name=a", "--data-dir=/d", "--initial-cluster=x", "--initial-cluster-state=y"]
-            .map(String::from)
-            .into();
+        let defaults: Vec<_> =
+            ["etcd", "--name=a", "--data-dir=/d", "--initial-cluster=x", "--initial-cluster-state=y"]
+                .map(String::from)
+                .into();
         let extra = [Arg::new("v", "2"), Arg::new("data-dir", "/e"), Arg::new("v", "3")];
         assert_eq!(
             command(&defaults, &extra),
-            ["etcd", "--initial-cluster=x", "--initial-cluster-state=y", "--name=a", "--v=2", "--data-dir=/e", "--v=3"]
+            [
+                "etcd",
+                "--initial-cluster=x",
+                "--initial-cluster-state=y",
+                "--name=a",
+                "--v=2",
+                "--data-dir=/e",
+                "--v=3"
+            ]
         );
         assert_eq!(value(&extra, "v"), Some("3"));
     }

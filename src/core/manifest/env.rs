@@ -22,14 +22,16 @@ pub fn proxies<'a>(environment: impl IntoIterator<Item = (&'a str, &'a str)>) ->
 pub fn merge(proxies: &[EnvVar], extra: &[EnvVar]) -> Vec<EnvVar> {
     let by_name: BTreeMap<&str, &EnvVar> =
         proxies.iter().chain(extra).map(|variable| (variable.name.as_str(), variable)).collect();
-    by_name.into_values().map(with_api_version).collect()
+    let mut merged: Vec<_> = by_name.into_values().cloned().collect();
+    fill_defaults(&mut merged);
+    merged
 }
 
-/// Fills in the API version of a field reference, as the API server would: manifests compare equal then.
-fn with_api_version(variable: &EnvVar) -> EnvVar {
-    let mut variable = variable.clone();
-    if let Some(field) = variable.value_from.as_mut().and_then(|from| from.field_ref.as_mut()) {
-        field.api_version.get_or_insert_with(|| "v1".into());
+/// Fills in the API version of field references, as the API server would: what is stored compares equal then.
+pub fn fill_defaults(variables: &mut [EnvVar]) {
+    for variable in variables {
+        if let Some(field) = variable.value_from.as_mut().and_then(|from| from.field_ref.as_mut()) {
+            field.api_version.get_or_insert_with(|| "v1".into());
+        }
     }
-    variable
 }

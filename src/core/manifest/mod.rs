@@ -5,15 +5,14 @@
 
 pub mod args;
 pub mod compare;
-pub mod dialect;
 pub mod env;
 pub mod images;
+pub mod overlay;
 pub mod patch;
 mod static_pod;
 pub mod templates;
 pub mod volumes;
 
 pub use compare::{diff, same, to_yaml};
-pub use dialect::Dialect;
 pub use static_pod::{Component, EtcdMembership, ManifestError, StaticPodInputs, static_pod};
 pub use templates::{Template, TemplateError};

@@ -1,10 +1,10 @@
 //! The four static pods of a control-plane node.
 
-use super::dialect::Dialect;
 use super::templates::{Template, TemplateError};
 use super::{args, env, images, volumes};
 use crate::config::GoDuration;
 use crate::config::types::{Arg, ClusterConfiguration, ControlPlaneComponent, EnvVar, LocalApiEndpoint};
+use crate::version::MinorRow;
 use k8s_openapi::api::core::v1::Pod;
 use serde_json::{Value, json};
 use std::fmt;
@@ -79,8 +79,8 @@ pub struct StaticPodInputs<'a> {
     pub node_name: &'a str,
     /// `timeouts.controlPlaneComponentHealthCheck`: how long the startup probes are patient.
     pub health_check_timeout: GoDuration,
-    /// Tag of the etcd image that belongs to the Kubernetes release.
-    pub etcd_tag: &'a str,
+    /// What is particular to the minor of `cluster.kubernetesVersion`.
+    pub row: &'a MinorRow,
     /// How etcd starts.
     pub etcd_membership: EtcdMembership<'a>,
     /// Those of [`volumes::CA_DIRS`] that exist on the host.
@@ -108,9 +108,6 @@ pub enum ManifestError {
     /// The advertise address is not an IP address.
     #[error("advertise address {0:?} is not an IP address")]
     Address(String),
-    /// The Kubernetes version is not a version.
-    #[error("kubernetes version {0:?} is not a version")]
-    Version(String),
     /// A local etcd was asked for, and the configuration has none.
     #[error("the configuration has no local etcd")]
     NoLocalEtcd,
@@ -126,7 +123,7 @@ pub fn static_pod(component: Component, inputs: &StaticPodInputs<'_>) -> Result<
     let context = match component {
         Component::Etcd => etcd_context(inputs, address)?,
         Component::ApiServer => api_server_context(inputs, address),
-        Component::ControllerManager => controller_manager_context(inputs)?,
+        Component::ControllerManager => controller_manager_context(inputs),
         Component::Scheduler => scheduler_context(inputs),
     };
     let document = component.template().document(context)?;
@@ -201,7 +198,7 @@ fn etcd_context(inputs: &StaticPodInputs<'_>, address: IpAddr) -> Result<Value, 
     let (probe_host, probe_port) = args::value(&local.extra_args, "listen-metrics-urls")
         .and_then(first_host_and_port)
         .unwrap_or_else(|| (loopback_text(address), 2381));
-    let image = images::etcd(inputs.cluster, inputs.etcd_tag);
+    let image = images::etcd(inputs.cluster, inputs.row.etcd_tag);
     Ok(json!({
         "host": host, "loopback": loopback, "pki": inputs.cluster.certificates_dir, "image": image,
         "data_dir": local.data_dir, "node_name": inputs.node_name, "initial_cluster": initial_cluster,
@@ -233,20 +230,18 @@ fn api_server_context(inputs: &StaticPodInputs<'_>, address: IpAddr) -> Value {
     })
 }
 
-fn controller_manager_context(inputs: &StaticPodInputs<'_>) -> Result<Value, ManifestError> {
+fn controller_manager_context(inputs: &StaticPodInputs<'_>) -> Value {
     let cluster = inputs.cluster;
-    let version = &cluster.kubernetes_version;
-    let dialect = Dialect::of_version(version).ok_or_else(|| ManifestError::Version(version.clone()))?;
-    Ok(json!({
+    json!({
         "pki": cluster.certificates_dir, "image": images::kubernetes(cluster, "kube-controller-manager"),
         "pod_subnet": cluster.networking.pod_subnet, "service_subnet": cluster.networking.service_subnet,
         "cluster_name": cluster.cluster_name, "external_ca": inputs.external_ca,
-        "flexvolume": dialect.flexvolume,
+        "flexvolume": inputs.row.flexvolume_mount,
         "flexvolume_dir": args::value(&cluster.controller_manager.extra_args, "flex-volume-plugin-dir")
             .unwrap_or("/usr/libexec/kubernetes/kubelet-plugins/volume/exec"),
         "probe_host": probe_host(&cluster.controller_manager.extra_args),
         "startup_failures": startup_failures(inputs),
-    }))
+    })
 }
 
 fn scheduler_context(inputs: &StaticPodInputs<'_>) -> Value {
@@ -305,3 +300,6 @@ fn bracketed(address: IpAddr) -> String {
         IpAddr::V6(v6) => format!("[{v6}]"),
     }
 }
+
+#[cfg(test)]
+mod tests;

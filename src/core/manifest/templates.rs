@@ -4,6 +4,8 @@
 //! with quotes, newlines or a leading `*` stays one YAML string and cannot add keys to a manifest.
 
 use crate::yaml::{self, YamlError};
+use minijinja::syntax::SyntaxConfig;
+use minijinja::value::Serde;
 use minijinja::{Environment, UndefinedBehavior};
 use serde::Serialize;
 use serde_json::Value;
@@ -81,13 +83,13 @@ impl Template {
         let wrap = |source| TemplateError::Render { template: self, source };
         let mut environment = Environment::new();
         environment.set_undefined_behavior(UndefinedBehavior::Strict);
-        environment.set_keep_trailing_newline(true);
+        environment.set_syntax(SyntaxConfig::builder().keep_trailing_newline(true).build().map_err(wrap)?);
         environment.set_formatter(|out, _, value| {
             let text = value.to_string();
             let quoted = Value::String(text).to_string();
             out.write_str(&quoted[1..quoted.len() - 1]).map_err(Into::into)
         });
-        environment.render_str(self.source(), context).map_err(wrap)
+        environment.render_str(self.source(), Serde(context)).map_err(wrap)
     }
 
     /// Fills the template in and reads every document of it.

@@ -1,1 +1,127 @@
-//! x
+//! The API objects that a cluster starts with, one function for each init phase.
+//!
+//! Objects are plain JSON with `apiVersion` and `kind`, in the order in which kubeadm creates them, ready for
+//! server-side apply: no status, no resource version.
+
+mod addons;
+mod admin;
+mod bootstrap;
+mod certs;
+mod node;
+mod rbac;
+mod upload_config;
+
+pub use addons::{CoreDnsInputs, KubeProxyInputs, coredns, kube_proxy};
+pub use admin::{apiserver_kubelet_client, cluster_admins};
+pub use bootstrap::{bootstrap_rbac, bootstrap_token, cluster_info};
+pub use certs::{certs_token, certs_ttl, uploaded_certs};
+pub use node::{
+    CONTROL_PLANE_LABEL, EXCLUDE_FROM_LOAD_BALANCERS_LABEL, control_plane_taint, mark_control_plane,
+};
+pub use upload_config::{kubeadm_config, kubelet_config};
+
+use crate::config::types::{ClusterConfiguration, LocalApiEndpoint};
+use crate::kube::service_ip::ServiceIpError;
+use crate::manifest::TemplateError;
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
+use std::fmt::Write;
+
+/// Group of the bootstrap tokens that nodes join with.
+pub const NODE_TOKEN_GROUP: &str = "system:bootstrappers:kubeadm:default-node-token";
+/// Group of all registered nodes.
+pub const NODES_GROUP: &str = "system:nodes";
+/// Annotation that holds the hash of a component configuration nobody has edited.
+pub const CONFIG_HASH_ANNOTATION: &str = "kubeadm.kubernetes.io/component-config.hash";
+
+/// An object that cannot be made.
+#[derive(Debug, thiserror::Error)]
+pub enum ObjectError {
+    /// The template and the values do not fit.
+    #[error(transparent)]
+    Template(#[from] TemplateError),
+    /// The service subnet is too small or malformed.
+    #[error(transparent)]
+    ServiceIp(#[from] ServiceIpError),
+    /// A bootstrap token without the form `ID.SECRET`.
+    #[error("a bootstrap token is missing or has not the form ID.SECRET")]
+    Token,
+}
+
+/// URL of the control plane: the shared endpoint, with this node's port when it names none, or this node's API server.
+pub fn control_plane_url(cluster: &ClusterConfiguration, endpoint: &LocalApiEndpoint) -> String {
+    let shared = cluster.control_plane_endpoint.as_str();
+    let authority = if shared.is_empty() { &endpoint.advertise_address } else { shared };
+    let has_port = !shared.is_empty()
+        && authority.rsplit_once(':').is_some_and(|(host, port)| {
+            port.bytes().all(|digit| digit.is_ascii_digit()) && (!host.contains(':') || host.ends_with(']'))
+        });
+    if has_port {
+        format!("https://{authority}")
+    } else if authority.contains(':') && !authority.starts_with('[') {
+        format!("https://[{authority}]:{}", endpoint.bind_port)
+    } else {
+        format!("https://{authority}:{}", endpoint.bind_port)
+    }
+}
+
+fn config_map(namespace: &str, name: &str, data: &Value) -> Value {
+    json!({
+        "apiVersion": "v1", "kind": "ConfigMap",
+        "metadata": {"name": name, "namespace": namespace}, "data": data,
+    })
+}
+
+/// Marks a component's ConfigMap as generated: while hash and data agree, an upgrade may generate it anew; a ConfigMap
+/// without hash, or edited since, is the operator's and is kept.
+fn sign(config_map: &mut Value) {
+    let mut keys: Vec<_> = config_map["data"].as_object().into_iter().flatten().collect();
+    keys.sort_by_key(|(key, _)| key.as_str());
+    let hash = keys
+        .iter()
+        .fold(Sha256::new(), |hash, (_, text)| hash.chain_update(text.as_str().unwrap_or_default()));
+    let hex = hash.finalize().iter().fold(String::new(), |mut hex, byte| {
+        let _ = write!(hex, "{byte:02x}");
+        hex
+    });
+    config_map["metadata"]["annotations"][CONFIG_HASH_ANNOTATION] = format!("sha256:{hex}").into();
+}
+
+fn base64_of(bytes: impl AsRef<[u8]>) -> String {
+    STANDARD.encode(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_url_names_the_shared_endpoint_with_a_port() {
+        let node = LocalApiEndpoint { advertise_address: "2001:db8::1".into(), bind_port: 7443 };
+        for (shared, url) in [
+            ("", "https://[2001:db8::1]:7443"),
+            ("api.test", "https://api.test:7443"),
+            ("api.test:6443", "https://api.test:6443"),
+            ("[fd00::1]:6443", "https://[fd00::1]:6443"),
+            ("[fd00::1]", "https://[fd00::1]:7443"),
+            ("fd00::1", "https://[fd00::1]:7443"),
+        ] {
+            let cluster =
+                ClusterConfiguration { control_plane_endpoint: shared.into(), ..Default::default() };
+            assert_eq!(control_plane_url(&cluster, &node), url);
+        }
+    }
+
+    #[test]
+    fn the_hash_is_over_the_values_in_order_of_their_keys() {
+        let mut signed = config_map("n", "c", &json!({"b": "two", "a": "one"}));
+        sign(&mut signed);
+        // printf onetwo | sha256sum
+        assert_eq!(
+            signed["metadata"]["annotations"][CONFIG_HASH_ANNOTATION],
+            "sha256:25b6746d5172ed6352966a013d93ac846e1110d5a25e8f183b5931f4688842a1"
+        );
+    }
+}

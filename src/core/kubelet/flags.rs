@@ -1,0 +1,67 @@
+//! The kubelet's flags that its configuration file cannot hold.
+
+use crate::config::types::{Arg, Taint};
+use crate::manifest::args;
+
+/// What the flags are made from.
+#[derive(Debug, Clone, Copy)]
+pub struct KubeletFlags<'a> {
+    /// Name that the node registers with.
+    pub node_name: &'a str,
+    /// The machine's host name, which the kubelet would take by itself.
+    pub hostname: &'a str,
+    /// Taints that the node registers with: those of a joining worker. A control plane is tainted through the API.
+    pub register_taints: &'a [Taint],
+    /// `nodeRegistration.kubeletExtraArgs`.
+    pub extra_args: &'a [Arg],
+}
+
+/// The text of [`super::FLAGS_ENV_FILE`].
+///
+/// kubeadm 1.34 also names the sandbox image here. The kubelet flag for it was only a hint to image garbage collection,
+/// which the container runtimes no longer need, and later kubelets refuse it: it is left out for every minor.
+pub fn flags_env(flags: &KubeletFlags<'_>) -> String {
+    let mut defaults = Vec::new();
+    if flags.node_name != flags.hostname {
+        defaults.push(Arg::new("hostname-override", flags.node_name));
+    }
+    if !flags.register_taints.is_empty() {
+        let taints: Vec<_> = flags.register_taints.iter().map(written).collect();
+        defaults.push(Arg::new("register-with-taints", taints.join(",")));
+    }
+    let line: Vec<_> = args::merge(defaults, flags.extra_args).iter().map(args::written).collect();
+    format!("KUBELET_KUBEADM_ARGS=\"{}\"\n", line.join(" "))
+}
+
+/// A taint as `KEY[=VALUE]:EFFECT`.
+fn written(taint: &Taint) -> String {
+    match taint.value.as_deref().unwrap_or_default() {
+        "" => format!("{}:{}", taint.key, taint.effect),
+        value => format!("{}={value}:{}", taint.key, taint.effect),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_worker_registers_with_its_taints() {
+        let taint = |key: &str, value: Option<&str>| Taint {
+            key: key.into(),
+            value: value.map(String::from),
+            effect: "NoSchedule".into(),
+            time_added: None,
+        };
+        let flags = KubeletFlags {
+            node_name: "w1",
+            hostname: "w1",
+            register_taints: &[taint("a", Some("b")), taint("c", None)],
+            extra_args: &[Arg::new("v", "2")],
+        };
+        assert_eq!(
+            flags_env(&flags),
+            "KUBELET_KUBEADM_ARGS=\"--register-with-taints=a=b:NoSchedule,c:NoSchedule --v=2\"\n"
+        );
+    }
+}
