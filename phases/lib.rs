@@ -1,1 +1,14 @@
 //! What each rkadm command does: workflows as lists of phases.
+//!
+//! A phase plans: it looks at the host and answers with steps. The engine of `rkadm-core` carries them out.
+
+mod files;
+pub mod init;
+mod objects;
+
+use rkadm_core::engine::ActionRegistry;
+
+/// The undo of every action that any phase uses.
+pub fn actions() -> ActionRegistry {
+    ActionRegistry::default().with(init::KUBELET_ACTION, init::UndoKubelet)
+}

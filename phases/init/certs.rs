@@ -111,7 +111,7 @@ impl Cert {
         if with_key {
             steps.push(new_file(key.clone(), PRIVATE, Content::NewKey(self.cluster.key_algorithm())));
         }
-        let spec = Box::new(self.entry.spec(&self.cluster.cert_inputs()));
+        let spec = Box::new(self.entry.spec(&self.cluster.cert_inputs()?));
         steps.push(new_file(cert, PUBLIC, Content::Certificate { spec, key, ca }));
         Ok(Verdict::Apply(steps))
     }
@@ -152,7 +152,7 @@ impl Cert {
                 }
             }
         };
-        let spec = self.entry.spec(&self.cluster.cert_inputs());
+        let spec = self.entry.spec(&self.cluster.cert_inputs()?);
         let problems = cert.check(&spec, ca.as_ref(), key, Timestamp::now());
         let fatal: Vec<_> = problems.iter().filter(|problem| problem.is_fatal()).map(ToString::to_string).collect();
         if !fatal.is_empty() {

@@ -1,14 +1,20 @@
 //! What every phase of `init` knows: the configuration, and where things are.
 
-use std::{path::PathBuf, sync::Arc};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use rkadm_core::{
-    config::ResolvedInit,
-    engine::content::CaFiles,
+    config::{GoDuration, ResolvedInit},
+    engine::{PhaseError, content::CaFiles},
     host::{ApiAccess, Probe},
+    kubelet::{self, KubeletConfigInputs},
     manifest::env,
-    pki::{KeyAlgorithm, list::CertInputs},
+    pki::{
+        KeyAlgorithm,
+        list::{self, CertInputs},
+    },
+    version::{MinorRow, NEWEST},
 };
+use serde_json::Value;
 
 /// kubeadm's directory for everything that is not the kubelet's own.
 pub const KUBERNETES_DIR: &str = "/etc/kubernetes";
@@ -80,12 +86,55 @@ impl Cluster {
 
     /// The algorithm of new keys.
     pub fn key_algorithm(&self) -> KeyAlgorithm {
-        self.config.key_algorithm()
+        key_algorithm(&self.config)
     }
 
     /// What certificates are made from.
-    pub fn cert_inputs(&self) -> CertInputs {
-        self.config.cert_inputs()
+    ///
+    /// # Errors
+    /// An advertise address or service subnet that is none; validation refuses such configurations.
+    pub fn cert_inputs(&self) -> Result<CertInputs, PhaseError> {
+        let cluster = &self.config.cluster;
+        let wrong = |what: &str| PhaseError::Config { message: format!("{what} is not usable in certificates") };
+        let address = &self.config.local_api_endpoint.advertise_address;
+        let local = cluster.etcd.local.clone().unwrap_or_default();
+        let validity = |given: Option<GoDuration>, default: Duration| given.map_or(default, GoDuration::as_std);
+        let endpoint = self.config.control_plane_endpoint();
+        let host = split_url_host(&endpoint).filter(|_| !cluster.control_plane_endpoint.is_empty());
+        Ok(CertInputs {
+            node_name: self.config.node_name().to_owned(),
+            advertise_address: address.parse().map_err(|_| wrong("the advertise address"))?,
+            dns_domain: cluster.networking.dns_domain.clone(),
+            service_ip: self.config.api_service_ip().ok_or_else(|| wrong("the service subnet"))?,
+            control_plane_host: host.map(str::to_owned),
+            api_server_sans: cluster.api_server.cert_sans.clone(),
+            etcd_server_sans: local.server_cert_sans,
+            etcd_peer_sans: local.peer_cert_sans,
+            version: self.config.kubernetes_version.semver().clone(),
+            leaf_validity: validity(cluster.certificate_validity_period, list::LEAF_VALIDITY),
+            ca_validity: validity(cluster.ca_certificate_validity_period, list::CA_VALIDITY),
+        })
+    }
+
+    /// What is particular to the cluster's Kubernetes minor.
+    pub fn row(&self) -> &'static MinorRow {
+        self.config.kubernetes_version.row().unwrap_or(NEWEST)
+    }
+
+    /// How long a control-plane component may take to become healthy.
+    pub fn health_timeout(&self) -> GoDuration {
+        self.config.timeouts.control_plane_component_health_check.unwrap_or(GoDuration::from_secs(240))
+    }
+
+    /// The configuration that all kubelets share.
+    pub fn kubelet_config(&self) -> Result<Value, PhaseError> {
+        let resolv_conf = self.config.systemd_resolved.then_some(kubelet::SYSTEMD_RESOLVED_CONF);
+        kubelet::cluster_config(&KubeletConfigInputs {
+            cluster: &self.config.cluster,
+            own: self.config.kubelet.as_ref(),
+            resolv_conf,
+        })
+        .map_err(|error| PhaseError::Config { message: error.to_string() })
     }
 
     /// Proxy variables for control-plane pods.
@@ -106,4 +155,17 @@ impl Cluster {
         }
         Ok(existing)
     }
+}
+
+/// The algorithm that a configuration asks for.
+pub fn key_algorithm(config: &ResolvedInit) -> KeyAlgorithm {
+    let asked = config.cluster.encryption_algorithm.map(|algorithm| algorithm.as_str().to_owned());
+    asked.and_then(|name| name.parse().ok()).unwrap_or_default()
+}
+
+/// The host of `https://host:port`, without brackets.
+fn split_url_host(url: &str) -> Option<&str> {
+    let authority = url.strip_prefix("https://")?;
+    let (host, _) = authority.rsplit_once(':')?;
+    Some(host.trim_start_matches('[').trim_end_matches(']'))
 }

@@ -9,7 +9,7 @@ use rkadm_core::{
         Phase, PhaseError, PhaseMeta, PlanCx, Verdict,
         content::{Content, KubeconfigContent},
     },
-    kubeconfig::{self, Expected, KubeconfigSpec},
+    kubeconfig::{self, Expected, list::{self, KubeconfigSpec}},
     pki::Certificate,
 };
 
@@ -28,7 +28,7 @@ const IDS: [(&str, &str); 5] = [
 pub fn phases(cluster: &Arc<Cluster>) -> Vec<Box<dyn Phase>> {
     let mut phases: Vec<Box<dyn Phase>> = vec![];
     for (id, name) in IDS {
-        if let Some(spec) = kubeconfig::file(name) {
+        if let Some(spec) = list::file(name) {
             phases.push(Box::new(Kubeconfig { id, spec, cluster: Arc::clone(cluster) }));
         }
     }
@@ -73,7 +73,7 @@ impl Phase for Kubeconfig {
             server: server.to_owned(),
             user: self.spec.user_name(config.node_name()),
             ca,
-            spec: self.spec.cert_spec(config.node_name(), self.cluster.cert_inputs().leaf_validity),
+            spec: self.spec.cert_spec(config.node_name(), self.cluster.cert_inputs()?.leaf_validity),
             algorithm: self.cluster.key_algorithm(),
         };
         steps.push(new_file(path, PRIVATE, Content::Kubeconfig(Box::new(content))));
@@ -100,7 +100,7 @@ impl Kubeconfig {
         let Some(ca) = ca else {
             return Ok(Verdict::AlreadyDone("uses the existing file".into()));
         };
-        let problems = kubeconfig::problems(&file, &Expected { server, ca: &ca }, Timestamp::now());
+        let problems = kubeconfig::problems(&file, &Expected { server, ca: &ca, client: None }, Timestamp::now());
         if !problems.is_empty() {
             let why: Vec<_> = problems.iter().map(ToString::to_string).collect();
             return Err(unusable(why.join("; ")));

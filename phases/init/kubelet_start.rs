@@ -10,12 +10,12 @@ use rkadm_core::{
         action::UndoAction,
     },
     host::{Actuator, ServiceVerb},
-    kubelet,
+    kubelet::{self, KubeletFlags},
 };
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::cluster::{Cluster, KUBELET_DIR, PRIVATE, PUBLIC, PUBLIC_DIR};
+use super::cluster::{Cluster, KUBELET_DIR, PUBLIC, PUBLIC_DIR};
 use crate::files::{directory, text_file};
 
 /// The unit's name.
@@ -45,12 +45,20 @@ impl Phase for KubeletStart {
 
     async fn plan(&self, cx: &PlanCx<'_>) -> Result<Verdict, PhaseError> {
         let config = &self.cluster.config;
-        let fail = |error: &dyn std::error::Error| PhaseError::Config { message: error.to_string() };
+        let shared = self.cluster.kubelet_config()?;
+        let socket = &config.node_registration.cri_socket;
+        let hostname = cx.host.hostname().await;
+        let flags = KubeletFlags {
+            node_name: config.node_name(),
+            hostname: &hostname,
+            register_taints: &[],
+            extra_args: &config.node_registration.kubelet_extra_args,
+        };
         let dir = Path::new(KUBELET_DIR);
         let files = [
-            ("kubeadm-flags.env", PUBLIC, kubelet::flags_env(config)),
-            ("instance-config.yaml", PRIVATE, kubelet::instance_config(config).map_err(|error| fail(&error))?),
-            ("config.yaml", PUBLIC, kubelet::config(config).map_err(|error| fail(&error))?),
+            ("kubeadm-flags.env", PUBLIC, kubelet::flags_env(&flags)),
+            ("instance-config.yaml", PUBLIC, kubelet::instance_config(socket)),
+            ("config.yaml", PUBLIC, kubelet::to_yaml(&kubelet::node_config(&shared, socket))),
         ];
         let mut writes = directory(cx, dir, PUBLIC_DIR).await?;
         for (name, mode, text) in files {

@@ -55,6 +55,6 @@ impl Phase for WaitControlPlane {
             socket: config.node_registration.cri_socket.clone(),
             condition: Box::new(Condition::All(self.conditions())),
         };
-        Ok(Verdict::Apply(vec![Step::Wait { condition, timeout: config.health_check_timeout().as_std() }]))
+        Ok(Verdict::Apply(vec![Step::Wait { condition, timeout: self.cluster.health_timeout().as_std() }]))
     }
 }

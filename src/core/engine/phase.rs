@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use async_trait::async_trait;
 use serde::Serialize;
 
-use super::{Step, store::Store};
+use super::{Event, Reporter, Step, store::Store};
 use crate::host::{HostError, Probe};
 
 /// The declaration of a phase. It gives the subcommand, its help, `--skip-phases` and the reference page.
@@ -70,9 +70,16 @@ pub struct PlanCx<'a> {
     pub store: &'a Store,
     /// Whether this is a dry run.
     pub mode: PlanMode,
+    /// Whom to tell what the operator should know.
+    pub reporter: &'a dyn Reporter,
 }
 
 impl PlanCx<'_> {
+    /// Tells the operator something that does not stop the plan.
+    pub fn warn(&self, message: impl Into<String>) {
+        self.reporter.report(Event::Warning { message: message.into() });
+    }
+
     /// Whether this is a dry run.
     pub fn is_dry_run(&self) -> bool {
         self.mode == PlanMode::DryRun

@@ -6,7 +6,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::{
-    PhaseError, PlanCx, PlanMode, Step, Verdict, Workflow,
+    PhaseError, PlanCx, PlanMode, Reporter, Step, Verdict, Workflow,
     content::Content,
     event::Outcome,
     step::ObjectSource,
@@ -50,6 +50,7 @@ pub async fn dry_run(
     workflow: &Workflow,
     host: &dyn Probe,
     skip: &BTreeSet<&'static str>,
+    reporter: &dyn Reporter,
 ) -> Result<Vec<PlannedPhase>, (String, PhaseError)> {
     let overlay = Overlay::over(host);
     let mut store = Store::default();
@@ -68,7 +69,7 @@ pub async fn dry_run(
             planned.push(line);
             continue;
         }
-        let cx = PlanCx { host: &overlay, store: &store, mode: PlanMode::DryRun };
+        let cx = PlanCx { host: &overlay, store: &store, mode: PlanMode::DryRun, reporter };
         match phase.plan(&cx).await.map_err(|error| (meta.id.to_owned(), error))? {
             Verdict::NotApplicable(why) => (line.outcome, line.why) = (Outcome::NotApplicable, Some(why)),
             Verdict::AlreadyDone(why) => (line.outcome, line.why) = (Outcome::AlreadyDone, Some(why)),

@@ -352,7 +352,12 @@ impl Run<'_, '_> {
     }
 
     fn plan_cx(&self) -> PlanCx<'_> {
-        PlanCx { host: self.runner.host.probe(), store: &self.store, mode: PlanMode::Apply }
+        PlanCx {
+            host: self.runner.host.probe(),
+            store: &self.store,
+            mode: PlanMode::Apply,
+            reporter: self.runner.reporter,
+        }
     }
 
     async fn conclude(&mut self, result: Result<(), (String, Stop)>) -> Result<RunReport, RunError> {

@@ -176,6 +176,27 @@ impl std::fmt::Debug for User {
 }
 
 impl Kubeconfig {
+    /// Points the user of the current context at a file that holds its certificate and key, in place of embedded
+    /// ones. False when it names that file already, or when there is no such user.
+    pub fn use_rotated_client(&mut self, pem: &str) -> bool {
+        let Some(context) = self.contexts.iter().find(|context| context.name == self.current_context) else {
+            return false;
+        };
+        let name = context.context.user.clone();
+        let Some(user) = self.users.iter_mut().find(|user| user.name == name) else { return false };
+        let wanted = Some(pem.to_owned());
+        if user.user.client_certificate == wanted && user.user.client_key == wanted {
+            return false;
+        }
+        user.user = User {
+            client_certificate: wanted.clone(),
+            client_key: wanted,
+            other: std::mem::take(&mut user.user.other),
+            ..User::default()
+        };
+        true
+    }
+
     /// Reads a file's text.
     pub fn from_yaml(text: &str) -> Result<Self, KubeconfigError> {
         Ok(yaml::from_str(text)?)

@@ -1,0 +1,84 @@
+//! `addon/*`: CoreDNS and kube-proxy.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use rkadm_core::{
+    engine::{Phase, PhaseError, PhaseMeta, PlanCx, Verdict},
+    kube::{
+        ObjectRef,
+        objects::{self, CoreDnsInputs, KubeProxyInputs},
+    },
+};
+use serde_json::Value;
+
+use super::cluster::Cluster;
+use crate::objects::wanted;
+
+/// Both of them.
+pub fn phases(cluster: &Arc<Cluster>) -> Vec<Box<dyn Phase>> {
+    vec![Box::new(CoreDns { cluster: Arc::clone(cluster) }), Box::new(KubeProxy { cluster: Arc::clone(cluster) })]
+}
+
+struct CoreDns {
+    cluster: Arc<Cluster>,
+}
+
+#[async_trait]
+impl Phase for CoreDns {
+    fn meta(&self) -> PhaseMeta {
+        PhaseMeta::new("addon/coredns", "Install the CoreDNS addon to a Kubernetes cluster")
+            .help("Apply CoreDNS. The number of replicas of a Deployment that is there already is kept.")
+    }
+
+    async fn plan(&self, cx: &PlanCx<'_>) -> Result<Verdict, PhaseError> {
+        let config = &self.cluster.config;
+        if config.cluster.dns.disabled {
+            return Ok(Verdict::NotApplicable("dns.disabled is set".into()));
+        }
+        let deployment = ObjectRef::new("Deployment", Some("kube-system"), "coredns")
+            .map_err(|error| PhaseError::Config { message: error.to_string() })?;
+        let live = cx.host.object(&self.cluster.admin(), &deployment).await?;
+        let replicas = live.as_ref().and_then(|live| live.pointer("/spec/replicas")).and_then(Value::as_i64);
+        let inputs = CoreDnsInputs {
+            cluster: &config.cluster,
+            row: self.cluster.row(),
+            replicas: replicas.and_then(|replicas| i32::try_from(replicas).ok()),
+            corefile: None,
+        };
+        let objects =
+            objects::coredns(&inputs).map_err(|error| PhaseError::Config { message: error.to_string() })?;
+        let steps = wanted(cx, &self.cluster, objects, false).await?;
+        Ok(Verdict::from_steps(steps, "CoreDNS is installed"))
+    }
+}
+
+struct KubeProxy {
+    cluster: Arc<Cluster>,
+}
+
+#[async_trait]
+impl Phase for KubeProxy {
+    fn meta(&self) -> PhaseMeta {
+        PhaseMeta::new("addon/kube-proxy", "Install the kube-proxy addon to a Kubernetes cluster")
+    }
+
+    async fn plan(&self, cx: &PlanCx<'_>) -> Result<Verdict, PhaseError> {
+        let config = &self.cluster.config;
+        if config.cluster.proxy.disabled {
+            return Ok(Verdict::NotApplicable("proxy.disabled is set".into()));
+        }
+        let proxy_env = self.cluster.proxy_env();
+        let inputs = KubeProxyInputs {
+            cluster: &config.cluster,
+            endpoint: &config.local_api_endpoint,
+            row: self.cluster.row(),
+            own: config.kube_proxy.as_ref(),
+            proxy_env: &proxy_env,
+        };
+        let objects =
+            objects::kube_proxy(&inputs).map_err(|error| PhaseError::Config { message: error.to_string() })?;
+        let steps = wanted(cx, &self.cluster, objects, false).await?;
+        Ok(Verdict::from_steps(steps, "kube-proxy is installed"))
+    }
+}

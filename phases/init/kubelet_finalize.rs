@@ -1,0 +1,81 @@
+//! `kubelet-finalize/*`: from the certificate that init made for the kubelet to those that it renews by itself.
+
+use std::{path::PathBuf, sync::Arc};
+
+use async_trait::async_trait;
+use rkadm_core::{
+    engine::{Phase, PhaseError, PhaseMeta, PlanCx, Seen, Step, Verdict, content::Content, wait::Condition},
+    host::{HealthTarget, ServiceVerb, Trust},
+    kubeconfig::{Kubeconfig, list::KUBELET_CLIENT_CURRENT},
+    text::sha256_hex,
+};
+
+use super::{
+    cluster::{Cluster, PRIVATE},
+    kubelet_start::KUBELET,
+};
+use crate::files::Existing;
+
+/// Points kubelet.conf at the certificate that the kubelet keeps current.
+pub struct EnableClientCertRotation {
+    cluster: Arc<Cluster>,
+}
+
+impl EnableClientCertRotation {
+    pub fn new(cluster: &Arc<Cluster>) -> Self {
+        Self { cluster: Arc::clone(cluster) }
+    }
+}
+
+#[async_trait]
+impl Phase for EnableClientCertRotation {
+    fn meta(&self) -> PhaseMeta {
+        PhaseMeta::new("kubelet-finalize/enable-client-cert-rotation", "Enable kubelet client certificate rotation")
+            .help(
+                "Point kubelet.conf at the client certificate that the kubelet renews by itself, and restart the \
+                 kubelet. Not when the configuration turns rotation off.",
+            )
+    }
+
+    async fn plan(&self, cx: &PlanCx<'_>) -> Result<Verdict, PhaseError> {
+        let rotating = PathBuf::from(KUBELET_CLIENT_CURRENT);
+        if self.cluster.kubelet_config()?["rotateCertificates"] == false {
+            return Ok(Verdict::NotApplicable("rotateCertificates is off".into()));
+        }
+        let path = Cluster::kubeconfig("kubelet.conf");
+        let yaml = match Existing::at(cx, &path).await? {
+            Existing::Bytes(yaml) => yaml,
+            Existing::Planned => return Ok(Verdict::AlreadyDone("known after apply".into())),
+            Existing::Absent => {
+                return Err(PhaseError::Unusable {
+                    message: format!("{} is missing", path.display()),
+                    hint: "run `rkadm init phase kubeconfig kubelet` first".into(),
+                });
+            }
+        };
+        let unusable = |error: &dyn std::error::Error| PhaseError::Unusable {
+            message: format!("{} cannot be used: {error}", path.display()),
+            hint: format!("move {} away to have a new one made", path.display()),
+        };
+        let mut file = Kubeconfig::from_yaml(&yaml).map_err(|error| unusable(&error))?;
+        if !file.use_rotated_client(KUBELET_CLIENT_CURRENT) {
+            return Ok(Verdict::AlreadyDone("kubelet.conf names the rotated certificate".into()));
+        }
+        let healthy = Condition::Healthy {
+            what: "kubelet".into(),
+            target: HealthTarget { url: "http://127.0.0.1:10248/healthz".into(), trust: Trust::Plain },
+        };
+        let timeout = self.cluster.health_timeout().as_std();
+        Ok(Verdict::Apply(vec![
+            Step::Wait { condition: Condition::FileExists { path: rotating }, timeout },
+            Step::WriteFile {
+                path,
+                mode: PRIVATE,
+                content: Content::text(file.to_yaml().as_str()),
+                seen: Seen::Sha256(sha256_hex(&yaml)),
+            },
+            Step::Service { unit: KUBELET.into(), verb: ServiceVerb::Restart },
+            Step::Wait { condition: healthy, timeout },
+        ]))
+    }
+}

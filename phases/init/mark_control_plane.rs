@@ -1,0 +1,105 @@
+//! `mark-control-plane`: the labels and taints of this node.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use rkadm_core::{
+    config::types::Taint,
+    engine::{
+        Phase, PhaseError, PhaseMeta, PlanCx, Step, Verdict,
+        step::{PatchMaker, PatchSource},
+        wait::Condition,
+    },
+    kube::{ObjectRef, objects},
+};
+use serde_json::{Value, json};
+
+use super::cluster::Cluster;
+use crate::objects::holds;
+
+/// Labels and taints the Node object.
+pub struct MarkControlPlane {
+    cluster: Arc<Cluster>,
+}
+
+impl MarkControlPlane {
+    pub fn new(cluster: &Arc<Cluster>) -> Self {
+        Self { cluster: Arc::clone(cluster) }
+    }
+}
+
+#[async_trait]
+impl Phase for MarkControlPlane {
+    fn meta(&self) -> PhaseMeta {
+        PhaseMeta::new("mark-control-plane", "Mark a node as a control-plane")
+            .help("Give the node the labels and taints of a control plane, once its kubelet has registered it.")
+    }
+
+    async fn plan(&self, cx: &PlanCx<'_>) -> Result<Verdict, PhaseError> {
+        let config = &self.cluster.config;
+        let target = ObjectRef::new("Node", None, config.node_name())
+            .map_err(|error| PhaseError::Config { message: error.to_string() })?;
+        let taints = config
+            .node_registration
+            .taints
+            .clone()
+            .unwrap_or_else(|| vec![objects::control_plane_taint()]);
+        let mark = Mark { taints };
+        let access = self.cluster.admin();
+        let mut steps = vec![];
+        match cx.host.object(&access, &target).await? {
+            Some(live) if holds(&live, &mark.make(&live).0) => {
+                return Ok(Verdict::AlreadyDone("the node is marked".into()));
+            }
+            Some(_) => {}
+            None => steps.push(Step::Wait {
+                condition: Condition::ByKubelet {
+                    socket: config.node_registration.cri_socket.clone(),
+                    condition: Box::new(Condition::ObjectExists { access: access.clone(), target: target.clone() }),
+                },
+                timeout: self.cluster.health_timeout().as_std(),
+            }),
+        }
+        steps.push(Step::Patch {
+            access,
+            target,
+            change: PatchSource::Made(Arc::new(mark)),
+            dies_with: self.cluster.etcd_data_dir(),
+        });
+        Ok(Verdict::Apply(steps))
+    }
+}
+
+/// Labels and taints over those that the node has.
+struct Mark {
+    taints: Vec<Taint>,
+}
+
+impl PatchMaker for Mark {
+    fn describe(&self) -> String {
+        let taints: Vec<_> = self.taints.iter().map(|taint| format!("{}:{}", taint.key, taint.effect)).collect();
+        format!(
+            "labels {}, {}; taints [{}]",
+            objects::CONTROL_PLANE_LABEL,
+            objects::EXCLUDE_FROM_LOAD_BALANCERS_LABEL,
+            taints.join(", ")
+        )
+    }
+
+    fn make(&self, live: &Value) -> (Value, Value) {
+        let taints = live.pointer("/spec/taints").cloned().unwrap_or(Value::Null);
+        let existing: Vec<Taint> = serde_json::from_value(taints.clone()).unwrap_or_default();
+        let patch = objects::mark_control_plane(&existing, &self.taints);
+        let labels: serde_json::Map<_, _> = patch["metadata"]["labels"]
+            .as_object()
+            .into_iter()
+            .flatten()
+            .map(|(name, _)| {
+                let old = live.get("metadata").and_then(|metadata| metadata.get("labels")?.get(name)).cloned();
+                (name.clone(), old.unwrap_or(Value::Null))
+            })
+            .collect();
+        let undo = json!({"metadata": {"labels": labels}, "spec": {"taints": taints}});
+        (patch, undo)
+    }
+}

@@ -1,0 +1,128 @@
+//! `upload-certs`: the authorities' files, encrypted, for control planes that join soon.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use async_trait::async_trait;
+use jiff::Timestamp;
+use rkadm_core::{
+    config::Secret,
+    engine::{
+        Phase, PhaseError, PhaseMeta, PlanCx, Step, Verdict,
+        act::{ActCx, StepError},
+        step::{ObjectMaker, ObjectSource},
+        store::SecretKind,
+    },
+    kube::{ObjectRef, objects},
+    pki::{
+        bootstrap_token::BootstrapToken,
+        encrypt::{self, CertificateKey},
+    },
+};
+use serde_json::Value;
+
+use super::cluster::Cluster;
+
+/// Name of the secret that decrypts the uploaded files, in the operation's store.
+pub const CERTIFICATE_KEY: &str = "certificate-key";
+/// The token whose only use is to expire and take the uploaded files with it.
+const OWNER_TOKEN: &str = "certs-token";
+
+/// Uploads the authorities, when asked to.
+pub struct UploadCerts {
+    cluster: Arc<Cluster>,
+}
+
+impl UploadCerts {
+    pub fn new(cluster: &Arc<Cluster>) -> Self {
+        Self { cluster: Arc::clone(cluster) }
+    }
+}
+
+#[async_trait]
+impl Phase for UploadCerts {
+    fn meta(&self) -> PhaseMeta {
+        PhaseMeta::new("upload-certs", "Upload certificates to kubeadm-certs").help(
+            "Store the authorities' certificates and keys, encrypted with the certificate key, in Secret kubeadm-certs \
+             of namespace kube-system, where they live for two hours. Only with --upload-certs.",
+        )
+    }
+
+    async fn plan(&self, _cx: &PlanCx<'_>) -> Result<Verdict, PhaseError> {
+        if !self.cluster.config.upload_certs {
+            return Ok(Verdict::NotApplicable("not asked for (--upload-certs)".into()));
+        }
+        let token: Arc<dyn ObjectMaker> = Arc::new(OwnerToken);
+        let certs: Arc<dyn ObjectMaker> = Arc::new(Certs { cluster: Arc::clone(&self.cluster) });
+        let apply = |objects| Step::Apply {
+            access: self.cluster.admin(),
+            objects,
+            dies_with: self.cluster.etcd_data_dir(),
+        };
+        let rights = objects::uploaded_certs(&BTreeMap::new(), "", "").into_iter().skip(1);
+        Ok(Verdict::Apply(vec![
+            Step::NewSecret { name: CERTIFICATE_KEY.into(), kind: SecretKind::CertificateKey },
+            Step::NewSecret { name: OWNER_TOKEN.into(), kind: SecretKind::BootstrapToken },
+            apply(vec![ObjectSource::Made(token)]),
+            apply(
+                std::iter::once(ObjectSource::Made(certs))
+                    .chain(rights.map(|object| ObjectSource::Plain(Box::new(object))))
+                    .collect(),
+            ),
+        ]))
+    }
+}
+
+struct OwnerToken;
+
+#[async_trait]
+impl ObjectMaker for OwnerToken {
+    fn reference(&self) -> Option<ObjectRef> {
+        None
+    }
+
+    fn describe(&self) -> String {
+        "the Secret that owns the uploaded certificates and expires in two hours".into()
+    }
+
+    async fn make(&self, cx: &ActCx<'_>) -> Result<Value, StepError> {
+        let token = Secret::new(cx.secret(OWNER_TOKEN)?);
+        objects::certs_token(&token, Timestamp::now() + objects::certs_ttl())
+            .map_err(|error| StepError::Content(error.to_string()))
+    }
+}
+
+struct Certs {
+    cluster: Arc<Cluster>,
+}
+
+#[async_trait]
+impl ObjectMaker for Certs {
+    fn reference(&self) -> Option<ObjectRef> {
+        ObjectRef::new("Secret", Some("kube-system"), "kubeadm-certs").ok()
+    }
+
+    fn describe(&self) -> String {
+        "Secret kube-system/kubeadm-certs with the encrypted authorities".into()
+    }
+
+    async fn make(&self, cx: &ActCx<'_>) -> Result<Value, StepError> {
+        let fail = |error: &dyn std::error::Error| StepError::Content(error.to_string());
+        let key: CertificateKey = cx.secret(CERTIFICATE_KEY)?.parse().map_err(|error| fail(&error))?;
+        let token: BootstrapToken = cx.secret(OWNER_TOKEN)?.parse().map_err(|error| fail(&error))?;
+        let owner = format!("bootstrap-token-{}", token.id());
+        let target = ObjectRef::new("Secret", Some("kube-system"), &owner).map_err(|error| fail(&error))?;
+        let live = cx.host.object(&self.cluster.admin(), &target).await?;
+        let uid = live.as_ref().and_then(|live| live.pointer("/metadata/uid")).and_then(Value::as_str);
+        let mut encrypted = BTreeMap::new();
+        let local_etcd = self.cluster.etcd_data_dir().is_some();
+        for (name, file) in encrypt::SHARED_FILES {
+            if !local_etcd && file.starts_with("etcd/") {
+                continue;
+            }
+            let plain = cx.read(&self.cluster.cert_file(file)).await?;
+            encrypted.insert(name.to_owned(), key.encrypt(&plain).map_err(|error| fail(&error))?);
+        }
+        let mut objects = objects::uploaded_certs(&encrypted, &owner, uid.unwrap_or_default());
+        Ok(objects.swap_remove(0))
+    }
+}

@@ -1,0 +1,60 @@
+//! `upload-config/*`: the configuration that joining nodes and later upgrades read.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use rkadm_core::{
+    engine::{Phase, PhaseError, PhaseMeta, PlanCx, Verdict},
+    kube::objects,
+};
+
+use super::cluster::Cluster;
+use crate::objects::{Access, apply, wanted};
+
+/// Both of them.
+pub fn phases(cluster: &Arc<Cluster>) -> Vec<Box<dyn Phase>> {
+    vec![Box::new(Kubeadm { cluster: Arc::clone(cluster) }), Box::new(Kubelet { cluster: Arc::clone(cluster) })]
+}
+
+struct Kubeadm {
+    cluster: Arc<Cluster>,
+}
+
+#[async_trait]
+impl Phase for Kubeadm {
+    fn meta(&self) -> PhaseMeta {
+        PhaseMeta::new("upload-config/kubeadm", "Upload the kubeadm ClusterConfiguration to a ConfigMap").help(
+            "Store the ClusterConfiguration in ConfigMap kubeadm-config of namespace kube-system, readable by nodes \
+             that join, and give the administrators' group its rights.",
+        )
+    }
+
+    async fn plan(&self, cx: &PlanCx<'_>) -> Result<Verdict, PhaseError> {
+        // The administrators' group gets its rights first: admin.conf has none before, super-admin.conf has its own.
+        let first = Access { via: self.cluster.super_admin(), dies_with: self.cluster.etcd_data_dir() };
+        let mut steps = apply(cx, &first, vec![objects::cluster_admins()]).await?;
+        let objects = objects::kubeadm_config(&self.cluster.config.cluster);
+        steps.extend(wanted(cx, &self.cluster, objects, !steps.is_empty()).await?);
+        Ok(Verdict::from_steps(steps, "the configuration is stored"))
+    }
+}
+
+struct Kubelet {
+    cluster: Arc<Cluster>,
+}
+
+#[async_trait]
+impl Phase for Kubelet {
+    fn meta(&self) -> PhaseMeta {
+        PhaseMeta::new("upload-config/kubelet", "Upload the kubelet component config to a ConfigMap")
+            .help("Store the kubelets' configuration in ConfigMap kubelet-config of namespace kube-system.")
+    }
+
+    async fn plan(&self, cx: &PlanCx<'_>) -> Result<Verdict, PhaseError> {
+        let config = self.cluster.kubelet_config()?;
+        let generated = self.cluster.config.kubelet.is_none();
+        let objects = objects::kubelet_config(&config, generated);
+        let steps = wanted(cx, &self.cluster, objects, false).await?;
+        Ok(Verdict::from_steps(steps, "the configuration is stored"))
+    }
+}
