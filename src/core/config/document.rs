@@ -141,6 +141,7 @@ impl Document {
 #[derive(Debug, Clone, Default)]
 pub struct Documents {
     documents: Vec<Document>,
+    given: bool,
     /// What the user should know about the files.
     pub warnings: Vec<Warning>,
 }
@@ -154,7 +155,7 @@ impl Documents {
     /// Reads and checks files. Fails with every problem of all of them.
     pub fn load(sources: &[Source]) -> Result<Self, ConfigErrors> {
         let mut errors = Vec::new();
-        let mut loaded = Self::default();
+        let mut loaded = Self { given: !sources.is_empty(), ..Self::default() };
         for source in sources {
             match read(source) {
                 Ok(roots) => loaded.identify(&source.name, roots, &mut errors),
@@ -167,9 +168,9 @@ impl Documents {
         if errors.is_empty() { Ok(loaded) } else { Err(ConfigErrors(errors)) }
     }
 
-    /// True when no file was given, or none held a known document.
-    pub fn is_empty(&self) -> bool {
-        self.documents.is_empty()
+    /// True when there was a file, whatever it held.
+    pub fn given(&self) -> bool {
+        self.given
     }
 
     /// The document of a kind; there is at most one.
