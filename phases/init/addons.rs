@@ -73,7 +73,7 @@ impl Phase for KubeProxy {
             cluster: &config.cluster,
             endpoint: &config.local_api_endpoint,
             row: self.cluster.row(),
-            own: config.kube_proxy.as_ref(),
+            own: Some(&config.kube_proxy),
             proxy_env: &proxy_env,
         };
         let objects =

@@ -131,7 +131,7 @@ impl Cluster {
         let resolv_conf = self.config.systemd_resolved.then_some(kubelet::SYSTEMD_RESOLVED_CONF);
         kubelet::cluster_config(&KubeletConfigInputs {
             cluster: &self.config.cluster,
-            own: self.config.kubelet.as_ref(),
+            own: Some(&self.config.kubelet),
             resolv_conf,
         })
         .map_err(|error| PhaseError::Config { message: error.to_string() })

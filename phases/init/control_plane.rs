@@ -69,7 +69,7 @@ pub async fn manifest_steps(
         endpoint: &config.local_api_endpoint,
         node_name: config.node_name(),
         health_check_timeout: cluster.health_timeout(),
-        etcd_tag: cluster.row().etcd_tag,
+        row: cluster.row(),
         etcd_membership: EtcdMembership::First,
         ca_dirs: &ca_dirs,
         proxy_env: &proxy_env,

@@ -92,7 +92,7 @@ impl Kubeconfig {
             message: format!("{} cannot be used: {why}", path.display()),
             hint: format!("move {} away to have a new one made", path.display()),
         };
-        let file = kubeconfig::Kubeconfig::from_yaml(yaml).map_err(|error| unusable(error.to_string()))?;
+        let file = kubeconfig::Kubeconfig::from_yaml(&String::from_utf8_lossy(yaml)).map_err(|error| unusable(error.to_string()))?;
         let ca = match Existing::at(cx, &self.cluster.ca_files("ca").cert).await? {
             Existing::Bytes(pem) => Some(Certificate::from_pem(&pem).map_err(|error| unusable(error.to_string()))?),
             Existing::Absent | Existing::Planned => None,

@@ -57,7 +57,7 @@ impl Phase for EnableClientCertRotation {
             message: format!("{} cannot be used: {error}", path.display()),
             hint: format!("move {} away to have a new one made", path.display()),
         };
-        let mut file = Kubeconfig::from_yaml(&yaml).map_err(|error| unusable(&error))?;
+        let mut file = Kubeconfig::from_yaml(&String::from_utf8_lossy(&yaml)).map_err(|error| unusable(&error))?;
         if !file.use_rotated_client(KUBELET_CLIENT_CURRENT) {
             return Ok(Verdict::AlreadyDone("kubelet.conf names the rotated certificate".into()));
         }

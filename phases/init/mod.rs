@@ -20,12 +20,14 @@ use std::sync::Arc;
 
 use rkadm_core::{
     config::ResolvedInit,
-    engine::{Phase, Workflow},
+    engine::{Phase, PhaseMeta, Workflow},
 };
 
-pub use cluster::{Cluster, Environment};
+pub use bootstrap_token::{TOKEN, secret_name as token_secret_name};
+pub use cluster::{Cluster, Environment, key_algorithm};
 pub use kubelet_start::{KUBELET_ACTION, UndoKubelet};
 pub use show_join_command::{JoinCommand, OUTPUT as JOIN_OUTPUT};
+pub use upload_certs::CERTIFICATE_KEY;
 
 /// The phases of `rkadm init`, in order.
 pub fn workflow(config: Arc<ResolvedInit>, environment: Environment) -> Workflow {
@@ -45,4 +47,9 @@ pub fn workflow(config: Arc<ResolvedInit>, environment: Environment) -> Workflow
     phases.extend(addons::phases(&cluster));
     phases.push(Box::new(show_join_command::ShowJoinCommand::new(&cluster)));
     Workflow { name: "init".into(), phases }
+}
+
+/// The declarations of the phases, in order: they do not depend on the configuration.
+pub fn metas() -> Vec<PhaseMeta> {
+    workflow(Arc::default(), Environment::default()).metas()
 }

@@ -52,7 +52,7 @@ impl Phase for Kubelet {
 
     async fn plan(&self, cx: &PlanCx<'_>) -> Result<Verdict, PhaseError> {
         let config = self.cluster.kubelet_config()?;
-        let generated = self.cluster.config.kubelet.is_none();
+        let generated = true;
         let objects = objects::kubelet_config(&config, generated);
         let steps = wanted(cx, &self.cluster, objects, false).await?;
         Ok(Verdict::from_steps(steps, "the configuration is stored"))

@@ -53,7 +53,7 @@ impl Printer {
         let text = match self.format {
             Format::Human => human(),
             Format::Json => serde_json::to_string_pretty(&document).unwrap_or_default() + "\n",
-            Format::Yaml => rkadm_core::yaml::to_string(&document).unwrap_or_default(),
+            Format::Yaml => rkadm_core::yaml::to_string(&document),
         };
         write_stdout(&text);
     }

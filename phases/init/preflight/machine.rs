@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use rkadm_core::{host::Probe, manifest::Component, preflight::parse};
+use serde_json::Value;
 
 use super::{Found, error, warning};
 use crate::init::cluster::Cluster;
@@ -45,12 +46,7 @@ pub async fn resources(host: &dyn Probe) -> Vec<Found> {
 }
 
 pub async fn swap(host: &dyn Probe, cluster: &Cluster) -> Vec<Found> {
-    let fails_on_swap = cluster
-        .config
-        .kubelet
-        .as_ref()
-        .and_then(|kubelet| kubelet.get("failSwapOn")?.as_bool())
-        .unwrap_or(true);
+    let fails_on_swap = cluster.config.kubelet.get("failSwapOn").and_then(Value::as_bool).unwrap_or(true);
     if !fails_on_swap || parse::swaps(&read(host, "/proc/swaps").await).is_empty() {
         return vec![];
     }
@@ -123,7 +119,7 @@ pub async fn cgroups(host: &dyn Probe, cluster: &Cluster) -> Vec<Found> {
     if parse::cgroups(&read(host, "/proc/self/mounts").await) != Some(parse::Cgroups::V1) {
         return vec![];
     }
-    let allowed = cluster.config.kubelet.as_ref().and_then(|kubelet| kubelet.get("failCgroupV1")?.as_bool());
+    let allowed = cluster.config.kubelet.get("failCgroupV1").and_then(Value::as_bool);
     let hint = "boot with cgroup v2 (systemd.unified_cgroup_hierarchy=1), or set failCgroupV1: false in the KubeletConfiguration";
     let message = "this machine uses cgroup v1, which is deprecated";
     if allowed == Some(false) || cluster.row().minor < 35 {

@@ -7,6 +7,8 @@ pub mod fake;
 pub mod local;
 pub mod overlay;
 
+pub use local::LocalHost;
+
 use std::{
     net::{IpAddr, SocketAddr},
     path::{Path, PathBuf},

@@ -54,6 +54,11 @@ impl KubeVersion {
         text.parse()
     }
 
+    /// The version as its parts.
+    pub const fn semver(&self) -> &semver::Version {
+        &self.0
+    }
+
     /// The major number, 1.
     pub const fn major(&self) -> u64 {
         self.0.major

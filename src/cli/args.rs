@@ -1,0 +1,91 @@
+//! What all commands share: global flags, redaction, signals, tracing.
+
+use std::ffi::OsString;
+
+use clap::{ArgAction, Args};
+use rkadm_core::engine::Cancel;
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::output::{Format, note, progress::Mode};
+
+/// Flags of every command.
+#[derive(Debug, Args)]
+pub struct Global {
+    /// How the result is written to stdout
+    #[arg(short, long, global = true, value_enum, default_value_t)]
+    pub output: Format,
+    /// How progress is shown on stderr
+    #[arg(long, global = true, value_enum, default_value_t)]
+    pub progress: Mode,
+    /// Log what rkadm does to stderr; twice for more. kubeadm's -v=N is taken too
+    #[arg(short, long, global = true, action = ArgAction::Set, num_args = 0..=1, default_missing_value = "1",
+          default_value_t = 0, require_equals = true, value_name = "N", hide_default_value = true)]
+    pub verbose: u8,
+}
+
+/// Flags whose values never reach journals, logs or lock files.
+const SECRET_FLAGS: [&str; 4] = ["--token", "--certificate-key", "--discovery-token", "--tls-bootstrap-token"];
+
+/// The command as typed, without values of secret flags.
+pub fn redact(typed: &[OsString]) -> Vec<String> {
+    let mut words = Vec::with_capacity(typed.len());
+    let mut hide_next = false;
+    for word in typed {
+        let word = word.to_string_lossy();
+        if std::mem::take(&mut hide_next) {
+            words.push("<redacted>".to_owned());
+        } else if let Some((flag, _)) = word.split_once('=').filter(|(flag, _)| SECRET_FLAGS.contains(flag)) {
+            words.push(format!("{flag}=<redacted>"));
+        } else {
+            hide_next = SECRET_FLAGS.contains(&word.as_ref());
+            words.push(word.into_owned());
+        }
+    }
+    words
+}
+
+/// The first Ctrl-C lets the step at work finish, the second ends the process: the journal covers both.
+pub fn watch_signals(cancel: Cancel) {
+    for (kind, name) in [(SignalKind::interrupt(), "SIGINT"), (SignalKind::terminate(), "SIGTERM")] {
+        let cancel = cancel.clone();
+        let Ok(mut signals) = signal(kind) else { continue };
+        tokio::spawn(async move {
+            while signals.recv().await.is_some() {
+                if cancel.signal().is_some() {
+                    abort();
+                }
+                note(&format!("{name}: stopping after the step at work; once more to stop at once"));
+                cancel.cancel(name);
+            }
+        });
+    }
+}
+
+#[allow(clippy::exit, reason = "a second Ctrl-C asks for exactly this")]
+fn abort() {
+    std::process::exit(super::exit::ExitKind::Interrupted as i32);
+}
+
+/// Logs for developers; progress for people is not made of these.
+pub fn start_tracing(verbosity: u8) {
+    let level = match verbosity {
+        0 => return,
+        1 => tracing::Level::INFO,
+        2 => tracing::Level::DEBUG,
+        _ => tracing::Level::TRACE,
+    };
+    let _ = tracing_subscriber::fmt().with_max_level(level).with_writer(std::io::stderr).try_init();
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_of_secret_flags_are_hidden() {
+        let typed = ["rkadm", "init", "--token", "abcdef.0123456789abcdef", "--certificate-key=00ff", "--dry-run"];
+        let typed: Vec<_> = typed.into_iter().map(OsString::from).collect();
+        let expected = ["rkadm", "init", "--token", "<redacted>", "--certificate-key=<redacted>", "--dry-run"];
+        assert_eq!(redact(&typed), expected);
+    }
+}

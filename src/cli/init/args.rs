@@ -1,0 +1,139 @@
+//! Flags of `rkadm init`: kubeadm's names, and a few of our own.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use rkadm_core::{
+    config::{InitFlags, Secret},
+    engine::OnFailure,
+};
+
+/// Flags of `init` and of each of its phases.
+#[derive(Debug, Args)]
+pub struct InitArgs {
+    /// Configuration file (kubeadm.k8s.io/v1beta4); may be given several times, `-` reads stdin
+    #[arg(long, value_name = "FILE")]
+    pub config: Vec<PathBuf>,
+    /// The IP address the API Server will advertise it's listening on; the default interface's when not set
+    #[arg(long, value_name = "IP")]
+    pub apiserver_advertise_address: Option<String>,
+    /// Port for the API Server to bind to [default: 6443]
+    #[arg(long, value_name = "PORT")]
+    pub apiserver_bind_port: Option<u16>,
+    /// Extra names and IP addresses of the API server's serving certificate
+    #[arg(long, value_name = "NAME,…", value_delimiter = ',')]
+    pub apiserver_cert_extra_sans: Vec<String>,
+    /// Directory of the certificates [default: /etc/kubernetes/pki]
+    #[arg(long, value_name = "DIR")]
+    pub cert_dir: Option<String>,
+    /// Key that encrypts the uploaded certificates: 32 bytes as hex
+    #[arg(long, value_name = "KEY")]
+    pub certificate_key: Option<String>,
+    /// Stable IP address or DNS name for the control plane
+    #[arg(long, value_name = "HOST[:PORT]")]
+    pub control_plane_endpoint: Option<String>,
+    /// Socket of the container runtime; found by itself when there is one
+    #[arg(long, value_name = "URL")]
+    pub cri_socket: Option<String>,
+    /// Print the plan; change nothing, generate nothing
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Feature gates, `Name=true,…`
+    #[arg(long, value_name = "GATES")]
+    pub feature_gates: Option<String>,
+    /// Preflight checks whose errors become warnings; `all` for every one
+    #[arg(long, value_name = "CHECK,…", value_delimiter = ',')]
+    pub ignore_preflight_errors: Vec<String>,
+    /// Container registry to pull control plane images from [default: registry.k8s.io]
+    #[arg(long, value_name = "REGISTRY")]
+    pub image_repository: Option<String>,
+    /// Kubernetes version of the control plane; the newest known that fits the kubelet when not set
+    #[arg(long, value_name = "VERSION")]
+    pub kubernetes_version: Option<String>,
+    /// Node name [default: the host name]
+    #[arg(long, value_name = "NAME")]
+    pub node_name: Option<String>,
+    /// Directory with patches `target[suffix][+patchtype].extension`
+    #[arg(long, value_name = "DIR")]
+    pub patches: Option<String>,
+    /// Range of IP addresses for the pod network
+    #[arg(long, value_name = "CIDR")]
+    pub pod_network_cidr: Option<String>,
+    /// Range of IP addresses for Services [default: 10.96.0.0/12]
+    #[arg(long, value_name = "CIDR")]
+    pub service_cidr: Option<String>,
+    /// DNS domain of Services [default: cluster.local]
+    #[arg(long, value_name = "DOMAIN")]
+    pub service_dns_domain: Option<String>,
+    /// Do not print the key that decrypts the uploaded certificates
+    #[arg(long)]
+    pub skip_certificate_key_print: bool,
+    /// Phases to leave out
+    #[arg(long, value_name = "PHASE,…", value_delimiter = ',')]
+    pub skip_phases: Vec<String>,
+    /// Do not print the bootstrap token
+    #[arg(long)]
+    pub skip_token_print: bool,
+    /// The bootstrap token; generated when not set
+    #[arg(long, value_name = "TOKEN")]
+    pub token: Option<String>,
+    /// Time to live of the bootstrap token, 0 for ever [default: 24h]
+    #[arg(long, value_name = "DURATION")]
+    pub token_ttl: Option<String>,
+    /// Upload the control-plane certificates, encrypted, for control planes that join
+    #[arg(long)]
+    pub upload_certs: bool,
+    /// What to do when a phase fails
+    #[arg(long, value_enum, default_value_t)]
+    pub on_failure: FailurePolicy,
+}
+
+/// What to do when a phase fails.
+#[derive(Debug, Clone, Copy, Default, clap::ValueEnum)]
+pub enum FailurePolicy {
+    /// Undo what was done.
+    #[default]
+    Rollback,
+    /// Leave everything as it is, for a look and a resume.
+    Stop,
+}
+
+impl From<FailurePolicy> for OnFailure {
+    fn from(policy: FailurePolicy) -> Self {
+        match policy {
+            FailurePolicy::Rollback => Self::Rollback,
+            FailurePolicy::Stop => Self::Stop,
+        }
+    }
+}
+
+impl InitArgs {
+    /// As the configuration takes them.
+    pub fn flags(&self) -> InitFlags {
+        InitFlags {
+            apiserver_advertise_address: self.apiserver_advertise_address.clone(),
+            apiserver_bind_port: self.apiserver_bind_port,
+            apiserver_cert_extra_sans: self.apiserver_cert_extra_sans.clone(),
+            cert_dir: self.cert_dir.clone(),
+            certificate_key: self.certificate_key.as_deref().map(Secret::from),
+            control_plane_endpoint: self.control_plane_endpoint.clone(),
+            cri_socket: self.cri_socket.clone(),
+            dry_run: self.dry_run,
+            feature_gates: self.feature_gates.clone(),
+            ignore_preflight_errors: self.ignore_preflight_errors.clone(),
+            image_repository: self.image_repository.clone(),
+            kubernetes_version: self.kubernetes_version.clone(),
+            node_name: self.node_name.clone(),
+            patches: self.patches.clone(),
+            pod_network_cidr: self.pod_network_cidr.clone(),
+            service_cidr: self.service_cidr.clone(),
+            service_dns_domain: self.service_dns_domain.clone(),
+            skip_certificate_key_print: self.skip_certificate_key_print,
+            skip_phases: self.skip_phases.clone(),
+            skip_token_print: self.skip_token_print,
+            token: self.token.as_deref().map(Secret::from),
+            token_ttl: self.token_ttl.clone(),
+            upload_certs: self.upload_certs,
+        }
+    }
+}

@@ -1,0 +1,144 @@
+//! What `rkadm init` says when it is done.
+
+use rkadm_core::{
+    config::ResolvedInit,
+    engine::{
+        PhaseError, RunReport,
+        event::Outcome,
+        operation::PhaseLine,
+        plan::PlannedPhase,
+    },
+};
+use rkadm_phases::init::{CERTIFICATE_KEY, JOIN_OUTPUT, JoinCommand, TOKEN};
+use serde::Serialize;
+
+use crate::cli::{
+    Session,
+    exit::{CommandError, ExitKind},
+};
+
+/// The result of `rkadm init`.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct InitResult {
+    operation: String,
+    changed: bool,
+    kubernetes_version: String,
+    node_name: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    join: Option<Join>,
+    phases: Vec<PhaseLine>,
+}
+
+/// What other nodes need.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Join {
+    #[serde(flatten)]
+    command: JoinCommand,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    token: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    certificate_key: Option<String>,
+}
+
+/// Prints the result of a whole `init`.
+pub fn finished(session: &Session, config: &ResolvedInit, done: &RunReport) {
+    let secret = |name: &str, hidden: bool| {
+        done.secrets.iter().find(|(known, _)| known == name && !hidden).map(|(_, secret)| secret.clone())
+    };
+    let command = done.outputs.get(JOIN_OUTPUT).and_then(|value| serde_json::from_value(value.clone()).ok());
+    let join = command.map(|command| Join {
+        command,
+        token: secret(TOKEN, config.skip_token_print),
+        certificate_key: secret(CERTIFICATE_KEY, config.skip_certificate_key_print),
+    });
+    let result = InitResult {
+        operation: done.operation.clone(),
+        changed: true,
+        kubernetes_version: config.kubernetes_version.to_string(),
+        node_name: config.node_name().to_owned(),
+        join,
+        phases: done.phases.clone(),
+    };
+    session.printer.result("InitResult", &result, || text(&result));
+}
+
+fn text(result: &InitResult) -> String {
+    let mut out = format!(
+        "Your Kubernetes {} control plane on {} is ready.\n\n\
+         To use it as root:\n\n  export KUBECONFIG=/etc/kubernetes/admin.conf\n\n\
+         As another user:\n\n  mkdir -p $HOME/.kube\n  sudo cp -i /etc/kubernetes/admin.conf $HOME/.kube/config\n  \
+         sudo chown $(id -u):$(id -g) $HOME/.kube/config\n\n\
+         Next, deploy a pod network: kubectl apply -f [podnetwork].yaml\n\
+         (https://kubernetes.io/docs/concepts/cluster-administration/addons/)\n",
+        result.kubernetes_version, result.node_name
+    );
+    let Some(join) = &result.join else { return out };
+    let token = join.token.as_deref().unwrap_or("<value withheld>");
+    let base = format!(
+        "kubeadm join {} --token {token} \\\n    --discovery-token-ca-cert-hash {}",
+        join.command.endpoint, join.command.ca_cert_hash
+    );
+    if join.command.control_planes {
+        out += &format!("\nOther control planes join with, as root:\n\n  {base} \\\n    --control-plane");
+        match &join.certificate_key {
+            Some(key) => out += &format!(" --certificate-key {key}\n\nThe certificate key gives access to the cluster's keys: keep it secret. The uploaded files are deleted in two hours.\n"),
+            None => out += "\n\nafter the files of /etc/kubernetes/pki were copied to them (or use --upload-certs).\n",
+        }
+    }
+    out + &format!("\nWorkers join with, as root:\n\n  {base}\n")
+}
+
+/// Prints the result of single phases.
+pub fn phase_finished(session: &Session, done: &RunReport) {
+    #[derive(Serialize)]
+    #[serde(rename_all = "camelCase")]
+    struct PhaseResult<'a> {
+        operation: &'a str,
+        phases: &'a [PhaseLine],
+    }
+    let result = PhaseResult { operation: &done.operation, phases: &done.phases };
+    session.printer.result("PhaseResult", &result, String::new);
+}
+
+/// Prints the plan of a dry run.
+pub fn plan(session: &Session, phases: Vec<PlannedPhase>) {
+    #[derive(Serialize)]
+    struct Plan {
+        phases: Vec<PlannedPhase>,
+    }
+    let plan = Plan { phases };
+    session.printer.result("Plan", &plan, || plan.phases.iter().map(planned).collect());
+}
+
+fn planned(phase: &PlannedPhase) -> String {
+    let why = phase.why.as_ref().map(|why| format!(": {why}")).unwrap_or_default();
+    let state = match phase.outcome {
+        Outcome::Done => String::new(),
+        Outcome::AlreadyDone => format!(" (nothing to do{why})"),
+        Outcome::NotApplicable => format!(" (not applicable{why})"),
+        Outcome::Skipped => " (skipped)".into(),
+    };
+    let mut out = format!("{}{state}\n", phase.phase);
+    for step in &phase.steps {
+        out += &format!("  - {}\n", step.description);
+        for line in step.diff.iter().flat_map(|diff| diff.lines()) {
+            out += format!("      {line}").trim_end();
+            out += "\n";
+        }
+    }
+    out
+}
+
+/// Why a plan could not be made.
+pub fn plan_failed(phase: &str, error: PhaseError) -> CommandError {
+    let message = format!("phase {phase}: {error}");
+    let hints = error.hints();
+    match error {
+        PhaseError::Preflight(findings) => {
+            CommandError { findings, ..CommandError::new(ExitKind::Preflight, message) }
+        }
+        _ => CommandError { hints, ..CommandError::new(ExitKind::Failed, message) },
+    }
+}

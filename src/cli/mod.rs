@@ -1,0 +1,135 @@
+//! The command line: what can be typed, and what is called for it.
+
+pub mod args;
+pub mod exit;
+pub mod facts;
+pub mod init;
+pub mod op;
+pub mod phase_tree;
+pub mod version;
+
+use std::{path::PathBuf, time::Duration};
+
+use clap::{ArgMatches, Args, Command, FromArgMatches, Subcommand};
+use rkadm_core::{
+    engine::{Cancel, Reporter},
+    host::LocalHost,
+};
+
+use crate::output::{Printer, progress};
+use args::Global;
+use exit::{CommandError, ExitKind};
+
+/// What every command is given.
+pub struct Session {
+    /// Writes results and errors.
+    pub printer: Printer,
+    /// Shows progress.
+    pub reporter: Box<dyn Reporter>,
+    /// Ctrl-C.
+    pub cancel: Cancel,
+    /// File system root of the machine.
+    pub root: PathBuf,
+    /// The command as typed, without values of secret flags.
+    pub command: Vec<String>,
+}
+
+impl Session {
+    /// This machine.
+    pub fn host(&self) -> LocalHost {
+        LocalHost::new(&self.root, Duration::from_mins(1))
+    }
+
+    /// Refuses to go on without root's rights.
+    pub fn require_root(&self, command: &str) -> Result<(), CommandError> {
+        if rustix::process::geteuid().is_root() {
+            return Ok(());
+        }
+        Err(CommandError::new(ExitKind::Preflight, format!("`rkadm {command}` must be run as root"))
+            .hint(format!("sudo rkadm {command}")))
+    }
+}
+
+/// The whole command line.
+pub fn command() -> Command {
+    let command = Command::new("rkadm")
+        .about("Bootstrap, grow, upgrade, back up and restore Kubernetes control planes")
+        .version(env!("CARGO_PKG_VERSION"))
+        .subcommand_required(true)
+        .arg_required_else_help(true)
+        .max_term_width(100)
+        .subcommand(init::command())
+        .subcommand(op::OpCommand::augment_subcommands(
+            Command::new("op")
+                .about("List, show, resume and roll back operations of this machine")
+                .subcommand_required(true)
+                .arg_required_else_help(true),
+        ))
+        .subcommand(version::command());
+    Global::augment_args(command)
+}
+
+/// Parses, runs, and gives the exit code.
+pub fn run(typed: Vec<std::ffi::OsString>) -> i32 {
+    let command_line = args::redact(&typed);
+    let matches = match command().try_get_matches_from(typed) {
+        Ok(matches) => matches,
+        Err(error) => return usage(&error),
+    };
+    let global = match Global::from_arg_matches(&matches) {
+        Ok(global) => global,
+        Err(error) => return usage(&error),
+    };
+    args::start_tracing(global.verbose);
+    let session = Session {
+        printer: Printer::new(global.output),
+        reporter: progress::reporter(global.progress),
+        cancel: Cancel::default(),
+        root: PathBuf::from("/"),
+        command: command_line,
+    };
+    // Most of the time is spent waiting; two threads keep key generation from delaying it.
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
+    let result = match runtime {
+        Ok(runtime) => {
+            let result = runtime.block_on(async {
+                args::watch_signals(session.cancel.clone());
+                dispatch(&session, &matches).await
+            });
+            // Nobody waits for keys that nobody took.
+            runtime.shutdown_background();
+            result
+        }
+        Err(error) => Err(CommandError::new(ExitKind::Bug, format!("cannot start: {error}"))),
+    };
+    match result {
+        Ok(()) => 0,
+        Err(error) => {
+            session.printer.error(&error);
+            error.kind as i32
+        }
+    }
+}
+
+async fn dispatch(session: &Session, matches: &ArgMatches) -> Result<(), CommandError> {
+    match matches.subcommand() {
+        Some(("init", matches)) => init::run(session, matches).await,
+        Some(("op", matches)) => {
+            let command = op::OpCommand::from_arg_matches(matches)
+                .map_err(|error| CommandError::new(ExitKind::Usage, error.to_string()))?;
+            op::run(session, command).await
+        }
+        Some(("version", _)) => {
+            version::run(session);
+            Ok(())
+        }
+        _ => Err(CommandError::new(ExitKind::Usage, "no command given").hint("rkadm --help")),
+    }
+}
+
+/// clap writes help to stdout and mistakes to stderr.
+fn usage(error: &clap::Error) -> i32 {
+    let _ = error.print();
+    if error.use_stderr() { ExitKind::Usage as i32 } else { 0 }
+}
+
