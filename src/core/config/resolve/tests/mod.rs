@@ -314,3 +314,11 @@ fn the_default_version_is_not_newer_than_the_kubelet() {
         assert_eq!(ours.warnings[0].to_string(), format!("kubernetesVersion: {reason}"));
     }
 }
+
+#[test]
+fn kube_proxys_default_mode_is_written_out_from_1_37_on() {
+    for (version, mode) in [("v1.36.4", ""), ("v1.37.2", "iptables")] {
+        let ours = with_files(&format!("{CLUSTER}kubernetesVersion: {version}\n")).unwrap();
+        assert_eq!(ours.kube_proxy["mode"], mode, "{version}");
+    }
+}
