@@ -140,7 +140,7 @@ impl Document {
 /// Every document of the files given with `--config`, checked against the schema.
 #[derive(Debug, Clone, Default)]
 pub struct Documents {
-    documents: Vec<Document>,
+    list: Vec<Document>,
     given: bool,
     /// What the user should know about the files.
     pub warnings: Vec<Warning>,
@@ -162,7 +162,7 @@ impl Documents {
                 Err(error) => errors.push(error),
             }
         }
-        for document in &loaded.documents {
+        for document in &loaded.list {
             errors.extend(schema::check(document));
         }
         if errors.is_empty() { Ok(loaded) } else { Err(ConfigErrors(errors)) }
@@ -175,12 +175,12 @@ impl Documents {
 
     /// The document of a kind; there is at most one.
     pub fn find(&self, kind: &str) -> Option<&Document> {
-        self.documents.iter().find(|document| document.kind == kind)
+        self.list.iter().find(|document| document.kind == kind)
     }
 
     /// All documents, in the order they were given.
     pub fn iter(&self) -> impl Iterator<Item = &Document> {
-        self.documents.iter()
+        self.list.iter()
     }
 
     /// The error with the place of its field in the document of `kind`, if the user wrote one.
@@ -215,7 +215,7 @@ impl Documents {
                             .at(file, root.locate("kind")),
                         );
                     } else {
-                        self.documents.push(Document { file: file.to_owned(), api_version, kind, root });
+                        self.list.push(Document { file: file.to_owned(), api_version, kind, root });
                     }
                 }
                 Err(error) => {
@@ -232,9 +232,10 @@ fn read(source: &Source) -> Result<Vec<Spanned>, ConfigError> {
     let file = &source.name;
     let text = std::str::from_utf8(&source.bytes).map_err(|error| {
         let before = &source.bytes[..error.valid_up_to()];
-        let line_start = before.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
-        let line = 1 + before.iter().filter(|byte| **byte == b'\n').count();
-        let column = 1 + String::from_utf8_lossy(&before[line_start..]).chars().count();
+        let mut lines = before.split(|byte| *byte == b'\n');
+        let last = String::from_utf8_lossy(lines.next_back().unwrap_or_default()).chars().count();
+        let line = 1 + count(lines.count());
+        let column = 1 + count(last);
         ConfigError::new("", "not UTF-8 text").at(file, Position { line, column })
     })?;
     if text.trim().is_empty() {
@@ -276,7 +277,12 @@ fn syntax_error(file: &str, text: &str, error: &saphyr::ScanError) -> ConfigErro
 }
 
 fn position(marker: Marker) -> Position {
-    Position { line: marker.line(), column: marker.col() + 1 }
+    Position { line: count(marker.line()), column: count(marker.col() + 1) }
+}
+
+/// Positions past four billion need no precision.
+fn count(number: usize) -> u32 {
+    u32::try_from(number).unwrap_or(u32::MAX)
 }
 
 /// Our tree of the parser's. An error holds its own position.

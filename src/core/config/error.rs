@@ -10,9 +10,9 @@ pub struct ConfigError {
     /// File that holds the problem; `None` when it came from a flag or a default.
     pub file: Option<String>,
     /// Line in the file, from 1.
-    pub line: Option<usize>,
+    pub line: Option<u32>,
     /// Column in the line, from 1.
-    pub column: Option<usize>,
+    pub column: Option<u32>,
     /// The field, `networking.podSubnet`, or the flag, `--pod-network-cidr`; empty for a whole document.
     pub field_path: String,
     /// What is wrong. Never holds a secret.
@@ -32,6 +32,11 @@ impl ConfigError {
     pub fn hint(mut self, hint: impl Into<String>) -> Self {
         self.hint = Some(hint.into());
         self
+    }
+
+    /// What problems are listed by: flags first, then the place.
+    pub(crate) fn order(&self) -> (Option<String>, Option<u32>, Option<u32>) {
+        (self.file.clone(), self.line, self.column)
     }
 
     /// The same at a place in a file.
@@ -68,12 +73,12 @@ impl fmt::Display for ConfigError {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Position {
     /// Line, from 1.
-    pub line: usize,
+    pub line: u32,
     /// Column in characters, from 1.
-    pub column: usize,
+    pub column: u32,
 }
 
-/// Every problem of a configuration, in the order of files and lines. Never empty.
+/// Every problem of a configuration, by line within a file. Never empty.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 pub struct ConfigErrors(pub Vec<ConfigError>);
 

@@ -142,7 +142,9 @@ fn normalise(value: &mut Value, expected: &Type) {
             }
         }
         (Type::List(item), Value::Array(values)) => {
-            values.iter_mut().for_each(|value| normalise(value, item))
+            for value in values {
+                normalise(value, item);
+            }
         }
         (Type::Map(item), Value::Object(map)) => map.values_mut().for_each(|value| normalise(value, item)),
         (Type::Duration, value @ Value::String(_)) => {

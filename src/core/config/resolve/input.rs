@@ -6,6 +6,7 @@ use std::net::IpAddr;
 
 /// The flags of `init`, one field each; `None`, empty or false when not given.
 #[derive(Debug, Clone, Default, PartialEq)]
+#[expect(clippy::struct_excessive_bools, reason = "one field for each flag")]
 pub struct InitFlags {
     /// `--apiserver-advertise-address`: IP address that the API server advertises.
     pub apiserver_advertise_address: Option<String>,
@@ -59,6 +60,7 @@ impl InitFlags {
     /// The flag that gave the value of a field, if one did.
     pub(super) fn setting(&self, field_path: &str) -> Option<&'static str> {
         let field = field_path.split('[').next().unwrap_or_default();
+        let part = field_path.rsplit('.').next();
         let (flag, given) = match field {
             "localAPIEndpoint.advertiseAddress" => {
                 ("--apiserver-advertise-address", self.apiserver_advertise_address.is_some())
@@ -80,8 +82,8 @@ impl InitFlags {
             "networking.podSubnet" => ("--pod-network-cidr", self.pod_network_cidr.is_some()),
             "networking.serviceSubnet" => ("--service-cidr", self.service_cidr.is_some()),
             "networking.dnsDomain" => ("--service-dns-domain", self.service_dns_domain.is_some()),
-            "bootstrapTokens" if field_path.ends_with(".token") => ("--token", self.token.is_some()),
-            "bootstrapTokens" if field_path.ends_with(".ttl") => ("--token-ttl", self.token_ttl.is_some()),
+            "bootstrapTokens" if part == Some("token") => ("--token", self.token.is_some()),
+            "bootstrapTokens" if part == Some("ttl") => ("--token-ttl", self.token_ttl.is_some()),
             _ if field.starts_with("featureGates.") => ("--feature-gates", self.feature_gates.is_some()),
             _ => return None,
         };

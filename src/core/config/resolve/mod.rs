@@ -47,6 +47,8 @@ pub fn resolve_init(
     report.add(ClusterConfiguration::KIND, problems);
 
     let (kubelet, kube_proxy) = components(&mut report, &cluster, address, version.as_ref());
+    report.errors.sort_by_key(ConfigError::order);
+    report.warnings.sort_by_key(|warning| warning.0.order());
     let Some(version) = version.filter(|_| report.errors.is_empty()) else {
         return Err(ConfigErrors(report.errors));
     };

@@ -12,6 +12,7 @@ use crate::version::{KubeVersion, MinorRow, NEWEST};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use sha2::{Digest as _, Sha256};
+use std::fmt::Write as _;
 use std::net::IpAddr;
 
 const DEFAULT_REGISTRY: &str = "registry.k8s.io";
@@ -22,6 +23,7 @@ const DEFAULT_REGISTRY: &str = "registry.k8s.io";
 /// such a file can be read back.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
+#[expect(clippy::struct_excessive_bools, reason = "each is a separate choice of the user")]
 pub struct ResolvedInit {
     /// The shared settings, as stored in ConfigMap `kubeadm-config`.
     pub cluster: ClusterConfiguration,
@@ -139,12 +141,13 @@ impl ResolvedInit {
         self.service_subnet()?.nth(n)
     }
 
-    /// Address of Service `kubernetes`, the first. Always there: subnets with fewer than ten addresses are refused.
+    /// Address of Service `kubernetes`, the first. Always there after [`super::resolve_init`], which refuses subnets with
+    /// fewer than ten addresses.
     pub fn api_service_ip(&self) -> Option<IpAddr> {
         self.service_ip(1)
     }
 
-    /// Address of Service `kube-dns`, the tenth; `None` only in a subnet of exactly ten addresses.
+    /// Address of Service `kube-dns`, the tenth. Always there, like the first.
     pub fn dns_ip(&self) -> Option<IpAddr> {
         self.service_ip(10)
     }
@@ -247,7 +250,10 @@ fn https(host: &str, port: u16) -> String {
 }
 
 fn sha256(bytes: &[u8]) -> String {
-    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
+    Sha256::digest(bytes).iter().fold(String::with_capacity(64), |mut hex, byte| {
+        let _ = write!(hex, "{byte:02x}"); // writing to a String cannot fail
+        hex
+    })
 }
 
 fn differences(path: String, ours: Option<&Value>, theirs: Option<&Value>, found: &mut Vec<FieldDifference>) {

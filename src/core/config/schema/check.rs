@@ -5,7 +5,7 @@ use crate::config::document::{Document, Entry, Node, Spanned};
 use crate::config::duration::GoDuration;
 use crate::config::error::{ConfigError, Position};
 
-/// Every problem of a document, in the order of the file; missing fields come with the object that lacks them.
+/// Every problem of a document, by line; a missing field stands at the start of the object that lacks it.
 pub fn check(document: &Document) -> Vec<ConfigError> {
     let known =
         KINDS.iter().find(|known| known.kind == document.kind && known.api_version == document.api_version);
@@ -15,6 +15,7 @@ pub fn check(document: &Document) -> Vec<ConfigError> {
             entries.iter().filter(|entry| !["apiVersion", "kind"].contains(&entry.key.as_str())).collect();
         checker.fields("", document.root.at, &own, schema.fields);
     }
+    checker.errors.sort_by_key(ConfigError::order);
     checker.errors
 }
 
@@ -82,10 +83,10 @@ fn scalar(path: &str, value: &Spanned, expected: &Type) -> Option<ConfigError> {
         | (Type::Bool, Node::Bool(_))
         | (Type::Float, Node::Int(_) | Node::Float(_))
         | (Type::DurationOrInt, Node::Int(_))
+        | (Type::Port, Node::Int(0..=65535))
         | (Type::Quantity, Node::Str(_) | Node::Int(_) | Node::Float(_)) => None,
         (Type::Int { min, max }, Node::Int(number)) if (min..=max).contains(&number) => None,
         (Type::Int { min, max }, Node::Int(number)) => wrong(format!("{number} is not from {min} to {max}")),
-        (Type::Port, Node::Int(0..=65535)) => None,
         (Type::Port, Node::Int(number)) => wrong(format!("{number} is not a port from 1 to 65535")),
         (Type::Duration | Type::DurationOrInt, Node::Str(text)) => {
             text.parse::<GoDuration>().err().and_then(|error| wrong(error.to_string()))

@@ -57,8 +57,8 @@ a.yaml:3:1: kuberntesVersion: unknown field (did you mean `kubernetesVersion`?)
 a.yaml:4:14: clusterName: expected a text, found a whole number (put the value in quotes)
 a.yaml:6:14: apiServer.extraArgs: expected a list, found a map (since v1beta4 this is a list of {name, value})
 a.yaml:7:3: apiServer.timeoutForControlPlane: unknown field
-a.yaml:11:15: apiServer.extraVolumes[0].pathType: "Fil" is not one of DirectoryOrCreate, Directory, FileOrCreate, File, Socket, CharDevice, BlockDevice (did you mean `File`?)
 a.yaml:9:5: apiServer.extraVolumes[0].mountPath: the field is required
+a.yaml:11:15: apiServer.extraVolumes[0].pathType: "Fil" is not one of DirectoryOrCreate, Directory, FileOrCreate, File, Socket, CharDevice, BlockDevice (did you mean `File`?)
 a.yaml:12:17: dns.disabled: expected true or false, found a text (write the value without quotes)
 a.yaml:13:22: encryptionAlgorithm: "ML-DSA-65" is not one of RSA-2048, RSA-3072, RSA-4096, ECDSA-P256, ECDSA-P384 (ML-DSA keys come with Kubernetes 1.38, which this rkadm does not deploy)
 a.yaml:14:28: certificateValidityPeriod: "1d" is not a duration such as "1h30m" or "300s"

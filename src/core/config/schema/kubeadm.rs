@@ -11,7 +11,7 @@ const ARGS: super::Type = List(&Object(&[
 const ENVS: super::Type = List(&Object(&[
     required("name", Text, "Name of the variable"),
     field("value", Text, "Value of the variable"),
-    field("valueFrom", Any, "Source of the value, as in a Pod"),
+    field("valueFrom", Map(&Any), "Source of the value, as in a Pod"),
 ]));
 
 const VOLUMES: super::Type = List(&Object(&[

@@ -40,13 +40,13 @@ pub(crate) fn check(problems: &mut Problems, cluster: &ClusterConfiguration, ver
 /// kube-apiserver refuses to start when its address is not of the first service subnet's family.
 pub(crate) fn check_family(problems: &mut Problems, cluster: &ClusterConfiguration, advertise: IpAddr) {
     let first = cluster.networking.service_subnet.split(',').next().unwrap_or_default();
-    if let Ok(subnet) = first.trim().parse::<Cidr>() {
-        if subnet.is_ipv6() != advertise.is_ipv6() {
-            problems.error(
-                "networking.serviceSubnet",
-                format!("{subnet} is not of the family of the API server's address {advertise}"),
-            );
-        }
+    if let Ok(subnet) = first.trim().parse::<Cidr>()
+        && subnet.is_ipv6() != advertise.is_ipv6()
+    {
+        problems.error(
+            "networking.serviceSubnet",
+            format!("{subnet} is not of the family of the API server's address {advertise}"),
+        );
     }
 }
 

@@ -41,10 +41,10 @@ pub fn is_label_key(text: &str) -> bool {
 
 /// A bootstrap token, `[a-z0-9]{6}.[a-z0-9]{16}`.
 pub fn is_token(text: &str) -> bool {
-    let part = |part: &str, length: usize| {
+    let has_length = |part: &str, length: usize| {
         part.len() == length && part.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit())
     };
-    text.split_once('.').is_some_and(|(id, secret)| part(id, 6) && part(secret, 16))
+    text.split_once('.').is_some_and(|(id, secret)| has_length(id, 6) && has_length(secret, 16))
 }
 
 /// A group of bootstrap tokens, `system:bootstrappers:[a-z0-9:-]{0,255}[a-z0-9]`.
@@ -64,21 +64,21 @@ pub fn is_certificate_key(text: &str) -> bool {
 
 /// A registry with an optional path, `registry.example.com:5000/k8s`.
 pub fn is_image_repository(text: &str) -> bool {
-    let part = |part: &str| {
+    let segment = |part: &str| {
         part.starts_with(|c: char| c.is_ascii_alphanumeric())
             && part.ends_with(|c: char| c.is_ascii_alphanumeric())
             && part.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte))
     };
     let (host, path) = text.split_once('/').map_or((text, None), |(host, path)| (host, Some(path)));
-    let (name, port) = host.rsplit_once(':').map_or((host, None), |(name, port)| (name, Some(port)));
-    let host_is_valid = part(name)
-        || name
+    let (server, port) = host.rsplit_once(':').map_or((host, None), |(server, port)| (server, Some(port)));
+    let host_is_valid = segment(server)
+        || server
             .strip_prefix('[')
-            .and_then(|name| name.strip_suffix(']'))
+            .and_then(|server| server.strip_suffix(']'))
             .is_some_and(|ip| ip.parse::<IpAddr>().is_ok());
     host_is_valid
         && port.is_none_or(|port| port.parse::<u16>().is_ok())
-        && path.is_none_or(|path| path.split('/').all(part))
+        && path.is_none_or(|path| path.split('/').all(segment))
 }
 
 /// The name of an image tag.
@@ -90,6 +90,9 @@ pub fn is_image_tag(text: &str) -> bool {
 
 /// Splits `HOST`, `HOST:PORT`, `IPV6` or `[IPV6]:PORT`. The error says what is wrong.
 pub fn split_host_port(text: &str) -> Result<(String, Option<u16>), String> {
+    if text.contains("://") {
+        return Err(format!("{text:?} is a URL"));
+    }
     let port_of = |port: &str| match port.parse::<u16>() {
         Ok(number) if number > 0 && port.bytes().all(|byte| byte.is_ascii_digit()) => Ok(number),
         _ => Err(format!("{port:?} is not a port from 1 to 65535")),
@@ -183,7 +186,7 @@ mod tests {
             ("foo bar", "\"foo bar\" is neither an IP address nor a DNS name"),
             ("foo:99999", "\"99999\" is not a port from 1 to 65535"),
             ("foo:0", "\"0\" is not a port from 1 to 65535"),
-            ("https://foo", "\"//foo\" is not a port from 1 to 65535"),
+            ("https://foo", "\"https://foo\" is a URL"),
             ("[fd00::1", "the bracket is not closed"),
             ("[foo]:1", "\"foo\" is not an IPv6 address"),
             ("[fd00::1]x", "unexpected \"x\" after the address"),

@@ -63,11 +63,11 @@ pub(crate) fn check(problems: &mut Problems, cluster: &ClusterConfiguration) {
             problems.warn("networking.podSubnet", "services have two address families, pods only one");
         }
     }
-    if !cluster.control_plane_endpoint.is_empty() {
-        if let Err(message) = split_host_port(&cluster.control_plane_endpoint) {
-            let hint = "write HOST or HOST:PORT, without https://";
-            problems.error_hint("controlPlaneEndpoint", message, hint);
-        }
+    if !cluster.control_plane_endpoint.is_empty()
+        && let Err(message) = split_host_port(&cluster.control_plane_endpoint)
+    {
+        let hint = "write HOST or HOST:PORT, without https://";
+        problems.error_hint("controlPlaneEndpoint", message, hint);
     }
 }
 

@@ -46,6 +46,10 @@ pub(crate) fn check_registration(problems: &mut Problems, node: &NodeRegistratio
 /// Checks where the API server listens. Gives the address when it is one.
 pub(crate) fn check_endpoint(problems: &mut Problems, endpoint: &LocalApiEndpoint) -> Option<IpAddr> {
     let path = "localAPIEndpoint.advertiseAddress";
+    if endpoint.advertise_address.is_empty() {
+        // No default was found, which is reported where it was looked for.
+        return None;
+    }
     let Ok(address) = endpoint.advertise_address.parse::<IpAddr>() else {
         problems.error(path, format!("{:?} is not an IP address", endpoint.advertise_address));
         return None;
