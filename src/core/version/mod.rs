@@ -25,6 +25,13 @@ pub enum ParseVersionError {
     UnknownLabel(String),
 }
 
+impl Default for KubeVersion {
+    /// The newest released version of the table.
+    fn default() -> Self {
+        Self::newest()
+    }
+}
+
 impl KubeVersion {
     /// A released version.
     pub const fn new(major: u64, minor: u64, patch: u64) -> Self {

@@ -21,7 +21,7 @@ const DEFAULT_REGISTRY: &str = "registry.k8s.io";
 ///
 /// Serialising it redacts the secrets; a private file is written inside [`crate::config::secret::exposed`], and only
 /// such a file can be read back.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 #[expect(clippy::struct_excessive_bools, reason = "each is a separate choice of the user")]
 pub struct ResolvedInit {
@@ -212,20 +212,29 @@ impl ResolvedInit {
         found
     }
 
+    /// The fields in which a configuration recorded in a journal differs. Secrets are redacted there, so they are not
+    /// compared.
+    pub fn diff_to_recorded(&self, recorded: &Value) -> Vec<FieldDifference> {
+        let plain = |mut value: Value| {
+            if let Value::Object(map) = &mut value {
+                for field in RUNTIME.into_iter().chain([SECRETS]) {
+                    map.remove(field);
+                }
+            }
+            value
+        };
+        let ours = plain(serde_json::to_value(self).unwrap_or_default());
+        let mut found = Vec::new();
+        differences(String::new(), Some(&ours), Some(&plain(recorded.clone())), &mut found);
+        found
+    }
+
     /// What the digest is of, keys sorted.
     fn essence(&self) -> Value {
         let mut value = serde_json::to_value(self).unwrap_or_default();
         if let Value::Object(map) = &mut value {
-            for runtime in [
-                "dryRun",
-                "ignorePreflightErrors",
-                "skipCertificateKeyPrint",
-                "skipPhases",
-                "skipTokenPrint",
-                "timeouts",
-                "warnings",
-            ] {
-                map.remove(runtime);
+            for field in RUNTIME {
+                map.remove(field);
             }
             let hash = |secret: &Secret| Value::from(sha256(secret.expose().as_bytes()));
             let tokens = self.bootstrap_tokens.iter().map(|token| token.token.as_ref().map(hash));
@@ -239,6 +248,16 @@ impl ResolvedInit {
     }
 }
 
+/// Fields of how a run goes about it, not of what the cluster becomes.
+const RUNTIME: [&str; 7] = [
+    "dryRun",
+    "ignorePreflightErrors",
+    "skipCertificateKeyPrint",
+    "skipPhases",
+    "skipTokenPrint",
+    "timeouts",
+    "warnings",
+];
 const SECRETS: &str = "secrets";
 
 fn first_given<'a>(value: &'a str, otherwise: &'a str) -> &'a str {
