@@ -1,8 +1,19 @@
 //! Configuration: kubeadm's kinds, read from files and flags, checked, and resolved to what the phases work from.
 
+pub mod cidr;
+mod component;
+pub mod document;
 pub mod duration;
+pub mod error;
+pub mod resolve;
+pub mod schema;
 pub mod secret;
 pub mod types;
+pub mod validate;
 
+pub use cidr::Cidr;
+pub use document::{Documents, Source};
 pub use duration::GoDuration;
+pub use error::{ConfigError, ConfigErrors, Warning};
+pub use resolve::{FieldDifference, HostFacts, Image, InitFlags, ResolvedInit, resolve_init};
 pub use secret::Secret;

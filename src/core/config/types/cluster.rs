@@ -150,7 +150,8 @@ pub struct ControlPlaneComponent {
 pub struct Arg {
     /// Name of the flag.
     pub name: String,
-    /// Value of the flag.
+    /// Value of the flag; may be left out in a file.
+    #[serde(default)]
     pub value: String,
 }
 

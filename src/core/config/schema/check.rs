@@ -1,0 +1,177 @@
+//! Compares a document with the schema of its kind and reports everything that does not fit.
+
+use super::{Field, KINDS, Type};
+use crate::config::document::{Document, Entry, Node, Spanned};
+use crate::config::duration::GoDuration;
+use crate::config::error::{ConfigError, Position};
+
+/// Every problem of a document, by line; a missing field stands at the start of the object that lacks it.
+pub fn check(document: &Document) -> Vec<ConfigError> {
+    let known =
+        KINDS.iter().find(|known| known.kind == document.kind && known.api_version == document.api_version);
+    let mut checker = Checker { file: &document.file, errors: Vec::new() };
+    if let (Some(schema), Node::Map(entries)) = (known, &document.root.node) {
+        let own: Vec<_> =
+            entries.iter().filter(|entry| !["apiVersion", "kind"].contains(&entry.key.as_str())).collect();
+        checker.fields("", document.root.at, &own, schema.fields);
+    }
+    checker.errors.sort_by_key(ConfigError::order);
+    checker.errors
+}
+
+struct Checker<'a> {
+    file: &'a str,
+    errors: Vec<ConfigError>,
+}
+
+impl Checker<'_> {
+    fn report(&mut self, at: Position, error: ConfigError) {
+        self.errors.push(error.at(self.file, at));
+    }
+
+    fn fields(&mut self, path: &str, at: Position, entries: &[&Entry], fields: &[Field]) {
+        for entry in entries {
+            let path = join(path, &entry.key);
+            match fields.iter().find(|field| field.name == entry.key) {
+                Some(field) => self.value(&path, &entry.value, &field.value),
+                None => self.report(entry.at, unknown_field(&path, &entry.key, fields)),
+            }
+        }
+        for field in fields.iter().filter(|field| field.required) {
+            if !entries.iter().any(|entry| entry.key == field.name && entry.value.node != Node::Null) {
+                self.report(at, ConfigError::new(join(path, field.name), "the field is required"));
+            }
+        }
+    }
+
+    fn value(&mut self, path: &str, value: &Spanned, expected: &Type) {
+        match (expected, &value.node) {
+            // Kubernetes reads null as not given.
+            (_, Node::Null) | (Type::Any, _) => {}
+            (Type::List(item), Node::List(items)) => {
+                for (index, value) in items.iter().enumerate() {
+                    let path = format!("{path}[{index}]");
+                    if value.node == Node::Null {
+                        self.report(value.at, ConfigError::new(path, "the item is empty"));
+                    } else {
+                        self.value(&path, value, item);
+                    }
+                }
+            }
+            (Type::Map(item), Node::Map(entries)) => {
+                for entry in entries {
+                    self.value(&join(path, &entry.key), &entry.value, item);
+                }
+            }
+            (Type::Object(fields), Node::Map(entries)) => {
+                self.fields(path, value.at, &entries.iter().collect::<Vec<_>>(), fields);
+            }
+            _ => {
+                if let Some(error) = scalar(path, value, expected) {
+                    self.report(value.at, error);
+                }
+            }
+        }
+    }
+}
+
+/// The problem of a value that is not a list, map or object of the right kind.
+fn scalar(path: &str, value: &Spanned, expected: &Type) -> Option<ConfigError> {
+    let wrong = |message: String| Some(ConfigError::new(path, message));
+    match (expected, &value.node) {
+        (Type::Text, Node::Str(_))
+        | (Type::Bool, Node::Bool(_))
+        | (Type::Float, Node::Int(_) | Node::Float(_))
+        | (Type::DurationOrInt, Node::Int(_))
+        | (Type::Port, Node::Int(0..=65535))
+        | (Type::Quantity, Node::Str(_) | Node::Int(_) | Node::Float(_)) => None,
+        (Type::Int { min, max }, Node::Int(number)) if (min..=max).contains(&number) => None,
+        (Type::Int { min, max }, Node::Int(number)) => wrong(format!("{number} is not from {min} to {max}")),
+        (Type::Port, Node::Int(number)) => wrong(format!("{number} is not a port from 1 to 65535")),
+        (Type::Duration | Type::DurationOrInt, Node::Str(text)) => {
+            text.parse::<GoDuration>().err().and_then(|error| wrong(error.to_string()))
+        }
+        (Type::Time, Node::Str(text)) => match text.parse::<jiff::Timestamp>() {
+            Ok(_) => None,
+            Err(_) => wrong(format!("{text:?} is not a time such as \"2030-01-31T12:00:00Z\"")),
+        },
+        (Type::Enum(allowed), Node::Str(text)) if allowed.contains(&text.as_str()) => None,
+        (Type::Enum(allowed), Node::Str(text)) => Some(bad_choice(path, text, allowed)),
+        _ => Some(wrong_type(path, value, expected)),
+    }
+}
+
+fn unknown_field(path: &str, name: &str, fields: &[Field]) -> ConfigError {
+    let error = ConfigError::new(path, "unknown field");
+    match nearest(name, fields.iter().map(|field| field.name)) {
+        Some(near) => error.hint(format!("did you mean `{near}`?")),
+        None => error,
+    }
+}
+
+fn bad_choice(path: &str, text: &str, allowed: &[&str]) -> ConfigError {
+    let shown: Vec<_> = allowed.iter().copied().filter(|choice| !choice.is_empty()).collect();
+    let error = ConfigError::new(path, format!("{text:?} is not one of {}", shown.join(", ")));
+    if text.starts_with("ML-DSA") {
+        return error.hint("ML-DSA keys come with Kubernetes 1.38, which this rkadm does not deploy");
+    }
+    match nearest(text, shown.into_iter()) {
+        Some(near) => error.hint(format!("did you mean `{near}`?")),
+        None => error,
+    }
+}
+
+/// The message never shows the value, which may be a secret in the wrong place.
+fn wrong_type(path: &str, value: &Spanned, expected: &Type) -> ConfigError {
+    let wanted = match expected {
+        Type::Text | Type::Enum(_) => "a text",
+        Type::Bool => "true or false",
+        Type::Int { .. } | Type::Port => "a whole number",
+        Type::Float => "a number",
+        Type::Duration | Type::DurationOrInt => "a duration such as \"1h30m\"",
+        Type::Quantity => "a quantity such as \"100Mi\"",
+        Type::Time => "a time such as \"2030-01-31T12:00:00Z\"",
+        Type::List(_) => "a list",
+        Type::Map(_) | Type::Object(_) | Type::Any => "a map",
+    };
+    let found = match &value.node {
+        Node::Null => "nothing",
+        Node::Bool(_) => "true or false",
+        Node::Int(_) => "a whole number",
+        Node::Float(_) => "a number",
+        Node::Str(_) => "a text",
+        Node::List(_) => "a list",
+        Node::Map(_) => "a map",
+    };
+    let error = ConfigError::new(path, format!("expected {wanted}, found {found}"));
+    match (expected, &value.node) {
+        (Type::Text | Type::Enum(_), Node::Bool(_) | Node::Int(_) | Node::Float(_)) => {
+            error.hint("put the value in quotes")
+        }
+        (Type::Bool | Type::Int { .. } | Type::Port | Type::Float, Node::Str(_)) => {
+            error.hint("write the value without quotes")
+        }
+        (Type::List(Type::Object(fields)), Node::Map(_))
+            if fields.iter().any(|field| field.name == "value") =>
+        {
+            error.hint("since v1beta4 this is a list of {name, value}")
+        }
+        _ => error,
+    }
+}
+
+fn nearest<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+    known
+        .map(|candidate| (strsim::jaro_winkler(&name.to_lowercase(), &candidate.to_lowercase()), candidate))
+        .filter(|(likeness, _)| *likeness > 0.8)
+        .max_by(|left, right| left.0.total_cmp(&right.0))
+        .map(|(_, candidate)| candidate)
+}
+
+fn join(path: &str, name: &str) -> String {
+    if path.is_empty() { name.to_owned() } else { format!("{path}.{name}") }
+}
+
+#[cfg(test)]
+#[path = "check_tests.rs"]
+mod tests;

@@ -1,0 +1,302 @@
+//! The fields of kubeadm's own kinds, `kubeadm.k8s.io/v1beta4`.
+
+use super::Type::{Any, Bool, Duration, Enum, List, Map, Object, Port, Text, Time};
+use super::{Field, INT32, field, required};
+
+const ARGS: super::Type = List(&Object(&[
+    required("name", Text, "Name of the flag, without dashes"),
+    field("value", Text, "Value of the flag"),
+]));
+
+const ENVS: super::Type = List(&Object(&[
+    required("name", Text, "Name of the variable"),
+    field("value", Text, "Value of the variable"),
+    field("valueFrom", Map(&Any), "Source of the value, as in a Pod"),
+]));
+
+const VOLUMES: super::Type = List(&Object(&[
+    required("name", Text, "Name of the volume"),
+    required("hostPath", Text, "Path on the host"),
+    required("mountPath", Text, "Path in the container"),
+    field("readOnly", Bool, "Mount without write access"),
+    field("pathType", Enum(PATH_TYPES), "What must exist, or is made, at the host path"),
+]));
+
+const PATH_TYPES: &[&str] =
+    &["", "DirectoryOrCreate", "Directory", "FileOrCreate", "File", "Socket", "CharDevice", "BlockDevice"];
+
+const TAINTS: super::Type = List(&Object(&[
+    required("key", Text, "Key of the taint"),
+    field("value", Text, "Value of the taint"),
+    required("effect", Enum(&["NoSchedule", "PreferNoSchedule", "NoExecute"]), "What happens to Pods"),
+    field("timeAdded", Time, "When the taint was added"),
+]));
+
+const PULL_POLICY: super::Type = Enum(&["", "Always", "IfNotPresent", "Never"]);
+
+const NODE_REGISTRATION: &[Field] = &[
+    field("name", Text, "Name of the Node object (default: the host name)"),
+    field("criSocket", Text, "Socket of the container runtime, unix:///PATH"),
+    field(
+        "taints",
+        TAINTS,
+        "Taints of the node; [] means none (default for a control plane: its usual taint)",
+    ),
+    field("kubeletExtraArgs", ARGS, "Command-line arguments of the kubelet"),
+    field("ignorePreflightErrors", List(&Text), "Preflight checks whose errors become warnings"),
+    field("imagePullPolicy", PULL_POLICY, "When images are pulled ahead (default IfNotPresent)"),
+    field("imagePullSerial", Bool, "One pull at a time (default true)"),
+];
+
+const LOCAL_API_ENDPOINT: &[Field] = &[
+    field(
+        "advertiseAddress",
+        Text,
+        "IP address the API server advertises (default: that of the default route)",
+    ),
+    field("bindPort", Port, "TCP port of the API server (default 6443)"),
+];
+
+const PATCHES: super::Type =
+    Object(&[field("directory", Text, "Directory of files named target[suffix][+patchtype].extension")]);
+
+const TIMEOUTS: super::Type = Object(&[
+    field("controlPlaneComponentHealthCheck", Duration, "A component to become healthy (default 4m)"),
+    field("kubeletHealthCheck", Duration, "The kubelet to become healthy (default 4m)"),
+    field("kubernetesAPICall", Duration, "A call to the API server with its retries (default 1m)"),
+    field("etcdAPICall", Duration, "A call to etcd with its retries (default 2m)"),
+    field("tlsBootstrap", Duration, "The kubelet to get its certificate (default 5m)"),
+    field("discovery", Duration, "A joining node to validate the API server (default 5m)"),
+    field("upgradeManifests", Duration, "A static pod to be replaced in an upgrade (default 5m)"),
+]);
+
+const SKIP_PHASES: Field = field("skipPhases", List(&Text), "Phases that are left out");
+const DRY_RUN: Field = field("dryRun", Bool, "Show the plan only");
+const IGNORE_PREFLIGHT: Field =
+    field("ignorePreflightErrors", List(&Text), "Preflight checks whose errors become warnings");
+
+/// The fields of `InitConfiguration`.
+pub(super) const INIT: &[Field] = &[
+    field(
+        "bootstrapTokens",
+        List(&Object(&[
+            field("token", Text, "The token, [a-z0-9]{6}.[a-z0-9]{16} (default: generated)"),
+            field("description", Text, "What the token is for"),
+            field("ttl", Duration, "Time to live; 0s means forever (default 24h)"),
+            field("expires", Time, "End of life; excludes ttl"),
+            field("usages", List(&Enum(&["signing", "authentication"])), "What the token may be used for"),
+            field("groups", List(&Text), "Groups the token authenticates as"),
+        ])),
+        "Tokens for joining nodes",
+    ),
+    DRY_RUN,
+    field("nodeRegistration", Object(NODE_REGISTRATION), "This node"),
+    field("localAPIEndpoint", Object(LOCAL_API_ENDPOINT), "Address of this node's API server"),
+    field("certificateKey", Text, "Key that encrypts uploaded certificates: 32 bytes as hex"),
+    SKIP_PHASES,
+    field("patches", PATCHES, "Patches of components"),
+    field("timeouts", TIMEOUTS, "How long the steps may wait"),
+];
+
+const EXTRA_ARGS: Field = field("extraArgs", ARGS, "Arguments that override or extend the default ones");
+const EXTRA_VOLUMES: Field = field("extraVolumes", VOLUMES, "Host paths mounted into the pod");
+const EXTRA_ENVS: Field = field("extraEnvs", ENVS, "Extra environment variables");
+
+const COMPONENT: &[Field] = &[EXTRA_ARGS, EXTRA_VOLUMES, EXTRA_ENVS];
+
+const API_SERVER: &[Field] = &[
+    EXTRA_ARGS,
+    EXTRA_VOLUMES,
+    EXTRA_ENVS,
+    field("certSANs", List(&Text), "Extra names of the serving certificate"),
+];
+
+const ETCD: &[Field] = &[
+    field(
+        "local",
+        Object(&[
+            field("imageRepository", Text, "Registry of the image (default: the cluster's)"),
+            field("imageTag", Text, "Tag of the image; when set, upgrades leave etcd alone"),
+            field("dataDir", Text, "Data directory on the host (default /var/lib/etcd)"),
+            EXTRA_ARGS,
+            EXTRA_ENVS,
+            field("serverCertSANs", List(&Text), "Extra names of the server certificate"),
+            field("peerCertSANs", List(&Text), "Extra names of the peer certificate"),
+        ]),
+        "etcd as a static pod",
+    ),
+    field(
+        "external",
+        Object(&[
+            required("endpoints", List(&Text), "Client URLs of the members"),
+            field("httpEndpoints", List(&Text), "URLs of the members' HTTP listeners, when apart"),
+            field("caFile", Text, "CA that verifies the members"),
+            field("certFile", Text, "Client certificate"),
+            field("keyFile", Text, "Client key"),
+        ]),
+        "etcd run by someone else",
+    ),
+];
+
+/// The fields of `ClusterConfiguration`.
+pub(super) const CLUSTER: &[Field] = &[
+    field("etcd", Object(ETCD), "Where etcd runs"),
+    field(
+        "networking",
+        Object(&[
+            field("serviceSubnet", Text, "Range of Service addresses (default 10.96.0.0/12)"),
+            field("podSubnet", Text, "Range of Pod addresses; empty means not allocated"),
+            field("dnsDomain", Text, "Domain of Service names (default cluster.local)"),
+        ]),
+        "Subnets and DNS domain",
+    ),
+    field("kubernetesVersion", Text, "Version of the control plane"),
+    field("controlPlaneEndpoint", Text, "Stable address of the control plane, HOST[:PORT]"),
+    field("apiServer", Object(API_SERVER), "Additions to kube-apiserver"),
+    field("controllerManager", Object(COMPONENT), "Additions to kube-controller-manager"),
+    field("scheduler", Object(COMPONENT), "Additions to kube-scheduler"),
+    field(
+        "dns",
+        Object(&[
+            field("imageRepository", Text, "Registry of the image (default: the cluster's)"),
+            field("imageTag", Text, "Tag of the image; when set, upgrades leave it alone"),
+            field("disabled", Bool, "Do not install CoreDNS"),
+        ]),
+        "The CoreDNS addon",
+    ),
+    field("proxy", Object(&[field("disabled", Bool, "Do not install kube-proxy")]), "The kube-proxy addon"),
+    field("certificatesDir", Text, "Directory of certificates (default /etc/kubernetes/pki)"),
+    field("imageRepository", Text, "Registry of all images (default registry.k8s.io)"),
+    field("featureGates", Map(&Bool), "kubeadm's feature gates by name"),
+    field("clusterName", Text, "Name of the cluster in kubeconfigs (default kubernetes)"),
+    field(
+        "encryptionAlgorithm",
+        Enum(&["", "RSA-2048", "RSA-3072", "RSA-4096", "ECDSA-P256", "ECDSA-P384"]),
+        "Algorithm of generated keys (default RSA-2048)",
+    ),
+    field("certificateValidityPeriod", Duration, "Validity of leaf certificates (default 8760h)"),
+    field("caCertificateValidityPeriod", Duration, "Validity of CAs (default 87600h)"),
+];
+
+/// The fields of `JoinConfiguration`.
+pub(super) const JOIN: &[Field] = &[
+    DRY_RUN,
+    field("nodeRegistration", Object(NODE_REGISTRATION), "This node"),
+    field("caCertPath", Text, "Where the CA is written (default /etc/kubernetes/pki/ca.crt)"),
+    required(
+        "discovery",
+        Object(&[
+            field(
+                "bootstrapToken",
+                Object(&[
+                    required("token", Text, "The token that signed cluster-info"),
+                    field("apiServerEndpoint", Text, "Address of an API server, HOST:PORT"),
+                    field("caCertHashes", List(&Text), "Pins of the CA's public key, sha256:HEX"),
+                    field("unsafeSkipCAVerification", Bool, "Trust any CA"),
+                ]),
+                "Discovery by a bootstrap token",
+            ),
+            field(
+                "file",
+                Object(&[required("kubeConfigPath", Text, "Path or https URL of the kubeconfig")]),
+                "Discovery by a kubeconfig",
+            ),
+            field("tlsBootstrapToken", Text, "Token of the TLS bootstrap (default: the discovery token)"),
+        ]),
+        "How the cluster is found and trusted",
+    ),
+    field(
+        "controlPlane",
+        Object(&[
+            field("localAPIEndpoint", Object(LOCAL_API_ENDPOINT), "Address of this node's API server"),
+            field("certificateKey", Text, "Key that decrypts uploaded certificates: 32 bytes as hex"),
+        ]),
+        "Present when the node becomes a control plane",
+    ),
+    SKIP_PHASES,
+    field("patches", PATCHES, "Patches of components"),
+    field("timeouts", TIMEOUTS, "How long the steps may wait"),
+];
+
+/// The fields of `ResetConfiguration`.
+pub(super) const RESET: &[Field] = &[
+    field("cleanupTmpDir", Bool, "Remove /etc/kubernetes/tmp too"),
+    field("certificatesDir", Text, "Directory of the certificates that are removed"),
+    field("criSocket", Text, "Socket of the container runtime"),
+    DRY_RUN,
+    field("force", Bool, "Do not ask"),
+    IGNORE_PREFLIGHT,
+    SKIP_PHASES,
+    field(
+        "unmountFlags",
+        List(&Enum(&["MNT_FORCE", "MNT_DETACH", "MNT_EXPIRE", "UMOUNT_NOFOLLOW"])),
+        "Flags of unmount2(2) for directories under the kubelet's",
+    ),
+    field("timeouts", TIMEOUTS, "How long the steps may wait"),
+];
+
+const KUBERNETES_VERSION: Field = field("kubernetesVersion", Text, "Target version");
+const ALLOW_EXPERIMENTAL: Field = field("allowExperimentalUpgrades", Bool, "Allow alpha and beta targets");
+const ALLOW_RC: Field = field("allowRCUpgrades", Bool, "Allow release candidates as targets");
+const RENEWAL: Field = field("certificateRenewal", Bool, "Renew certificates (default true)");
+const ETCD_UPGRADE: Field = field("etcdUpgrade", Bool, "Upgrade etcd too (default true)");
+const PRINT_CONFIG: Field = field("printConfig", Bool, "Show the configuration that is used");
+const PULL: Field =
+    field("imagePullPolicy", PULL_POLICY, "When images are pulled ahead (default IfNotPresent)");
+const PULL_SERIAL: Field = field("imagePullSerial", Bool, "One pull at a time (default true)");
+
+/// The fields of `UpgradeConfiguration`.
+pub(super) const UPGRADE: &[Field] = &[
+    field(
+        "apply",
+        Object(&[
+            KUBERNETES_VERSION,
+            ALLOW_EXPERIMENTAL,
+            ALLOW_RC,
+            RENEWAL,
+            DRY_RUN,
+            ETCD_UPGRADE,
+            field("forceUpgrade", Bool, "Skip the version rules that may be skipped"),
+            IGNORE_PREFLIGHT,
+            field("patches", PATCHES, "Patches of components"),
+            PRINT_CONFIG,
+            SKIP_PHASES,
+            PULL,
+            PULL_SERIAL,
+        ]),
+        "Settings of upgrade apply",
+    ),
+    field(
+        "diff",
+        Object(&[KUBERNETES_VERSION, field("contextLines", INT32, "Lines of context around a change")]),
+        "Settings of upgrade diff",
+    ),
+    field(
+        "node",
+        Object(&[
+            RENEWAL,
+            DRY_RUN,
+            ETCD_UPGRADE,
+            IGNORE_PREFLIGHT,
+            SKIP_PHASES,
+            field("patches", PATCHES, "Patches of components"),
+            PULL,
+            PULL_SERIAL,
+        ]),
+        "Settings of upgrade node",
+    ),
+    field(
+        "plan",
+        Object(&[
+            KUBERNETES_VERSION,
+            ALLOW_EXPERIMENTAL,
+            ALLOW_RC,
+            DRY_RUN,
+            ETCD_UPGRADE,
+            IGNORE_PREFLIGHT,
+            PRINT_CONFIG,
+        ]),
+        "Settings of upgrade plan",
+    ),
+    field("timeouts", TIMEOUTS, "How long the steps may wait"),
+];
