@@ -33,9 +33,17 @@ pub struct Scenario {
 
 /// Every scenario for every minor that was recorded.
 pub fn all() -> Vec<Scenario> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden");
-    let names = ["customised", "defaults", "endpoint", "external-etcd-v6", "local-etcd-v6"];
-    [36, 37].into_iter().flat_map(|minor| names.map(|name| load(&root, name, minor))).collect()
+    recorded(&["customised", "defaults", "endpoint", "external-etcd-v6", "local-etcd-v6"])
+}
+
+/// The scenario with patches, for every minor that was recorded.
+pub fn patched() -> Vec<Scenario> {
+    recorded(&["patched"])
+}
+
+fn recorded(names: &[&str]) -> Vec<Scenario> {
+    let root = &Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden");
+    [36, 37].into_iter().flat_map(|minor| names.iter().map(move |name| load(root, name, minor))).collect()
 }
 
 fn load(root: &Path, name: &str, minor: u64) -> Scenario {

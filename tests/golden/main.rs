@@ -4,3 +4,4 @@
 mod files;
 mod fixture;
 mod objects;
+mod patches;

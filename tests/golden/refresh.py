@@ -23,6 +23,12 @@ def normalised(text):
     text = re.sub(r"(expiration: )\S+", r"\g<1>" + b64("2030-01-02T03:04:05Z"), text)
     text = re.sub(r"^(  (?:ca|front-proxy-ca|etcd-ca|sa|external-etcd.*)\.(?:crt|key|pub): )\S+",
                   r"\g<1>" + b64("encrypted"), text, flags=re.M)
+    # The token that owns the uploaded certificates is random.
+    owner = re.search(r"ownerReferences:.*?name: bootstrap-token-(\w{6})", text, flags=re.S)
+    if owner:
+        text = re.sub(rf"token-id: {b64(owner.group(1))}\n  token-secret: \S+",
+                      f"token-id: {b64('certs0')}\n  token-secret: {b64('0123456789abcdef')}", text)
+        text = text.replace(f"bootstrap-token-{owner.group(1)}", "bootstrap-token-certs0")
     return text
 
 
@@ -40,7 +46,7 @@ def record(binary, version, config):
     target.mkdir(parents=True)
     env = {"PATH": os.environ["PATH"]} | (PROXY if config.stem in ("customised", "local-etcd-v6") else {})
     with tempfile.NamedTemporaryFile("w", suffix=".yaml") as resolved:
-        resolved.write(config.read_text().replace("@VERSION@", version))
+        resolved.write(config.read_text().replace("@VERSION@", version).replace("@HERE@", str(HERE.resolve())))
         resolved.flush()
         run = subprocess.run([binary, "init", "--dry-run", "--config", resolved.name, "--ignore-preflight-errors=all"]
                              + (["--upload-certs"] if config.stem == "endpoint" else []),

@@ -2,7 +2,7 @@
 //! order, comments and the order of volumes do not count.
 
 use crate::yaml;
-use k8s_openapi::api::core::v1::{Pod, PodStatus};
+use k8s_openapi::api::core::v1::{Pod, PodStatus, ResourceRequirements};
 use serde_json::Value;
 use similar::TextDiff;
 
@@ -41,12 +41,19 @@ fn normal(pod: &Pod) -> Pod {
     let mut pod = pod.clone();
     pod.status = None;
     pod.metadata.creation_timestamp = None;
+    pod.metadata.labels = pod.metadata.labels.filter(|labels| !labels.is_empty());
+    pod.metadata.annotations = pod.metadata.annotations.filter(|annotations| !annotations.is_empty());
     if let Some(spec) = pod.spec.as_mut() {
         if let Some(volumes) = spec.volumes.as_mut() {
             volumes.sort_by(|a, b| a.name.cmp(&b.name));
         }
         for container in &mut spec.containers {
+            container.resources =
+                container.resources.take().filter(|resources| *resources != ResourceRequirements::default());
             if let Some(mounts) = container.volume_mounts.as_mut() {
+                for mount in mounts.iter_mut() {
+                    mount.read_only = mount.read_only.filter(|read_only| *read_only);
+                }
                 mounts.sort_by(|a, b| a.mount_path.cmp(&b.mount_path));
             }
         }
