@@ -67,10 +67,12 @@ fn steps(access: &Access, objects: Vec<Value>) -> Vec<Step> {
 /// Whether the live object has everything that is wanted. What the server filled in beside it is no difference.
 pub fn holds(live: &Value, wanted: &Value) -> bool {
     match (live, wanted) {
-        (Value::Object(live), Value::Object(wanted)) => wanted.iter().all(|(name, wanted)| match live.get(name) {
-            Some(live) => holds(live, wanted),
-            None => is_empty(wanted),
-        }),
+        (Value::Object(live), Value::Object(wanted)) => {
+            wanted.iter().all(|(name, wanted)| match live.get(name) {
+                Some(live) => holds(live, wanted),
+                None => is_empty(wanted),
+            })
+        }
         (Value::Array(live), Value::Array(wanted)) => {
             live.len() == wanted.len() && live.iter().zip(wanted).all(|(live, wanted)| holds(live, wanted))
         }

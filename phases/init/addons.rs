@@ -17,7 +17,10 @@ use crate::objects::wanted;
 
 /// Both of them.
 pub fn phases(cluster: &Arc<Cluster>) -> Vec<Box<dyn Phase>> {
-    vec![Box::new(CoreDns { cluster: Arc::clone(cluster) }), Box::new(KubeProxy { cluster: Arc::clone(cluster) })]
+    vec![
+        Box::new(CoreDns { cluster: Arc::clone(cluster) }),
+        Box::new(KubeProxy { cluster: Arc::clone(cluster) }),
+    ]
 }
 
 struct CoreDns {
@@ -76,8 +79,8 @@ impl Phase for KubeProxy {
             own: Some(&config.kube_proxy),
             proxy_env: &proxy_env,
         };
-        let objects =
-            objects::kube_proxy(&inputs).map_err(|error| PhaseError::Config { message: error.to_string() })?;
+        let objects = objects::kube_proxy(&inputs)
+            .map_err(|error| PhaseError::Config { message: error.to_string() })?;
         let steps = wanted(cx, &self.cluster, objects, false).await?;
         Ok(Verdict::from_steps(steps, "kube-proxy is installed"))
     }

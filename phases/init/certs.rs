@@ -103,8 +103,13 @@ impl Cert {
             && Existing::at(cx, &ca.key).await? == Existing::Absent
         {
             return Err(PhaseError::Unusable {
-                message: format!("{} is missing and {} is not here to sign it", cert.display(), ca.key.display()),
-                hint: "with an authority kept elsewhere, bring every certificate that it signs and its key".into(),
+                message: format!(
+                    "{} is missing and {} is not here to sign it",
+                    cert.display(),
+                    ca.key.display()
+                ),
+                hint: "with an authority kept elsewhere, bring every certificate that it signs and its key"
+                    .into(),
             });
         }
         let mut steps = directory(cx, cert.parent().unwrap_or(Path::new("/")), PUBLIC_DIR).await?;
@@ -122,11 +127,15 @@ impl Cert {
         let cert = match cert {
             Existing::Planned => return Ok(Pair::Planned),
             Existing::Absent => None,
-            Existing::Bytes(pem) => Some(Certificate::from_pem(&pem).map_err(|error| unusable(&self.cert(), &error))?),
+            Existing::Bytes(pem) => {
+                Some(Certificate::from_pem(&pem).map_err(|error| unusable(&self.cert(), &error))?)
+            }
         };
         let key = match key {
             Existing::Planned | Existing::Absent => None,
-            Existing::Bytes(pem) => Some(PrivateKey::from_pem(&pem).map_err(|error| unusable(&self.key(), &error))?),
+            Existing::Bytes(pem) => {
+                Some(PrivateKey::from_pem(&pem).map_err(|error| unusable(&self.key(), &error))?)
+            }
         };
         Ok(match (cert, key) {
             (None, None) => Pair::Absent,
@@ -147,14 +156,17 @@ impl Cert {
             Some(ca) => {
                 let path = self.cluster.ca_files(ca.base_name).cert;
                 match Existing::at(cx, &path).await? {
-                    Existing::Bytes(pem) => Some(Certificate::from_pem(&pem).map_err(|error| unusable(&path, &error))?),
+                    Existing::Bytes(pem) => {
+                        Some(Certificate::from_pem(&pem).map_err(|error| unusable(&path, &error))?)
+                    }
                     Existing::Absent | Existing::Planned => None,
                 }
             }
         };
         let spec = self.entry.spec(&self.cluster.cert_inputs()?);
         let problems = cert.check(&spec, ca.as_ref(), key, Timestamp::now());
-        let fatal: Vec<_> = problems.iter().filter(|problem| problem.is_fatal()).map(ToString::to_string).collect();
+        let fatal: Vec<_> =
+            problems.iter().filter(|problem| problem.is_fatal()).map(ToString::to_string).collect();
         if !fatal.is_empty() {
             return Err(PhaseError::Unusable {
                 message: format!("{} cannot be used: {}", self.cert().display(), fatal.join("; ")),
@@ -166,8 +178,10 @@ impl Cert {
             });
         }
         let differs: Vec<_> = problems.iter().map(CertProblem::to_string).collect();
-        let what = if key.is_some() { "uses the existing pair" } else { "the authority's key is kept elsewhere" };
-        let differs = if differs.is_empty() { String::new() } else { format!(" (differs: {})", differs.join("; ")) };
+        let what =
+            if key.is_some() { "uses the existing pair" } else { "the authority's key is kept elsewhere" };
+        let differs =
+            if differs.is_empty() { String::new() } else { format!(" (differs: {})", differs.join("; ")) };
         Ok(Verdict::AlreadyDone(format!("{what}{differs}")))
     }
 }
@@ -191,10 +205,16 @@ impl Phase for ServiceAccount {
         let existing_public = Existing::at(cx, &public).await?;
         let key = match Existing::at(cx, &private).await? {
             Existing::Planned => return Ok(Verdict::AlreadyDone("planned by an earlier phase".into())),
-            Existing::Bytes(pem) => Some(PrivateKey::from_pem(&pem).map_err(|error| unusable(&private, &error))?),
+            Existing::Bytes(pem) => {
+                Some(PrivateKey::from_pem(&pem).map_err(|error| unusable(&private, &error))?)
+            }
             Existing::Absent if existing_public != Existing::Absent => {
                 return Err(PhaseError::Unusable {
-                    message: format!("{} exists without its private key {}", public.display(), private.display()),
+                    message: format!(
+                        "{} exists without its private key {}",
+                        public.display(),
+                        private.display()
+                    ),
                     hint: "bring the private key too, or move the public one away to have both made".into(),
                 });
             }
@@ -204,8 +224,13 @@ impl Phase for ServiceAccount {
             (Some(key), Existing::Bytes(pem)) => {
                 if String::from_utf8_lossy(&pem).trim() != key.public_key_pem().trim() {
                     return Err(PhaseError::Unusable {
-                        message: format!("{} is not the public half of {}", public.display(), private.display()),
-                        hint: "bring a pair that belongs together, or move both away to have a new one made".into(),
+                        message: format!(
+                            "{} is not the public half of {}",
+                            public.display(),
+                            private.display()
+                        ),
+                        hint: "bring a pair that belongs together, or move both away to have a new one made"
+                            .into(),
                     });
                 }
                 return Ok(Verdict::AlreadyDone("uses the existing key pair".into()));

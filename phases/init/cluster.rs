@@ -95,10 +95,12 @@ impl Cluster {
     /// An advertise address or service subnet that is none; validation refuses such configurations.
     pub fn cert_inputs(&self) -> Result<CertInputs, PhaseError> {
         let cluster = &self.config.cluster;
-        let wrong = |what: &str| PhaseError::Config { message: format!("{what} is not usable in certificates") };
+        let wrong =
+            |what: &str| PhaseError::Config { message: format!("{what} is not usable in certificates") };
         let address = &self.config.local_api_endpoint.advertise_address;
         let local = cluster.etcd.local.clone().unwrap_or_default();
-        let validity = |given: Option<GoDuration>, default: Duration| given.map_or(default, GoDuration::as_std);
+        let validity =
+            |given: Option<GoDuration>, default: Duration| given.map_or(default, GoDuration::as_std);
         let endpoint = self.config.control_plane_endpoint();
         let host = split_url_host(&endpoint).filter(|_| !cluster.control_plane_endpoint.is_empty());
         Ok(CertInputs {

@@ -85,6 +85,11 @@ pub async fn manifest_steps(
     };
     let dir = std::path::Path::new(KUBERNETES_DIR).join("manifests");
     let mut steps = directory(cx, &dir, PRIVATE_DIR).await?;
-    steps.push(Step::WriteFile { path, mode: PRIVATE, content: Content::text(manifest::to_yaml(&pod)), seen });
+    steps.push(Step::WriteFile {
+        path,
+        mode: PRIVATE,
+        content: Content::text(manifest::to_yaml(&pod)),
+        seen,
+    });
     Ok(steps)
 }

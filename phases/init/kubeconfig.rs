@@ -9,7 +9,10 @@ use rkadm_core::{
         Phase, PhaseError, PhaseMeta, PlanCx, Verdict,
         content::{Content, KubeconfigContent},
     },
-    kubeconfig::{self, Expected, list::{self, KubeconfigSpec}},
+    kubeconfig::{
+        self, Expected,
+        list::{self, KubeconfigSpec},
+    },
     pki::Certificate,
 };
 
@@ -86,21 +89,30 @@ impl Phase for Kubeconfig {
 }
 
 impl Kubeconfig {
-    async fn check_existing(&self, cx: &PlanCx<'_>, yaml: &[u8], server: &str) -> Result<Verdict, PhaseError> {
+    async fn check_existing(
+        &self,
+        cx: &PlanCx<'_>,
+        yaml: &[u8],
+        server: &str,
+    ) -> Result<Verdict, PhaseError> {
         let path = Cluster::kubeconfig(self.spec.file);
         let unusable = |why: String| PhaseError::Unusable {
             message: format!("{} cannot be used: {why}", path.display()),
             hint: format!("move {} away to have a new one made", path.display()),
         };
-        let file = kubeconfig::Kubeconfig::from_yaml(&String::from_utf8_lossy(yaml)).map_err(|error| unusable(error.to_string()))?;
+        let file = kubeconfig::Kubeconfig::from_yaml(&String::from_utf8_lossy(yaml))
+            .map_err(|error| unusable(error.to_string()))?;
         let ca = match Existing::at(cx, &self.cluster.ca_files("ca").cert).await? {
-            Existing::Bytes(pem) => Some(Certificate::from_pem(&pem).map_err(|error| unusable(error.to_string()))?),
+            Existing::Bytes(pem) => {
+                Some(Certificate::from_pem(&pem).map_err(|error| unusable(error.to_string()))?)
+            }
             Existing::Absent | Existing::Planned => None,
         };
         let Some(ca) = ca else {
             return Ok(Verdict::AlreadyDone("uses the existing file".into()));
         };
-        let problems = kubeconfig::problems(&file, &Expected { server, ca: &ca, client: None }, Timestamp::now());
+        let problems =
+            kubeconfig::problems(&file, &Expected { server, ca: &ca, client: None }, Timestamp::now());
         if !problems.is_empty() {
             let why: Vec<_> = problems.iter().map(ToString::to_string).collect();
             return Err(unusable(why.join("; ")));

@@ -30,11 +30,14 @@ impl EnableClientCertRotation {
 #[async_trait]
 impl Phase for EnableClientCertRotation {
     fn meta(&self) -> PhaseMeta {
-        PhaseMeta::new("kubelet-finalize/enable-client-cert-rotation", "Enable kubelet client certificate rotation")
-            .help(
-                "Point kubelet.conf at the client certificate that the kubelet renews by itself, and restart the \
+        PhaseMeta::new(
+            "kubelet-finalize/enable-client-cert-rotation",
+            "Enable kubelet client certificate rotation",
+        )
+        .help(
+            "Point kubelet.conf at the client certificate that the kubelet renews by itself, and restart the \
                  kubelet. Not when the configuration turns rotation off.",
-            )
+        )
     }
 
     async fn plan(&self, cx: &PlanCx<'_>) -> Result<Verdict, PhaseError> {
@@ -57,7 +60,8 @@ impl Phase for EnableClientCertRotation {
             message: format!("{} cannot be used: {error}", path.display()),
             hint: format!("move {} away to have a new one made", path.display()),
         };
-        let mut file = Kubeconfig::from_yaml(&String::from_utf8_lossy(&yaml)).map_err(|error| unusable(&error))?;
+        let mut file =
+            Kubeconfig::from_yaml(&String::from_utf8_lossy(&yaml)).map_err(|error| unusable(&error))?;
         if !file.use_rotated_client(KUBELET_CLIENT_CURRENT) {
             return Ok(Verdict::AlreadyDone("kubelet.conf names the rotated certificate".into()));
         }

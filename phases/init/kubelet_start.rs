@@ -72,7 +72,8 @@ impl Phase for KubeletStart {
         // brings the unit back to its state last of all, with its old files in place.
         let mut steps = vec![Step::Service { unit: KUBELET.into(), verb: ServiceVerb::Stop }];
         steps.extend(writes);
-        steps.push(Step::Action(Arc::new(RunKubelet { socket: config.node_registration.cri_socket.clone() })));
+        steps
+            .push(Step::Action(Arc::new(RunKubelet { socket: config.node_registration.cri_socket.clone() })));
         Ok(Verdict::Apply(steps))
     }
 }

@@ -31,19 +31,17 @@ impl MarkControlPlane {
 #[async_trait]
 impl Phase for MarkControlPlane {
     fn meta(&self) -> PhaseMeta {
-        PhaseMeta::new("mark-control-plane", "Mark a node as a control-plane")
-            .help("Give the node the labels and taints of a control plane, once its kubelet has registered it.")
+        PhaseMeta::new("mark-control-plane", "Mark a node as a control-plane").help(
+            "Give the node the labels and taints of a control plane, once its kubelet has registered it.",
+        )
     }
 
     async fn plan(&self, cx: &PlanCx<'_>) -> Result<Verdict, PhaseError> {
         let config = &self.cluster.config;
         let target = ObjectRef::new("Node", None, config.node_name())
             .map_err(|error| PhaseError::Config { message: error.to_string() })?;
-        let taints = config
-            .node_registration
-            .taints
-            .clone()
-            .unwrap_or_else(|| vec![objects::control_plane_taint()]);
+        let taints =
+            config.node_registration.taints.clone().unwrap_or_else(|| vec![objects::control_plane_taint()]);
         let mark = Mark { taints };
         let access = self.cluster.admin();
         let mut steps = vec![];
@@ -55,7 +53,10 @@ impl Phase for MarkControlPlane {
             None => steps.push(Step::Wait {
                 condition: Condition::ByKubelet {
                     socket: config.node_registration.cri_socket.clone(),
-                    condition: Box::new(Condition::ObjectExists { access: access.clone(), target: target.clone() }),
+                    condition: Box::new(Condition::ObjectExists {
+                        access: access.clone(),
+                        target: target.clone(),
+                    }),
                 },
                 timeout: self.cluster.health_timeout().as_std(),
             }),
@@ -77,7 +78,8 @@ struct Mark {
 
 impl PatchMaker for Mark {
     fn describe(&self) -> String {
-        let taints: Vec<_> = self.taints.iter().map(|taint| format!("{}:{}", taint.key, taint.effect)).collect();
+        let taints: Vec<_> =
+            self.taints.iter().map(|taint| format!("{}:{}", taint.key, taint.effect)).collect();
         format!(
             "labels {}, {}; taints [{}]",
             objects::CONTROL_PLANE_LABEL,
@@ -95,7 +97,8 @@ impl PatchMaker for Mark {
             .into_iter()
             .flatten()
             .map(|(name, _)| {
-                let old = live.get("metadata").and_then(|metadata| metadata.get("labels")?.get(name)).cloned();
+                let old =
+                    live.get("metadata").and_then(|metadata| metadata.get("labels")?.get(name)).cloned();
                 (name.clone(), old.unwrap_or(Value::Null))
             })
             .collect();

@@ -65,7 +65,8 @@ impl Phase for ShowJoinCommand {
             ca_cert_hash: ca.spki_hash(),
             control_planes: !config.cluster.control_plane_endpoint.is_empty(),
         };
-        let value = serde_json::to_value(value).map_err(|error| PhaseError::Config { message: error.to_string() })?;
+        let value =
+            serde_json::to_value(value).map_err(|error| PhaseError::Config { message: error.to_string() })?;
         Ok(Verdict::Apply(vec![Step::Record { name: OUTPUT.into(), value }]))
     }
 }

@@ -13,7 +13,10 @@ use crate::objects::{Access, apply, wanted};
 
 /// Both of them.
 pub fn phases(cluster: &Arc<Cluster>) -> Vec<Box<dyn Phase>> {
-    vec![Box::new(Kubeadm { cluster: Arc::clone(cluster) }), Box::new(Kubelet { cluster: Arc::clone(cluster) })]
+    vec![
+        Box::new(Kubeadm { cluster: Arc::clone(cluster) }),
+        Box::new(Kubelet { cluster: Arc::clone(cluster) }),
+    ]
 }
 
 struct Kubeadm {

@@ -24,7 +24,8 @@ pub struct Global {
 }
 
 /// Flags whose values never reach journals, logs or lock files.
-const SECRET_FLAGS: [&str; 4] = ["--token", "--certificate-key", "--discovery-token", "--tls-bootstrap-token"];
+const SECRET_FLAGS: [&str; 4] =
+    ["--token", "--certificate-key", "--discovery-token", "--tls-bootstrap-token"];
 
 /// The command as typed, without values of secret flags.
 pub fn redact(typed: &[OsString]) -> Vec<String> {
@@ -83,9 +84,11 @@ mod tests {
 
     #[test]
     fn values_of_secret_flags_are_hidden() {
-        let typed = ["rkadm", "init", "--token", "abcdef.0123456789abcdef", "--certificate-key=00ff", "--dry-run"];
+        let typed =
+            ["rkadm", "init", "--token", "abcdef.0123456789abcdef", "--certificate-key=00ff", "--dry-run"];
         let typed: Vec<_> = typed.into_iter().map(OsString::from).collect();
-        let expected = ["rkadm", "init", "--token", "<redacted>", "--certificate-key=<redacted>", "--dry-run"];
+        let expected =
+            ["rkadm", "init", "--token", "<redacted>", "--certificate-key=<redacted>", "--dry-run"];
         assert_eq!(redact(&typed), expected);
     }
 }

@@ -2,8 +2,8 @@
 
 use rkadm_core::engine::{
     phase::Finding,
-    runner::{Aftermath, RunError},
     rollback::RollbackError,
+    runner::{Aftermath, RunError},
 };
 use serde::Serialize;
 
@@ -84,9 +84,8 @@ impl From<RunError> for CommandError {
     fn from(error: RunError) -> Self {
         let message = error.to_string();
         match error {
-            RunError::Lock(_) => {
-                Self::new(ExitKind::Locked, message).hint("wait until it has ended, then run the command again")
-            }
+            RunError::Lock(_) => Self::new(ExitKind::Locked, message)
+                .hint("wait until it has ended, then run the command again"),
             RunError::Journal(_) => Self::new(ExitKind::Resumable, message)
                 .detail("Nothing is done that cannot be recorded first, so rkadm stopped.")
                 .hint("make room or repair /var/lib/rkadm, then run the same command again"),
@@ -125,8 +124,11 @@ fn left_behind(operation: &str, aftermath: Aftermath) -> (ExitKind, Vec<String>,
             (ExitKind::Failed, vec!["Nothing was changed on this machine.".into()], vec![])
         }
         Aftermath::RolledBack { steps, commit_point: None } => {
-            let line = format!("Rolled back: all {steps} changes were undone; this machine is as it was before.");
-            let hint = format!("the timeline: `rkadm op show {operation}`; to keep a failure for inspection, use --on-failure=stop");
+            let line =
+                format!("Rolled back: all {steps} changes were undone; this machine is as it was before.");
+            let hint = format!(
+                "the timeline: `rkadm op show {operation}`; to keep a failure for inspection, use --on-failure=stop"
+            );
             (ExitKind::Failed, vec![line], vec![hint])
         }
         Aftermath::RolledBack { steps, commit_point: Some(why) } => {
@@ -149,9 +151,8 @@ impl From<RollbackError> for CommandError {
     fn from(error: RollbackError) -> Self {
         let message = error.to_string();
         match error {
-            RollbackError::Lock(_) => {
-                Self::new(ExitKind::Locked, message).hint("wait until it has ended, then run the command again")
-            }
+            RollbackError::Lock(_) => Self::new(ExitKind::Locked, message)
+                .hint("wait until it has ended, then run the command again"),
             RollbackError::Journal(_) => Self::new(ExitKind::Failed, message)
                 .hint("`rkadm op list` shows the operations of this machine"),
             RollbackError::Settled { .. } => Self::new(ExitKind::Failed, message),

@@ -132,4 +132,3 @@ fn usage(error: &clap::Error) -> i32 {
     let _ = error.print();
     if error.use_stderr() { ExitKind::Usage as i32 } else { 0 }
 }
-

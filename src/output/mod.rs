@@ -67,11 +67,6 @@ impl Printer {
     }
 }
 
-/// Writes text that is neither result nor error, such as help.
-pub fn print(text: &str) {
-    write_stdout(text);
-}
-
 /// Writes a line for people to stderr.
 pub fn note(text: &str) {
     eprintln!("{text}");

@@ -72,7 +72,9 @@ impl Reporter for Plain {
 /// What people read of an event, if anything.
 fn line(event: &Event) -> Option<String> {
     match event {
-        Event::OperationStarted { operation, resumed: true, .. } => Some(format!("resuming operation {operation}")),
+        Event::OperationStarted { operation, resumed: true, .. } => {
+            Some(format!("resuming operation {operation}"))
+        }
         Event::OperationStarted { operation, .. } => Some(format!("operation {operation}")),
         Event::PhaseFinished { phase, outcome: Outcome::Done, elapsed_ms, .. } => {
             Some(format!("  {phase:<38} done in {}", duration(*elapsed_ms)))
@@ -92,7 +94,9 @@ fn line(event: &Event) -> Option<String> {
         Event::RollbackStarted { steps: 0 } => None,
         Event::RollbackStarted { steps } => Some(format!("rolling back {steps} steps")),
         Event::StepUndone { description } => Some(format!("  undone: {description}")),
-        Event::UndoFailed { description, message } => Some(format!("  cannot undo: {description}: {message}")),
+        Event::UndoFailed { description, message } => {
+            Some(format!("  cannot undo: {description}: {message}"))
+        }
         Event::PhaseStarted { .. }
         | Event::StepStarted { .. }
         | Event::StepFinished { .. }
@@ -128,7 +132,9 @@ impl Reporter for Live {
                 bar.set_prefix(format!("[{index}/{total}]"));
                 bar.set_message(title.clone());
             }),
-            Event::StepStarted { description, .. } => self.with_bar(|bar| bar.set_message(description.clone())),
+            Event::StepStarted { description, .. } => {
+                self.with_bar(|bar| bar.set_message(description.clone()))
+            }
             Event::Waiting { missing, .. } => {
                 self.with_bar(|bar| bar.set_message(format!("waiting for {missing}")));
             }

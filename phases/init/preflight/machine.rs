@@ -22,7 +22,11 @@ pub async fn user(host: &dyn Probe) -> Vec<Found> {
     if host.uid() == 0 {
         return vec![];
     }
-    vec![error("IsPrivilegedUser", "user is not running as root", "run the command as root, for example with sudo")]
+    vec![error(
+        "IsPrivilegedUser",
+        "user is not running as root",
+        "run the command as root, for example with sudo",
+    )]
 }
 
 pub async fn resources(host: &dyn Probe) -> Vec<Found> {
@@ -56,7 +60,8 @@ pub async fn swap(host: &dyn Probe, cluster: &Cluster) -> Vec<Found> {
 
 pub async fn forwarding(host: &dyn Probe, cluster: &Cluster) -> Vec<Found> {
     let ipv6 = cluster.config.local_api_endpoint.advertise_address.contains(':');
-    let path = if ipv6 { "/proc/sys/net/ipv6/conf/default/forwarding" } else { "/proc/sys/net/ipv4/ip_forward" };
+    let path =
+        if ipv6 { "/proc/sys/net/ipv6/conf/default/forwarding" } else { "/proc/sys/net/ipv4/ip_forward" };
     if parse::switch(&read(host, path).await) != Some(false) {
         return vec![];
     }
@@ -146,7 +151,8 @@ pub async fn left_over(host: &dyn Probe, cluster: &Cluster) -> Vec<Found> {
     {
         let path = dir.display().to_string();
         let check = format!("DirAvailable-{}", path.replace('/', "-"));
-        let hint = "it holds the data of an earlier cluster: move it away, or configure another etcd.local.dataDir";
+        let hint =
+            "it holds the data of an earlier cluster: move it away, or configure another etcd.local.dataDir";
         found.push(error(check, format!("{path} is not empty"), hint));
     }
     found

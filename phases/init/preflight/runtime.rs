@@ -33,7 +33,8 @@ pub async fn kubelet(host: &dyn Probe, cluster: &Cluster) -> Vec<Found> {
     };
     if let Some(version) = parse::kubelet_version(output.stdout.as_bytes()) {
         if let Ok(kubelet) = version.to_string().parse::<KubeVersion>()
-            && let Err(skew) = check_kubelet_skew(&kubelet, &cluster.config.kubernetes_version) {
+            && let Err(skew) = check_kubelet_skew(&kubelet, &cluster.config.kubernetes_version)
+        {
             let hint = "install another kubelet, or choose the version with --kubernetes-version";
             found.push(error("KubeletVersion", skew.to_string(), hint));
         }

@@ -25,7 +25,11 @@ struct Unchanged {
 ///
 /// # Errors
 /// It was made with another one: the differences are in the error.
-pub async fn already(session: &Session, host: &LocalHost, config: &ResolvedInit) -> Result<bool, CommandError> {
+pub async fn already(
+    session: &Session,
+    host: &LocalHost,
+    config: &ResolvedInit,
+) -> Result<bool, CommandError> {
     let dir = JournalDir::below(&session.root);
     let operations = dir.load_all().unwrap_or_default();
     if operations.iter().any(|operation| !operation.status.is_settled()) {
@@ -47,7 +51,10 @@ pub async fn already(session: &Session, host: &LocalHost, config: &ResolvedInit)
     if begun.digest == config.digest() {
         let result = Unchanged { operation: operation.id.clone(), changed: false };
         session.printer.result("InitResult", &result, || {
-            format!("Nothing to do: operation {} made this control plane with the same configuration.\n", operation.id)
+            format!(
+                "Nothing to do: operation {} made this control plane with the same configuration.\n",
+                operation.id
+            )
         });
         return Ok(true);
     }
@@ -72,7 +79,8 @@ pub fn explain(error: RunError, config: &ResolvedInit) -> CommandError {
 
 fn with_differences(mut error: CommandError, before: &Value, config: &ResolvedInit) -> CommandError {
     for difference in config.diff_to_recorded(before) {
-        let text = |value: &Option<Value>| value.as_ref().map_or_else(|| "(not set)".into(), Value::to_string);
+        let text =
+            |value: &Option<Value>| value.as_ref().map_or_else(|| "(not set)".into(), Value::to_string);
         error.details.push(format!(
             "{}: was {}, is now {}",
             difference.path,

@@ -10,13 +10,8 @@ use clap::{ArgMatches, Args, Command, FromArgMatches};
 use rkadm_core::{
     config::{ConfigError, ConfigErrors, Documents, ResolvedInit, Source, resolve_init, secret},
     engine::{
-        Event, RunOptions, Runner, Workflow,
-        journal::JournalDir,
-        operation::Operation,
-        plan,
-        runner::Header,
-        store::Store,
-        workflow::SelectionError,
+        Event, RunOptions, Runner, Workflow, journal::JournalDir, operation::Operation, plan, runner::Header,
+        store::Store, workflow::SelectionError,
     },
     host::LocalHost,
 };
@@ -60,7 +55,8 @@ pub async fn run(session: &Session, matches: &ArgMatches) -> Result<(), CommandE
     let args = InitArgs::from_arg_matches(matches)
         .map_err(|error| CommandError::new(ExitKind::Usage, error.to_string()))?;
     let host = session.host();
-    let facts = facts::gather(&host).await.map_err(|error| CommandError::new(ExitKind::Failed, error.to_string()))?;
+    let facts =
+        facts::gather(&host).await.map_err(|error| CommandError::new(ExitKind::Failed, error.to_string()))?;
     let documents = load(&args)?;
     let config = resolve_init(&documents, &args.flags(), &facts).map_err(|errors| invalid(&errors))?;
     if !config.dry_run {
@@ -90,8 +86,11 @@ pub async fn resume(session: &Session, operation: &Operation) -> Result<(), Comm
     let stored = Store::new(Some(private), std::collections::BTreeMap::new()).secret(CONFIGURATION);
     let config = stored.ok().flatten().and_then(|text| serde_json::from_str(&text).ok());
     let config: ResolvedInit = config.ok_or_else(|| {
-        CommandError::new(ExitKind::Failed, format!("the configuration of operation {} cannot be read", operation.id))
-            .hint("run the command again with the same configuration, which resumes it too")
+        CommandError::new(
+            ExitKind::Failed,
+            format!("the configuration of operation {} cannot be read", operation.id),
+        )
+        .hint("run the command again with the same configuration, which resumes it too")
     })?;
     let only = operation.workflow().strip_prefix("init phase ").map(str::to_owned);
     let request = Request { only, on_failure: rkadm_core::engine::OnFailure::Rollback };
@@ -162,7 +161,8 @@ fn workflow(config: &Arc<ResolvedInit>, request: &Request) -> Result<Workflow, C
 
 fn header(session: &Session, config: &ResolvedInit) -> Result<Header, CommandError> {
     let bug = |error: serde_json::Error| CommandError::new(ExitKind::Bug, error.to_string());
-    let mut secrets = vec![(CONFIGURATION.to_owned(), secret::exposed(|| serde_json::to_string(config)).map_err(bug)?)];
+    let mut secrets =
+        vec![(CONFIGURATION.to_owned(), secret::exposed(|| serde_json::to_string(config)).map_err(bug)?)];
     for (index, token) in config.bootstrap_tokens.iter().enumerate() {
         let given = token.token.as_ref().map(|token| token.expose().to_owned());
         secrets.extend(given.map(|token| (init::token_secret_name(index), token)));

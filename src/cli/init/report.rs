@@ -2,12 +2,7 @@
 
 use rkadm_core::{
     config::ResolvedInit,
-    engine::{
-        PhaseError, RunReport,
-        event::Outcome,
-        operation::PhaseLine,
-        plan::PlannedPhase,
-    },
+    engine::{PhaseError, RunReport, event::Outcome, operation::PhaseLine, plan::PlannedPhase},
 };
 use rkadm_phases::init::{CERTIFICATE_KEY, JOIN_OUTPUT, JoinCommand, TOKEN};
 use serde::Serialize;
@@ -83,8 +78,14 @@ fn text(result: &InitResult) -> String {
     if join.command.control_planes {
         out += &format!("\nOther control planes join with, as root:\n\n  {base} \\\n    --control-plane");
         match &join.certificate_key {
-            Some(key) => out += &format!(" --certificate-key {key}\n\nThe certificate key gives access to the cluster's keys: keep it secret. The uploaded files are deleted in two hours.\n"),
-            None => out += "\n\nafter the files of /etc/kubernetes/pki were copied to them (or use --upload-certs).\n",
+            Some(key) => {
+                out += &format!(
+                    " --certificate-key {key}\n\nThe certificate key gives access to the cluster's keys: keep it secret. The uploaded files are deleted in two hours.\n"
+                )
+            }
+            None => {
+                out += "\n\nafter the files of /etc/kubernetes/pki were copied to them (or use --upload-certs).\n"
+            }
         }
     }
     out + &format!("\nWorkers join with, as root:\n\n  {base}\n")

@@ -148,7 +148,8 @@ impl ActCx<'_> {
     /// A secret of this operation that must be there.
     pub fn secret(&self, name: &str) -> Result<String, StepError> {
         let secret = self.store.secret(name).map_err(|error| StepError::saved(name, error))?;
-        secret.ok_or_else(|| StepError::Content(format!("the secret {name:?} was not made in this operation")))
+        secret
+            .ok_or_else(|| StepError::Content(format!("the secret {name:?} was not made in this operation")))
     }
 }
 

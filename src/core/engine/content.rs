@@ -72,7 +72,9 @@ impl Content {
             Self::Bytes(bytes) => format!("{} bytes", bytes.len()),
             Self::NewKey(algorithm) => format!("new {algorithm} private key"),
             Self::PublicKeyOf(key) => format!("public key of {}", key.display()),
-            Self::Certificate { spec, ca: None, .. } => format!("self-signed CA certificate, {}", in_words(spec)),
+            Self::Certificate { spec, ca: None, .. } => {
+                format!("self-signed CA certificate, {}", in_words(spec))
+            }
             Self::Certificate { spec, ca: Some(ca), .. } => {
                 format!("certificate signed by {}, {}", ca.cert.display(), in_words(spec))
             }

@@ -251,8 +251,7 @@ impl Journal {
         let path = dir.file(&id);
         let fail = |source| JournalError::Io { path: path.clone(), source };
         make_private_dir(dir.path()).map_err(fail)?;
-        let file =
-            OpenOptions::new().create_new(true).append(true).mode(0o600).open(&path).map_err(fail)?;
+        let file = OpenOptions::new().create_new(true).append(true).mode(0o600).open(&path).map_err(fail)?;
         File::open(dir.path()).and_then(|dir| dir.sync_all()).map_err(fail)?;
         let mut journal = Self { file, path, operation: Operation::empty(id), saved: AtomicUsize::new(0) };
         journal.append(begun)?;
@@ -300,7 +299,10 @@ impl Record {
     /// means that a step is planned again.
     fn must_be_durable(&self) -> bool {
         match self {
-            Self::StepDone { .. } | Self::PhaseEnded { .. } | Self::PhaseStarted { .. } | Self::Undone { .. } => false,
+            Self::StepDone { .. }
+            | Self::PhaseEnded { .. }
+            | Self::PhaseStarted { .. }
+            | Self::Undone { .. } => false,
             Self::StepStarted { undo, .. } => *undo != Undo::Nothing,
             _ => true,
         }

@@ -167,9 +167,9 @@ impl Operation {
     pub fn accept(&mut self, entry: Entry) -> Result<(), IllegalTransition> {
         let in_order = entry.seq == self.entries.len() as u64;
         let Some(status) = self.status.next(&entry.record).filter(|_| in_order) else {
-            let record = serde_json::to_value(&entry.record).ok().and_then(|value| {
-                value.get("record").and_then(Value::as_str).map(str::to_owned)
-            });
+            let record = serde_json::to_value(&entry.record)
+                .ok()
+                .and_then(|value| value.get("record").and_then(Value::as_str).map(str::to_owned));
             return Err(IllegalTransition {
                 seq: entry.seq,
                 record: record.unwrap_or_default(),
@@ -235,11 +235,14 @@ impl Operation {
     /// What a rollback has to do, newest first: every announced step since the last commit point that was not taken
     /// back yet.
     pub fn undo_stack(&self) -> Vec<(u64, String, Undo)> {
-        let commit = self.entries.iter().rposition(|entry| matches!(entry.record, Record::CommitPoint { .. }));
+        let commit =
+            self.entries.iter().rposition(|entry| matches!(entry.record, Record::CommitPoint { .. }));
         let commit = commit.map_or(0, |position| position as u64);
         let steps = self.steps().into_iter().rev();
         steps
-            .filter(|step| step.entry >= commit && step.state != StepState::Undone && step.undo != Undo::Nothing)
+            .filter(|step| {
+                step.entry >= commit && step.state != StepState::Undone && step.undo != Undo::Nothing
+            })
             .map(|step| (step.entry, step.description, step.undo))
             .collect()
     }
@@ -259,7 +262,8 @@ impl Operation {
                     index: *step,
                 }),
                 Record::StepDone { phase, step } => {
-                    let mine = steps.iter_mut().rev().find(|line| line.phase == *phase && line.index == *step);
+                    let mine =
+                        steps.iter_mut().rev().find(|line| line.phase == *phase && line.index == *step);
                     if let Some(line) = mine {
                         line.state = StepState::Done;
                         line.elapsed_ms = self.elapsed(line.entry, entry);

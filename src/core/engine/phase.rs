@@ -148,7 +148,9 @@ impl PhaseError {
     pub fn hints(&self) -> Vec<String> {
         match self {
             Self::Unusable { hint, .. } => vec![hint.clone()],
-            Self::Host(error) if error.is_disk_full() => vec!["free some space and run the command again".into()],
+            Self::Host(error) if error.is_disk_full() => {
+                vec!["free some space and run the command again".into()]
+            }
             _ => vec![],
         }
     }

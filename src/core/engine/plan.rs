@@ -6,11 +6,8 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::{
-    PhaseError, PlanCx, PlanMode, Reporter, Step, Verdict, Workflow,
-    content::Content,
-    event::Outcome,
-    step::ObjectSource,
-    store::Store,
+    PhaseError, PlanCx, PlanMode, Reporter, Step, Verdict, Workflow, content::Content, event::Outcome,
+    step::ObjectSource, store::Store,
 };
 use crate::host::{Probe, overlay::Overlay};
 
@@ -93,7 +90,11 @@ async fn diff(host: &dyn Probe, step: &Step) -> Option<String> {
     match step {
         Step::WriteFile { path, content: Content::Bytes(new), .. } => {
             let old = host.read(path).await.ok().flatten().unwrap_or_default();
-            Some(unified(&path.display().to_string(), &String::from_utf8_lossy(&old), &String::from_utf8_lossy(new)))
+            Some(unified(
+                &path.display().to_string(),
+                &String::from_utf8_lossy(&old),
+                &String::from_utf8_lossy(new),
+            ))
         }
         Step::Apply { access, objects, .. } => {
             let mut text = String::new();
@@ -135,7 +136,9 @@ fn only_fields_of(live: &Value, new: &Value) -> Value {
     match (live, new) {
         (Value::Object(live), Value::Object(new)) => Value::Object(
             new.iter()
-                .filter_map(|(name, new)| live.get(name).map(|live| (name.clone(), only_fields_of(live, new))))
+                .filter_map(|(name, new)| {
+                    live.get(name).map(|live| (name.clone(), only_fields_of(live, new)))
+                })
                 .collect(),
         ),
         (Value::Array(live), Value::Array(new)) if live.len() == new.len() => {

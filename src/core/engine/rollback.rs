@@ -77,7 +77,8 @@ pub async fn roll_back(journal: &mut Journal, runner: &Runner<'_>) -> Result<usi
     for (position, (entry, description, undo)) in stack.iter().enumerate() {
         if let Err(error) = undo.carry_out(runner.host, journal, runner.registry, &removed).await {
             let message = error.to_string();
-            let by_hand: Vec<_> = stack.iter().skip(position).flat_map(|(_, _, undo)| undo.by_hand()).collect();
+            let by_hand: Vec<_> =
+                stack.iter().skip(position).flat_map(|(_, _, undo)| undo.by_hand()).collect();
             runner
                 .reporter
                 .report(Event::UndoFailed { description: description.clone(), message: message.clone() });
@@ -98,8 +99,6 @@ pub async fn roll_back(journal: &mut Journal, runner: &Runner<'_>) -> Result<usi
     }
     journal.append(Record::RolledBack)?;
     let private = Store::new(Some(journal.folder().join("private")), Default::default());
-    private
-        .forget_secrets()
-        .map_err(|source| JournalError::Io { path: journal.folder(), source })?;
+    private.forget_secrets().map_err(|source| JournalError::Io { path: journal.folder(), source })?;
     Ok(stack.len())
 }

@@ -183,14 +183,14 @@ impl Runner<'_> {
         let private = journal.folder().join("private");
         let store = Store::new(Some(private), journal.operation.outputs());
         for (name, secret) in &header.secrets {
-            store.keep_secret(name, secret).map_err(|source| JournalError::Io {
-                path: journal.folder().join("private"),
-                source,
-            })?;
+            store
+                .keep_secret(name, secret)
+                .map_err(|source| JournalError::Io { path: journal.folder().join("private"), source })?;
         }
         let ended = journal.operation.ended_phases().into_iter().map(str::to_owned).collect();
         let wanted = workflow.phases.iter().map(|phase| phase.keys_wanted()).sum();
-        let keys = KeyPool::start(options.key_algorithm.unwrap_or_default(), if resumed { 0 } else { wanted });
+        let keys =
+            KeyPool::start(options.key_algorithm.unwrap_or_default(), if resumed { 0 } else { wanted });
         self.reporter.report(Event::OperationStarted {
             operation: journal.operation.id.clone(),
             workflow: workflow.name.clone(),
@@ -329,15 +329,13 @@ impl Run<'_, '_> {
         let started = Instant::now();
         let (host, reporter) = (self.runner.host, self.runner.reporter);
         let description = step.describe();
-        reporter.report(Event::StepStarted { phase: phase.into(), step: index, description: description.clone() });
-        let cx = ActCx {
-            host,
-            store: &self.store,
-            keys: &self.keys,
-            cancel: self.runner.cancel,
-            reporter,
-            phase,
-        };
+        reporter.report(Event::StepStarted {
+            phase: phase.into(),
+            step: index,
+            description: description.clone(),
+        });
+        let cx =
+            ActCx { host, store: &self.store, keys: &self.keys, cancel: self.runner.cancel, reporter, phase };
         let step = act::materialise(step, &cx).await.map_err(into_stop)?;
         let undo = Undo::prepare(&step, host, &self.journal).await.map_err(into_stop)?;
         self.journal.append(Record::StepStarted { phase: phase.into(), step: index, description, undo })?;
@@ -347,7 +345,11 @@ impl Run<'_, '_> {
             self.journal.append(Record::Output { name, value })?;
         }
         self.journal.append(Record::StepDone { phase: phase.into(), step: index })?;
-        reporter.report(Event::StepFinished { phase: phase.into(), step: index, elapsed_ms: millis(started) });
+        reporter.report(Event::StepFinished {
+            phase: phase.into(),
+            step: index,
+            elapsed_ms: millis(started),
+        });
         Ok(())
     }
 
@@ -408,7 +410,9 @@ impl Run<'_, '_> {
             }
         }
         self.journal.append(Record::Finished)?;
-        self.store.forget_secrets().map_err(|source| JournalError::Io { path: self.journal.folder(), source })?;
+        self.store
+            .forget_secrets()
+            .map_err(|source| JournalError::Io { path: self.journal.folder(), source })?;
         let outputs = self.store.outputs().clone();
         Ok(RunReport { operation, phases: self.journal.operation.phases(), outputs, secrets })
     }

@@ -192,7 +192,9 @@ impl Step {
     /// One line for people: what will be done to what. Holds no secret.
     pub fn describe(&self) -> String {
         match self {
-            Self::EnsureDir { path, mode, .. } => format!("create directory {} (mode {mode:04o})", path.display()),
+            Self::EnsureDir { path, mode, .. } => {
+                format!("create directory {} (mode {mode:04o})", path.display())
+            }
             Self::WriteFile { path, mode, content, seen } => {
                 let verb = if *seen == Seen::Absent { "write" } else { "replace" };
                 format!("{verb} {} (mode {mode:04o}): {}", path.display(), content.describe())
@@ -219,7 +221,9 @@ impl Step {
 
 fn describe_object(object: &ObjectSource) -> String {
     match object {
-        ObjectSource::Plain(value) => ObjectRef::of(value).map_or_else(|_| "object".into(), |name| name.to_string()),
+        ObjectSource::Plain(value) => {
+            ObjectRef::of(value).map_or_else(|_| "object".into(), |name| name.to_string())
+        }
         ObjectSource::Made(maker) => maker.describe(),
     }
 }

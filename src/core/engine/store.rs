@@ -33,7 +33,9 @@ impl SecretKind {
     pub fn generate(self) -> Result<Zeroizing<String>, RandomUnavailable> {
         match self {
             Self::BootstrapToken => Ok(BootstrapToken::generate()?.expose()),
-            Self::CertificateKey => CertificateKey::generate().map(|key| key.expose()).map_err(|_| RandomUnavailable),
+            Self::CertificateKey => {
+                CertificateKey::generate().map(|key| key.expose()).map_err(|_| RandomUnavailable)
+            }
         }
     }
 }

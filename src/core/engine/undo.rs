@@ -109,7 +109,9 @@ impl Undo {
     pub async fn prepare(step: &Step, host: &dyn Actuator, saver: &dyn Saver) -> Result<Self, StepError> {
         match step {
             Step::EnsureDir { path, owned, .. } => before_dir(host, path, *owned).await,
-            Step::WriteFile { path, .. } | Step::RemoveFile { path, .. } => before_file(host, saver, path).await,
+            Step::WriteFile { path, .. } | Step::RemoveFile { path, .. } => {
+                before_file(host, saver, path).await
+            }
             Step::SetMode { path, .. } => Ok(match host.stat(path).await? {
                 Some(stat) => Self::SetMode { path: path.clone(), mode: stat.mode },
                 None => Self::Nothing,
@@ -117,9 +119,7 @@ impl Undo {
             Step::Service { unit, .. } => {
                 Ok(Self::Service { unit: unit.clone(), was: host.service(unit).await? })
             }
-            Step::Run { undo, .. } => {
-                Ok(undo.clone().map_or(Self::Nothing, |argv| Self::Run { argv }))
-            }
+            Step::Run { undo, .. } => Ok(undo.clone().map_or(Self::Nothing, |argv| Self::Run { argv })),
             Step::Apply { access, objects, dies_with } => {
                 before_objects(host, saver, access, objects, dies_with.clone()).await
             }
@@ -184,7 +184,8 @@ impl Undo {
                 }
                 for name in saved {
                     let bytes = saver.saved(name).map_err(|error| StepError::saved(name, error))?;
-                    let object = serde_json::from_slice(&bytes).map_err(|error| StepError::saved(name, error.into()))?;
+                    let object = serde_json::from_slice(&bytes)
+                        .map_err(|error| StepError::saved(name, error.into()))?;
                     host.apply(access, &object).await?;
                 }
                 Ok(())
@@ -215,7 +216,13 @@ impl Undo {
             Self::Run { argv } => vec![argv.join(" ")],
             Self::Objects { access, created, .. } => created
                 .iter()
-                .map(|target| format!("kubectl --kubeconfig {} delete {}", access.kubeconfig.display(), target.kubectl()))
+                .map(|target| {
+                    format!(
+                        "kubectl --kubeconfig {} delete {}",
+                        access.kubeconfig.display(),
+                        target.kubectl()
+                    )
+                })
                 .collect(),
             Self::Patch { access, target, patch, .. } => vec![format!(
                 "kubectl --kubeconfig {} patch {} --type merge -p '{patch}'",
@@ -233,7 +240,9 @@ async fn before_dir(host: &dyn Actuator, path: &Path, owned: bool) -> Result<Und
         Some(stat) if stat.kind == FileKind::Dir && owned && host.list(path).await?.is_empty() => {
             Ok(Undo::EmptyDir { path: path.to_owned(), mode: stat.mode })
         }
-        Some(stat) if stat.kind == FileKind::Dir => Ok(Undo::SetMode { path: path.to_owned(), mode: stat.mode }),
+        Some(stat) if stat.kind == FileKind::Dir => {
+            Ok(Undo::SetMode { path: path.to_owned(), mode: stat.mode })
+        }
         Some(_) => Err(StepError::WorldChanged { path: path.to_owned(), what: "is not a directory".into() }),
     }
 }
@@ -255,7 +264,8 @@ async fn before_objects(
     dies_with: Option<PathBuf>,
 ) -> Result<Undo, StepError> {
     let targets: Vec<_> = objects.iter().filter_map(ObjectSource::reference).collect();
-    let live = futures::future::try_join_all(targets.iter().map(|target| host.object(access, target))).await?;
+    let live =
+        futures::future::try_join_all(targets.iter().map(|target| host.object(access, target))).await?;
     let (mut created, mut saved) = (vec![], vec![]);
     for (target, live) in targets.into_iter().zip(live) {
         match live {
@@ -272,7 +282,9 @@ async fn before_objects(
 /// Server-set metadata cannot be applied back.
 fn without_server_fields(mut object: Value) -> Value {
     if let Some(metadata) = object.get_mut("metadata").and_then(Value::as_object_mut) {
-        for field in ["managedFields", "resourceVersion", "uid", "creationTimestamp", "generation", "selfLink"] {
+        for field in
+            ["managedFields", "resourceVersion", "uid", "creationTimestamp", "generation", "selfLink"]
+        {
             metadata.remove(field);
         }
     }

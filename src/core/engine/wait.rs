@@ -68,9 +68,7 @@ impl Condition {
             Self::ApiHealthy { path, .. } => format!("the API server answers {path}"),
             Self::ObjectExists { target, .. } => format!("{target} exists"),
             Self::FileExists { path } => format!("{} exists", path.display()),
-            Self::All(conditions) => {
-                conditions.iter().map(Self::describe).collect::<Vec<_>>().join(" and ")
-            }
+            Self::All(conditions) => conditions.iter().map(Self::describe).collect::<Vec<_>>().join(" and "),
             Self::ByKubelet { condition, .. } => condition.describe(),
         }
     }
@@ -281,7 +279,10 @@ pub async fn diagnose(host: &dyn Probe, socket: &str) -> Vec<String> {
     let journal = ["journalctl", "-u", "kubelet", "-n", "200", "--no-pager", "-o", "cat"];
     if let Ok(output) = host.query(&journal).await {
         let errors = output.stdout.lines().filter(|line| {
-            line.starts_with('E') || line.contains("rror:") || line.contains("failed to") || line.contains("fatal")
+            line.starts_with('E')
+                || line.contains("rror:")
+                || line.contains("failed to")
+                || line.contains("fatal")
         });
         let errors: Vec<_> = last_lines(errors).collect();
         if !errors.is_empty() {

@@ -83,7 +83,11 @@ impl Workflow {
             if !ids.iter().any(|id| selects(name, id)) {
                 let parents = ids.iter().filter_map(|id| id.split_once('/').map(|(parent, _)| parent));
                 let nearest = crate::text::nearest(name, ids.iter().copied().chain(parents));
-                return Err(SelectionError::Unknown { workflow: self.name.clone(), name: name.clone(), nearest });
+                return Err(SelectionError::Unknown {
+                    workflow: self.name.clone(),
+                    name: name.clone(),
+                    nearest,
+                });
             }
         }
         Ok(())

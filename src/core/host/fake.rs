@@ -16,8 +16,8 @@ use async_trait::async_trait;
 use serde_json::{Value, json};
 
 use super::{
-    Actuator, ApiAccess, CommandOutput, ContainerState, FileKind, FileStat, Health, HealthTarget, HostError, Probe,
-    Sandbox, ServiceState, ServiceVerb,
+    Actuator, ApiAccess, CommandOutput, ContainerState, FileKind, FileStat, Health, HealthTarget, HostError,
+    Probe, Sandbox, ServiceState, ServiceVerb,
 };
 use crate::kube::{KubeError, ObjectRef};
 
@@ -74,9 +74,11 @@ impl Default for FakeHost {
 impl World {
     /// A machine prepared for `init`: runtime, kubelet, programs, images.
     pub fn ready() -> Self {
-        let dirs = ["/", "/etc", "/etc/ssl", "/etc/ssl/certs", "/var", "/var/lib", "/var/lib/kubelet", "/run"];
+        let dirs =
+            ["/", "/etc", "/etc/ssl", "/etc/ssl/certs", "/var", "/var/lib", "/var/lib/kubelet", "/run"];
         let paths = dirs.into_iter().map(|dir| (PathBuf::from(dir), Node::Dir(0o755))).collect();
-        let unit = |active: &str| ServiceState { exists: true, active: active.into(), enabled: true, restarts: 0 };
+        let unit =
+            |active: &str| ServiceState { exists: true, active: active.into(), enabled: true, restarts: 0 };
         let services = [("kubelet", "inactive"), ("containerd", "active")];
         Self {
             paths,
@@ -200,7 +202,12 @@ impl FakeHost {
         if world.serves("kube-apiserver") {
             return Ok(world);
         }
-        Err(KubeError::Unreachable { server: "https://node1:6443".into(), waited: Duration::ZERO, source: None }.into())
+        Err(KubeError::Unreachable {
+            server: "https://node1:6443".into(),
+            waited: Duration::ZERO,
+            source: None,
+        }
+        .into())
     }
 }
 
@@ -237,7 +244,8 @@ impl Probe for FakeHost {
 
     async fn query(&self, argv: &[&str]) -> Result<CommandOutput, HostError> {
         let command = argv.join(" ");
-        let missing = CommandOutput { code: 127, stdout: String::new(), stderr: format!("{command}: not found") };
+        let missing =
+            CommandOutput { code: 127, stdout: String::new(), stderr: format!("{command}: not found") };
         Ok(lock(&self.world).answers.get(&command).cloned().unwrap_or(missing))
     }
 
@@ -277,7 +285,11 @@ impl Probe for FakeHost {
     async fn health(&self, target: &HealthTarget) -> Result<Health, String> {
         let world = lock(&self.world);
         let up = world.kubelet_works && world.kubelet_is_up();
-        if up { Ok(Health { status: 200, body: "ok".into() }) } else { Err(format!("{} refused", target.url)) }
+        if up {
+            Ok(Health { status: 200, body: "ok".into() })
+        } else {
+            Err(format!("{} refused", target.url))
+        }
     }
 
     async fn api_health(&self, _access: &ApiAccess, _path: &str) -> Result<Health, String> {
@@ -387,7 +399,9 @@ impl Actuator for FakeHost {
     }
 
     async fn remove_sandbox(&self, _socket: &str, id: &str) -> Result<(), HostError> {
-        self.change(format!("remove sandbox {id}"), |world| world.sandboxes.retain(|sandbox| sandbox.id != id))
+        self.change(format!("remove sandbox {id}"), |world| {
+            world.sandboxes.retain(|sandbox| sandbox.id != id)
+        })
     }
 }
 

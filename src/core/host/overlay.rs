@@ -11,8 +11,8 @@ use async_trait::async_trait;
 use serde_json::Value;
 
 use super::{
-    ApiAccess, CommandOutput, ContainerState, FileKind, FileStat, Health, HealthTarget, HostError, Probe, Sandbox,
-    ServiceState, ServiceVerb,
+    ApiAccess, CommandOutput, ContainerState, FileKind, FileStat, Health, HealthTarget, HostError, Probe,
+    Sandbox, ServiceState, ServiceVerb,
 };
 use crate::{
     engine::{Step, content::Content, step::ObjectSource},
@@ -118,7 +118,9 @@ impl Probe for Overlay<'_> {
         let mut names = self.inner.list(dir).await?;
         if let Ok(paths) = self.paths.lock() {
             for (path, planned) in paths.iter().filter(|(path, _)| path.parent() == Some(dir)) {
-                let Some(name) = path.file_name().map(|name| name.to_string_lossy().into_owned()) else { continue };
+                let Some(name) = path.file_name().map(|name| name.to_string_lossy().into_owned()) else {
+                    continue;
+                };
                 names.retain(|known| *known != name);
                 if !matches!(planned, Planned::Absent) {
                     names.push(name);

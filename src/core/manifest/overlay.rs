@@ -26,7 +26,8 @@ pub fn overlay(base: &mut Value, own: &Value) {
 }
 
 fn duration(value: &Value) -> Option<GoDuration> {
-    value.as_str()?.parse().ok()
+    // "0" is a quantity such as a buffer's size; a duration of nothing is written "0s".
+    value.as_str().filter(|text| text.ends_with(|last: char| last.is_ascii_alphabetic()))?.parse().ok()
 }
 
 #[cfg(test)]

@@ -131,7 +131,8 @@ fn remove_below(dir: &Path, device: u64) -> Result<(), HostError> {
 }
 
 pub(super) fn unmount_below(path: &Path) -> Result<(), HostError> {
-    let table = fs::read_to_string("/proc/self/mounts").map_err(fail("read", Path::new("/proc/self/mounts")))?;
+    let table =
+        fs::read_to_string("/proc/self/mounts").map_err(fail("read", Path::new("/proc/self/mounts")))?;
     let mut below: Vec<PathBuf> = table
         .lines()
         .filter_map(|line| line.split(' ').nth(1))

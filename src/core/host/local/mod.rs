@@ -17,8 +17,8 @@ use serde_json::Value;
 use tokio::sync::Mutex;
 
 use super::{
-    Actuator, ApiAccess, CommandOutput, ContainerState, FileStat, Health, HealthTarget, HostError, Probe, Sandbox,
-    ServiceState, ServiceVerb,
+    Actuator, ApiAccess, CommandOutput, ContainerState, FileStat, Health, HealthTarget, HostError, Probe,
+    Sandbox, ServiceState, ServiceVerb,
 };
 use crate::{
     cri::CriClient,

@@ -58,7 +58,11 @@ pub(super) async fn service(unit: &str) -> Result<ServiceState, HostError> {
     let answer = output(&["systemctl", "show", unit, properties]).await?;
     if !answer.success() {
         let command = format!("systemctl show {unit}");
-        return Err(HostError::Command { command, code: answer.code, stderr: answer.stderr.trim().to_owned() });
+        return Err(HostError::Command {
+            command,
+            code: answer.code,
+            stderr: answer.stderr.trim().to_owned(),
+        });
     }
     let value = |name: &str| {
         let line = answer.stdout.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix('='));
@@ -67,7 +71,10 @@ pub(super) async fn service(unit: &str) -> Result<ServiceState, HostError> {
     Ok(ServiceState {
         exists: value("LoadState") == "loaded",
         active: value("ActiveState"),
-        enabled: matches!(value("UnitFileState").as_str(), "enabled" | "enabled-runtime" | "static" | "generated"),
+        enabled: matches!(
+            value("UnitFileState").as_str(),
+            "enabled" | "enabled-runtime" | "static" | "generated"
+        ),
         restarts: value("NRestarts").parse().unwrap_or(0),
     })
 }
