@@ -1,0 +1,79 @@
+# Everything a developer or a CI machine does. `make help` lists it.
+# Long things are built once and cached outside the checkout: see tests/tools and tests/nodes.
+
+CARGO   ?= cargo
+TARGET  := $(shell rustc -vV | sed -n 's/^host: //p')
+RELEASE := target/$(TARGET)/release/rkadm
+NODES   := target/$(TARGET)/debug/nodes
+MINORS  ?= 1.36,1.37
+NODE    ?= cp1
+SHELL   := /bin/bash -o pipefail
+
+.DEFAULT_GOAL := help
+
+.PHONY: help
+help: ## Show this help
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.PHONY: setup
+setup: $(NODES) ## Install what this machine lacks (Debian packages; needs root)
+	$(NODES) setup
+
+.PHONY: build
+build: ## Build the release binary (static)
+	$(CARGO) build --release --locked --bin rkadm
+	@ls -lh $(RELEASE) | awk '{print $$9 ": " $$5}'
+
+.PHONY: tools
+tools: setup ## Build and cache the pinned Kubernetes binaries, images and the node tree
+	$(NODES) prepare --minors $(MINORS)
+
+.PHONY: demo
+demo: build tools ## Make a real Kubernetes cluster on a test node with `rkadm init`
+	tests/demo.sh $(RELEASE) $(NODES)
+
+.PHONY: test
+test: lint unit build tools ground e2e ## Run every test (sets up all that it needs)
+	@echo "all tests passed"
+
+.PHONY: lint
+lint: ## Formatting, clippy, licences and advisories
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
+	tests/deny.sh
+
+.PHONY: unit
+unit: ## Unit, scenario, golden and command-line tests; no node needed
+	$(CARGO) test --workspace --locked --exclude rkadm-nodes --lib --bins
+	$(CARGO) test --workspace --locked --exclude rkadm-nodes --doc
+	$(CARGO) test --locked --test cli --test scenarios
+
+.PHONY: ground
+ground: tools ## Test the test ground itself
+	$(CARGO) test --locked -p rkadm-nodes -- --test-threads=1
+
+.PHONY: e2e
+e2e: build tools ## Tests on real nodes with real Kubernetes
+	RKADM=$(CURDIR)/$(RELEASE) $(CARGO) test --locked --test e2e -- --test-threads=1 $(ARGS)
+
+.PHONY: bench
+bench: build tools ## Measure rkadm beside kubeadm on the same node
+	RKADM=$(CURDIR)/$(RELEASE) $(CARGO) test --locked --test e2e -- --ignored --nocapture --test-threads=1 bench
+
+.PHONY: shell
+shell: $(NODES) ## Open a shell on a test node: make shell NODE=cp1
+	$(NODES) shell $(NODE)
+
+.PHONY: clean-nodes
+clean-nodes: $(NODES) ## Remove all test nodes and what killed tests left behind
+	$(NODES) clean
+
+.PHONY: docs
+docs: ## Build the book (needs mdbook)
+	mdbook build docs
+
+$(NODES): FORCE
+	$(CARGO) build --locked --bin nodes -p rkadm-nodes
+
+.PHONY: FORCE
+FORCE:

@@ -1,0 +1,1 @@
+//! Scenarios over every workflow, on a machine in memory.
