@@ -1,4 +1,3 @@
 //! The Kubernetes API: the objects that a cluster starts with.
 
 pub mod objects;
-pub mod service_ip;
