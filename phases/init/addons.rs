@@ -72,11 +72,12 @@ impl Phase for KubeProxy {
             return Ok(Verdict::NotApplicable("proxy.disabled is set".into()));
         }
         let proxy_env = self.cluster.proxy_env();
+        let server = config.control_plane_endpoint();
         let inputs = KubeProxyInputs {
             cluster: &config.cluster,
-            endpoint: &config.local_api_endpoint,
-            row: self.cluster.row(),
-            own: Some(&config.kube_proxy),
+            config: &config.kube_proxy,
+            generated: config.kube_proxy_generated,
+            server: &server,
             proxy_env: &proxy_env,
         };
         let objects = objects::kube_proxy(&inputs)

@@ -6,7 +6,6 @@ use rkadm_core::{
     config::{GoDuration, ResolvedInit},
     engine::{PhaseError, content::CaFiles},
     host::{ApiAccess, Probe},
-    kubelet::{self, KubeletConfigInputs},
     manifest::env,
     pki::{
         KeyAlgorithm,
@@ -14,7 +13,6 @@ use rkadm_core::{
     },
     version::{MinorRow, NEWEST},
 };
-use serde_json::Value;
 
 /// kubeadm's directory for everything that is not the kubelet's own.
 pub const KUBERNETES_DIR: &str = "/etc/kubernetes";
@@ -126,17 +124,6 @@ impl Cluster {
     /// How long a control-plane component may take to become healthy.
     pub fn health_timeout(&self) -> GoDuration {
         self.config.timeouts.control_plane_component_health_check.unwrap_or(GoDuration::from_secs(240))
-    }
-
-    /// The configuration that all kubelets share.
-    pub fn kubelet_config(&self) -> Result<Value, PhaseError> {
-        let resolv_conf = self.config.systemd_resolved.then_some(kubelet::SYSTEMD_RESOLVED_CONF);
-        kubelet::cluster_config(&KubeletConfigInputs {
-            cluster: &self.config.cluster,
-            own: Some(&self.config.kubelet),
-            resolv_conf,
-        })
-        .map_err(|error| PhaseError::Config { message: error.to_string() })
     }
 
     /// Proxy variables for control-plane pods.

@@ -42,7 +42,7 @@ impl Phase for EnableClientCertRotation {
 
     async fn plan(&self, cx: &PlanCx<'_>) -> Result<Verdict, PhaseError> {
         let rotating = PathBuf::from(KUBELET_CLIENT_CURRENT);
-        if self.cluster.kubelet_config()?["rotateCertificates"] == false {
+        if self.cluster.config.kubelet["rotateCertificates"] == false {
             return Ok(Verdict::NotApplicable("rotateCertificates is off".into()));
         }
         let path = Cluster::kubeconfig("kubelet.conf");

@@ -45,7 +45,6 @@ impl Phase for KubeletStart {
 
     async fn plan(&self, cx: &PlanCx<'_>) -> Result<Verdict, PhaseError> {
         let config = &self.cluster.config;
-        let shared = self.cluster.kubelet_config()?;
         let socket = &config.node_registration.cri_socket;
         let hostname = cx.host.hostname().await;
         let flags = KubeletFlags {
@@ -58,7 +57,7 @@ impl Phase for KubeletStart {
         let files = [
             ("kubeadm-flags.env", PUBLIC, kubelet::flags_env(&flags)),
             ("instance-config.yaml", PUBLIC, kubelet::instance_config(socket)),
-            ("config.yaml", PUBLIC, kubelet::to_yaml(&kubelet::node_config(&shared, socket))),
+            ("config.yaml", PUBLIC, kubelet::to_yaml(&kubelet::node_config(&config.node_kubelet(), socket))),
         ];
         let mut writes = directory(cx, dir, PUBLIC_DIR).await?;
         for (name, mode, text) in files {

@@ -54,9 +54,8 @@ impl Phase for Kubelet {
     }
 
     async fn plan(&self, cx: &PlanCx<'_>) -> Result<Verdict, PhaseError> {
-        let config = self.cluster.kubelet_config()?;
-        let generated = true;
-        let objects = objects::kubelet_config(&config, generated);
+        let config = &self.cluster.config;
+        let objects = objects::kubelet_config(&config.kubelet, config.kubelet_generated);
         let steps = wanted(cx, &self.cluster, objects, false).await?;
         Ok(Verdict::from_steps(steps, "the configuration is stored"))
     }

@@ -1,7 +1,7 @@
 //! Static pod manifests and the kubelet's files.
 
-use crate::fixture::{self, Scenario};
-use rkadm_core::kubelet::{self, KubeletConfigInputs, KubeletFlags};
+use crate::fixture;
+use rkadm_core::kubelet::{self, KubeletFlags};
 use rkadm_core::manifest::{self, Component};
 use rkadm_core::yaml;
 use serde_json::Value;
@@ -15,7 +15,7 @@ fn static_pods_are_those_of_kubeadm() {
     for scenario in fixture::all() {
         for component in Component::ALL {
             let Some(recorded) = scenario.recorded(&component.file_name()) else {
-                assert!(component == Component::Etcd && scenario.cluster.etcd.external.is_some());
+                assert!(component == Component::Etcd && scenario.init.cluster.etcd.external.is_some());
                 continue;
             };
             let pod = manifest::static_pod(component, &scenario.static_pods()).unwrap();
@@ -27,16 +27,11 @@ fn static_pods_are_those_of_kubeadm() {
     }
 }
 
-fn kubelet_inputs(scenario: &Scenario) -> KubeletConfigInputs<'_> {
-    KubeletConfigInputs { cluster: &scenario.cluster, own: scenario.kubelet.as_ref(), resolv_conf: None }
-}
-
 #[test]
 fn kubelet_files_are_those_of_kubeadm() {
     for scenario in fixture::all() {
         let registration = &scenario.init.node_registration;
-        let shared = kubelet::cluster_config(&kubelet_inputs(&scenario)).unwrap();
-        let own = kubelet::node_config(&shared, &registration.cri_socket);
+        let own = kubelet::node_config(&scenario.init.node_kubelet(), &registration.cri_socket);
         assert_eq!(own, parsed(&scenario.recorded("config.yaml").unwrap()), "{}", scenario.name);
 
         let instance = kubelet::instance_config(&registration.cri_socket);
@@ -50,23 +45,4 @@ fn kubelet_files_are_those_of_kubeadm() {
         });
         assert_eq!(Some(flags), scenario.recorded("kubeadm-flags.env"), "{}", scenario.name);
     }
-}
-
-#[test]
-fn kubelet_settings_of_the_operator_win_but_rotation_stays_on() {
-    let mut scenario = fixture::all().remove(0);
-    scenario.kubelet = Some(serde_json::json!({
-        "rotateCertificates": false, "healthzPort": 0, "authorization": {"mode": "AlwaysAllow"},
-        "readOnlyPort": 10255, "resolvConf": "/a",
-    }));
-    let inputs = KubeletConfigInputs {
-        resolv_conf: Some(kubelet::SYSTEMD_RESOLVED_CONF),
-        ..kubelet_inputs(&scenario)
-    };
-    let config = kubelet::cluster_config(&inputs).unwrap();
-    assert_eq!(config["rotateCertificates"], true);
-    assert_eq!(config["resolvConf"], "/a");
-    assert_eq!(config["authorization"]["mode"], "AlwaysAllow");
-    let unusual: Vec<_> = kubelet::unusual(&inputs).unwrap().into_iter().map(|(path, ..)| path).collect();
-    assert_eq!(unusual, ["authorization.mode", "healthzPort", "readOnlyPort"]);
 }

@@ -1,7 +1,7 @@
-//! A scenario: its configuration, resolved by hand to what kubeadm's defaults make of it, and kubeadm's output.
+//! A scenario: its configuration, resolved, and kubeadm's output.
 
-use rkadm_core::config::GoDuration;
-use rkadm_core::config::types::{ClusterConfiguration, EnvVar, InitConfiguration, LocalEtcd};
+use rkadm_core::config::types::EnvVar;
+use rkadm_core::config::{Documents, HostFacts, InitFlags, ResolvedInit, Source, resolve_init};
 use rkadm_core::manifest::{EtcdMembership, StaticPodInputs, env};
 use rkadm_core::version::{MinorRow, row};
 use rkadm_core::yaml;
@@ -22,10 +22,11 @@ const PROXY: [(&str, &str); 4] = [
 pub struct Scenario {
     pub name: String,
     pub row: &'static MinorRow,
-    pub cluster: ClusterConfiguration,
-    pub init: InitConfiguration,
-    pub kubelet: Option<Value>,
-    pub kube_proxy: Option<Value>,
+    pub init: ResolvedInit,
+    /// The configuration has no KubeletConfiguration of the operator's.
+    pub kubelet_generated: bool,
+    /// The configuration has no KubeProxyConfiguration of the operator's.
+    pub kube_proxy_generated: bool,
     pub proxy_env: Vec<EnvVar>,
     ca_dirs: Vec<String>,
     recorded: PathBuf,
@@ -48,78 +49,30 @@ fn recorded(names: &[&str]) -> Vec<Scenario> {
 
 fn load(root: &Path, name: &str, minor: u64) -> Scenario {
     let text = std::fs::read_to_string(root.join(format!("configs/{name}.yaml"))).unwrap();
-    let documents = yaml::documents(&text.replace("@VERSION@", &format!("v1.{minor}.0"))).unwrap();
-    let find = |kind: &str| documents.iter().find(|document| document["kind"] == kind).cloned();
-    let cluster = serde_json::from_value(find("ClusterConfiguration").unwrap()).unwrap();
-    let init = serde_json::from_value(find("InitConfiguration").unwrap()).unwrap();
+    let text = text.replace("@VERSION@", &format!("v1.{minor}.0")).replace("@HERE@", "/etc/kubernetes");
+    let documents = Documents::load(&[Source::new(name, text.as_str())]).unwrap();
+    let facts = HostFacts { hostname: "the-recording-machine".into(), ..HostFacts::default() };
+    let init = resolve_init(&documents, &InitFlags::default(), &facts).unwrap();
     let with_proxy = ["customised", "local-etcd-v6"].contains(&name);
     Scenario {
         name: format!("v1.{minor}/{name}"),
         row: row(minor).unwrap(),
-        cluster: cluster_defaults(cluster),
-        init: init_defaults(init),
-        kubelet: find("KubeletConfiguration"),
-        kube_proxy: find("KubeProxyConfiguration"),
+        init,
+        kubelet_generated: !text.contains("kind: KubeletConfiguration"),
+        kube_proxy_generated: !text.contains("kind: KubeProxyConfiguration"),
         proxy_env: if with_proxy { env::proxies(PROXY) } else { Vec::new() },
         ca_dirs: CA_DIRS.map(String::from).into(),
         recorded: root.join(format!("v1.{minor}/{name}")),
     }
 }
 
-fn or(value: &mut String, default: &str) {
-    if value.is_empty() {
-        default.clone_into(value);
-    }
-}
-
-fn cluster_defaults(mut cluster: ClusterConfiguration) -> ClusterConfiguration {
-    or(&mut cluster.certificates_dir, "/etc/kubernetes/pki");
-    or(&mut cluster.cluster_name, "kubernetes");
-    or(&mut cluster.image_repository, "registry.k8s.io");
-    or(&mut cluster.networking.dns_domain, "cluster.local");
-    or(&mut cluster.networking.service_subnet, "10.96.0.0/12");
-    cluster.encryption_algorithm.get_or_insert_default();
-    cluster.certificate_validity_period.get_or_insert(GoDuration::from_secs(365 * 86_400));
-    cluster.ca_certificate_validity_period.get_or_insert(GoDuration::from_secs(3650 * 86_400));
-    match &mut cluster.etcd.external {
-        None => or(&mut cluster.etcd.local.get_or_insert_with(LocalEtcd::default).data_dir, "/var/lib/etcd"),
-        Some(external) if external.http_endpoints.is_empty() => {
-            external.http_endpoints.clone_from(&external.endpoints);
-        }
-        Some(_) => {}
-    }
-    cluster
-}
-
-fn init_defaults(mut init: InitConfiguration) -> InitConfiguration {
-    if init.local_api_endpoint.bind_port == 0 {
-        init.local_api_endpoint.bind_port = 6443;
-    }
-    init.timeouts = Some(init.timeouts.take().unwrap_or_default().with_defaults());
-    for token in &mut init.bootstrap_tokens {
-        token.ttl.get_or_insert(GoDuration::from_secs(86_400));
-        if token.usages.is_empty() {
-            token.usages = vec!["signing".into(), "authentication".into()];
-        }
-        if token.groups.is_empty() {
-            token.groups = vec!["system:bootstrappers:kubeadm:default-node-token".into()];
-        }
-    }
-    init
-}
-
 impl Scenario {
     pub fn static_pods(&self) -> StaticPodInputs<'_> {
         StaticPodInputs {
-            cluster: &self.cluster,
+            cluster: &self.init.cluster,
             endpoint: &self.init.local_api_endpoint,
-            node_name: &self.init.node_registration.name,
-            health_check_timeout: self
-                .init
-                .timeouts
-                .as_ref()
-                .and_then(|timeouts| timeouts.control_plane_component_health_check)
-                .unwrap(),
+            node_name: self.init.node_name(),
+            health_check_timeout: self.init.timeouts.control_plane_component_health_check.unwrap(),
             row: self.row,
             etcd_membership: EtcdMembership::First,
             ca_dirs: &self.ca_dirs,

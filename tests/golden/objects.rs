@@ -1,9 +1,8 @@
 //! API objects.
 
 use crate::fixture::{self, Scenario};
-use rkadm_core::config::Secret;
+use rkadm_core::config::{GoDuration, Secret};
 use rkadm_core::kube::objects::{self, CoreDnsInputs, KubeProxyInputs};
-use rkadm_core::kubelet::{self, KubeletConfigInputs};
 use rkadm_core::yaml;
 use serde_json::{Value, json};
 
@@ -13,30 +12,32 @@ const EXPIRES: &str = "2030-01-02T03:04:05Z";
 
 /// Everything that init creates, in its order.
 fn created(scenario: &Scenario) -> Vec<Value> {
-    let (cluster, endpoint) = (&scenario.cluster, &scenario.init.local_api_endpoint);
+    let (init, cluster) = (&scenario.init, &scenario.init.cluster);
+    let server = init.control_plane_endpoint();
     let expires = EXPIRES.parse().unwrap();
-    let inputs = KubeletConfigInputs { cluster, own: scenario.kubelet.as_ref(), resolv_conf: None };
     let mut all = objects::kubeadm_config(cluster);
-    all.extend(objects::kubelet_config(
-        &kubelet::cluster_config(&inputs).unwrap(),
-        scenario.kubelet.is_none(),
-    ));
-    if scenario.init.certificate_key.is_some() {
+    all.extend(objects::kubelet_config(&init.kubelet, scenario.kubelet_generated));
+    if init.certificate_key.is_some() {
         all.extend(uploaded_certs(scenario));
     }
-    for token in &scenario.init.bootstrap_tokens {
-        let lives_on = token.ttl.is_some_and(|ttl| ttl.is_zero());
+    for token in &init.bootstrap_tokens {
+        let lives_on = token.ttl.is_some_and(GoDuration::is_zero);
         all.push(objects::bootstrap_token(token, (!lives_on).then_some(expires)).unwrap());
     }
     all.extend(objects::bootstrap_rbac());
-    all.extend(objects::cluster_info(&objects::control_plane_url(cluster, endpoint), b"CA\n"));
+    all.extend(objects::cluster_info(&server, b"CA\n"));
     if !cluster.dns.disabled {
         let inputs = CoreDnsInputs { cluster, row: scenario.row, replicas: None, corefile: None };
         all.extend(objects::coredns(&inputs).unwrap());
     }
     if !cluster.proxy.disabled {
-        let (own, proxy_env) = (scenario.kube_proxy.as_ref(), scenario.proxy_env.as_slice());
-        let inputs = KubeProxyInputs { cluster, endpoint, row: scenario.row, own, proxy_env };
+        let inputs = KubeProxyInputs {
+            cluster,
+            config: &init.kube_proxy,
+            generated: scenario.kube_proxy_generated,
+            server: &server,
+            proxy_env: &scenario.proxy_env,
+        };
         all.extend(objects::kube_proxy(&inputs).unwrap());
     }
     all
@@ -90,6 +91,13 @@ fn comparable(mut object: Value) -> Value {
                 *text = parsed;
             }
         }
+    }
+    // kubeadm 1.36 and later write the default of `httpEndpoints` out, which is `endpoints`. rkadm leaves it empty, which
+    // means the same to them; whether the kubeadm of older minors accepts the field is not verified.
+    if let Some(external) = object.pointer_mut("/data/ClusterConfiguration/etcd/external")
+        && external.get("httpEndpoints") == external.get("endpoints")
+    {
+        external.as_object_mut().unwrap().remove("httpEndpoints");
     }
     object
 }

@@ -2,7 +2,7 @@
 
 use crate::fixture;
 use rkadm_core::kube::objects::{self, CoreDnsInputs};
-use rkadm_core::kubelet::{self, KubeletConfigInputs};
+use rkadm_core::kubelet;
 use rkadm_core::manifest::patch::{self, PatchTarget, Patches};
 use rkadm_core::manifest::{self, Component};
 use rkadm_core::yaml;
@@ -41,10 +41,9 @@ fn patched_static_pods_are_those_of_kubeadm() {
 fn patched_kubelet_and_coredns_are_those_of_kubeadm() {
     let patches = patches().patches;
     for scenario in fixture::patched() {
-        let cluster = &scenario.cluster;
-        let inputs = KubeletConfigInputs { cluster, own: None, resolv_conf: None };
-        let shared = kubelet::cluster_config(&inputs).unwrap();
-        let mut own = kubelet::node_config(&shared, &scenario.init.node_registration.cri_socket);
+        let cluster = &scenario.init.cluster;
+        let cri_socket = &scenario.init.node_registration.cri_socket;
+        let mut own = kubelet::node_config(&scenario.init.node_kubelet(), cri_socket);
         patch::apply(&mut own, PatchTarget::KubeletConfiguration, &patches).unwrap();
         let recorded: Value = yaml::from_str(&scenario.recorded("config.yaml").unwrap()).unwrap();
         assert_eq!(own, recorded, "{}", scenario.name);

@@ -6,7 +6,6 @@ pub mod client;
 pub mod error;
 pub mod objects;
 pub mod reference;
-pub mod service_ip;
 
 mod retry;
 mod transport;

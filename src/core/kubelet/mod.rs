@@ -3,10 +3,7 @@
 mod config;
 mod flags;
 
-pub use config::{
-    KubeletConfigInputs, SYSTEMD_RESOLVED_CONF, cluster_config, instance_config, node_config, to_yaml,
-    unusual,
-};
+pub use config::{instance_config, node_config, to_yaml};
 pub use flags::{KubeletFlags, flags_env};
 
 /// The configuration every kubelet reads; node-specific values are patched in.

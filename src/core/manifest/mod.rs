@@ -7,7 +7,6 @@ pub mod args;
 pub mod compare;
 pub mod env;
 pub mod images;
-pub mod overlay;
 pub mod patch;
 mod static_pod;
 pub mod templates;

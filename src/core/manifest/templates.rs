@@ -21,16 +21,12 @@ pub enum Template {
     ControllerManager,
     /// `static-pods/kube-scheduler.yaml`
     Scheduler,
-    /// `kubelet/config.yaml`
-    KubeletConfig,
     /// `addons/coredns.yaml`
     CoreDns,
     /// `addons/Corefile`
     Corefile,
     /// `addons/kube-proxy.yaml`
     KubeProxy,
-    /// `addons/kube-proxy-config.yaml`
-    KubeProxyConfig,
     /// `addons/kube-proxy-kubeconfig.yaml`
     KubeProxyKubeconfig,
 }
@@ -69,11 +65,9 @@ impl Template {
             Self::ApiServer => embedded!("static-pods/kube-apiserver.yaml"),
             Self::ControllerManager => embedded!("static-pods/kube-controller-manager.yaml"),
             Self::Scheduler => embedded!("static-pods/kube-scheduler.yaml"),
-            Self::KubeletConfig => embedded!("kubelet/config.yaml"),
             Self::CoreDns => embedded!("addons/coredns.yaml"),
             Self::Corefile => embedded!("addons/Corefile"),
             Self::KubeProxy => embedded!("addons/kube-proxy.yaml"),
-            Self::KubeProxyConfig => embedded!("addons/kube-proxy-config.yaml"),
             Self::KubeProxyKubeconfig => embedded!("addons/kube-proxy-kubeconfig.yaml"),
         }
     }

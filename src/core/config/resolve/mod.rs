@@ -52,7 +52,7 @@ pub fn resolve_init(
     let Some(version) = version.filter(|_| report.errors.is_empty()) else {
         return Err(ConfigErrors(report.errors));
     };
-    Ok(assemble(init, cluster, version, (kubelet, kube_proxy), flags, facts, report.warnings))
+    Ok(assemble(init, cluster, version, (kubelet, kube_proxy), documents, flags, facts, report.warnings))
 }
 
 /// Collects problems and finds their place in the files or among the flags.
@@ -223,6 +223,7 @@ fn assemble(
     mut cluster: ClusterConfiguration,
     version: KubeVersion,
     (kubelet, kube_proxy): (Value, Value),
+    documents: &Documents,
     flags: &InitFlags,
     facts: &HostFacts,
     warnings: Vec<Warning>,
@@ -241,6 +242,8 @@ fn assemble(
         timeouts: init.timeouts.unwrap_or_default().with_defaults(),
         kubelet,
         kube_proxy,
+        kubelet_generated: documents.find(KUBELET).is_none(),
+        kube_proxy_generated: documents.find(KUBE_PROXY).is_none(),
         upload_certs: flags.upload_certs,
         ignore_preflight_errors,
         dry_run: init.dry_run,

@@ -45,6 +45,10 @@ pub struct ResolvedInit {
     pub kubelet: Value,
     /// `KubeProxyConfiguration`, as stored in ConfigMap `kube-proxy`.
     pub kube_proxy: Value,
+    /// Nobody gave a `KubeletConfiguration`: upgrades may generate it anew.
+    pub kubelet_generated: bool,
+    /// Nobody gave a `KubeProxyConfiguration`.
+    pub kube_proxy_generated: bool,
     /// Upload the certificates for joining control planes.
     pub upload_certs: bool,
     /// Preflight checks whose errors become warnings.

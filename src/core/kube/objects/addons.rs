@@ -1,9 +1,9 @@
 //! `addon`: CoreDNS and kube-proxy.
 
-use super::{ObjectError, control_plane_url, sign};
-use crate::config::types::{ClusterConfiguration, EnvVar, LocalApiEndpoint};
-use crate::kube::service_ip;
-use crate::manifest::{Template, images, overlay::overlay};
+use super::{ObjectError, sign};
+use crate::config::Cidr;
+use crate::config::types::{ClusterConfiguration, EnvVar};
+use crate::manifest::{Template, images};
 use crate::version::MinorRow;
 use crate::yaml;
 use serde_json::{Value, json};
@@ -25,6 +25,11 @@ pub struct CoreDnsInputs<'a> {
 pub fn coredns(inputs: &CoreDnsInputs<'_>) -> Result<Vec<Value>, ObjectError> {
     const DEFAULT_REPLICAS: i32 = 2;
     let networking = &inputs.cluster.networking;
+    let subnet = &networking.service_subnet;
+    let primary = subnet.split(',').next().unwrap_or_default().trim().parse::<Cidr>().ok();
+    let cluster_ip = primary
+        .and_then(|subnet| subnet.nth(10))
+        .ok_or_else(|| ObjectError::ServiceSubnet(subnet.clone()))?;
     let corefile = match inputs.corefile {
         Some(own) => own.to_owned(),
         None => Template::Corefile.render(json!({"dns_domain": networking.dns_domain}))?,
@@ -33,7 +38,7 @@ pub fn coredns(inputs: &CoreDnsInputs<'_>) -> Result<Vec<Value>, ObjectError> {
         "corefile": corefile,
         "replicas": inputs.replicas.unwrap_or(DEFAULT_REPLICAS),
         "image": images::coredns(inputs.cluster, inputs.row.coredns_tag),
-        "cluster_ip": service_ip::cluster_dns(&networking.service_subnet)?,
+        "cluster_ip": cluster_ip,
     }))?)
 }
 
@@ -42,38 +47,28 @@ pub fn coredns(inputs: &CoreDnsInputs<'_>) -> Result<Vec<Value>, ObjectError> {
 pub struct KubeProxyInputs<'a> {
     /// The cluster's configuration with its defaults filled in.
     pub cluster: &'a ClusterConfiguration,
-    /// Address and port of this node's API server.
-    pub endpoint: &'a LocalApiEndpoint,
-    /// What is particular to the Kubernetes minor.
-    pub row: &'a MinorRow,
-    /// The `KubeProxyConfiguration` document of the configuration file, when it has one.
-    pub own: Option<&'a Value>,
+    /// The resolved `KubeProxyConfiguration`.
+    pub config: &'a Value,
+    /// False when the operator gave a KubeProxyConfiguration.
+    pub generated: bool,
+    /// URL of the control plane, as kube-proxy reaches it without Services.
+    pub server: &'a str,
     /// Proxy variables of the environment, see [`crate::manifest::env::proxies`].
     pub proxy_env: &'a [EnvVar],
 }
 
 /// ConfigMap, DaemonSet and RBAC of kube-proxy.
 pub fn kube_proxy(inputs: &KubeProxyInputs<'_>) -> Result<Vec<Value>, ObjectError> {
-    let mut config = Template::KubeProxyConfig.document(json!({
-        "bind_address": if inputs.endpoint.advertise_address.contains(':') { "::" } else { "0.0.0.0" },
-        "cluster_cidr": inputs.cluster.networking.pod_subnet,
-        "mode": inputs.row.kube_proxy_mode,
-    }))?;
-    if let Some(own) = inputs.own {
-        overlay(&mut config, own);
-    }
-    yaml::sort_keys(&mut config);
-    let server = control_plane_url(inputs.cluster, inputs.endpoint);
-    let kubeconfig = Template::KubeProxyKubeconfig.render(json!({"server": server}))?;
+    let kubeconfig = Template::KubeProxyKubeconfig.render(json!({"server": inputs.server}))?;
     let mut objects = Template::KubeProxy.documents(json!({
-        "config": yaml::to_string(&config).trim_end(),
+        "config": yaml::to_string(inputs.config).trim_end(),
         "kubeconfig": kubeconfig.trim_end(),
         "image": images::kubernetes(inputs.cluster, "kube-proxy"),
         "proxy_env": inputs.proxy_env.iter().map(|variable| json!({
             "name": variable.name, "value": variable.value.as_deref().unwrap_or_default(),
         })).collect::<Vec<_>>(),
     }))?;
-    if let (None, Some(config_map)) = (inputs.own, objects.first_mut()) {
+    if let (true, Some(config_map)) = (inputs.generated, objects.first_mut()) {
         sign(config_map);
     }
     Ok(objects)

@@ -20,8 +20,6 @@ pub use node::{
 };
 pub use upload_config::{kubeadm_config, kubelet_config};
 
-use crate::config::types::{ClusterConfiguration, LocalApiEndpoint};
-use crate::kube::service_ip::ServiceIpError;
 use crate::manifest::TemplateError;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -42,29 +40,12 @@ pub enum ObjectError {
     /// The template and the values do not fit.
     #[error(transparent)]
     Template(#[from] TemplateError),
-    /// The service subnet is too small or malformed.
-    #[error(transparent)]
-    ServiceIp(#[from] ServiceIpError),
+    /// The service subnet is malformed or too small.
+    #[error("service subnet {0:?} has no tenth address for cluster DNS")]
+    ServiceSubnet(String),
     /// A bootstrap token without the form `ID.SECRET`.
     #[error("a bootstrap token is missing or has not the form ID.SECRET")]
     Token,
-}
-
-/// URL of the control plane: the shared endpoint, with this node's port when it names none, or this node's API server.
-pub fn control_plane_url(cluster: &ClusterConfiguration, endpoint: &LocalApiEndpoint) -> String {
-    let shared = cluster.control_plane_endpoint.as_str();
-    let authority = if shared.is_empty() { &endpoint.advertise_address } else { shared };
-    let has_port = !shared.is_empty()
-        && authority.rsplit_once(':').is_some_and(|(host, port)| {
-            port.bytes().all(|digit| digit.is_ascii_digit()) && (!host.contains(':') || host.ends_with(']'))
-        });
-    if has_port {
-        format!("https://{authority}")
-    } else if authority.contains(':') && !authority.starts_with('[') {
-        format!("https://[{authority}]:{}", endpoint.bind_port)
-    } else {
-        format!("https://{authority}:{}", endpoint.bind_port)
-    }
 }
 
 fn config_map(namespace: &str, name: &str, data: &Value) -> Value {
@@ -96,23 +77,6 @@ fn base64_of(bytes: impl AsRef<[u8]>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_url_names_the_shared_endpoint_with_a_port() {
-        let node = LocalApiEndpoint { advertise_address: "2001:db8::1".into(), bind_port: 7443 };
-        for (shared, url) in [
-            ("", "https://[2001:db8::1]:7443"),
-            ("api.test", "https://api.test:7443"),
-            ("api.test:6443", "https://api.test:6443"),
-            ("[fd00::1]:6443", "https://[fd00::1]:6443"),
-            ("[fd00::1]", "https://[fd00::1]:7443"),
-            ("fd00::1", "https://[fd00::1]:7443"),
-        ] {
-            let cluster =
-                ClusterConfiguration { control_plane_endpoint: shared.into(), ..Default::default() };
-            assert_eq!(control_plane_url(&cluster, &node), url);
-        }
-    }
 
     #[test]
     fn the_hash_is_over_the_values_in_order_of_their_keys() {

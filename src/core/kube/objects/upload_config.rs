@@ -27,7 +27,7 @@ pub fn kubeadm_config(cluster: &ClusterConfiguration) -> Vec<Value> {
 
 /// `upload-config/kubelet`: ConfigMap `kubelet-config` and who may read it.
 ///
-/// `config` is the result of [`crate::kubelet::cluster_config`]; `generated` is false when the operator gave a
+/// `config` is the resolved `KubeletConfiguration`; `generated` is false when the operator gave a
 /// KubeletConfiguration.
 pub fn kubelet_config(config: &Value, generated: bool) -> Vec<Value> {
     const ROLE: &str = "kubeadm:kubelet-config";

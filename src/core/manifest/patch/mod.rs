@@ -117,20 +117,20 @@ pub fn apply<'a>(
     target: PatchTarget,
     patches: &'a [Patch],
 ) -> Result<Vec<&'a str>, PatchError> {
-    let mut patched = document.clone();
+    let mut result = document.clone();
     let mut applied = Vec::new();
     for patch in patches.iter().filter(|patch| patch.target == target) {
         let file = || patch.file.clone();
         match patch.kind {
-            PatchType::Merge => merge::apply(&mut patched, &patch.body),
-            PatchType::Json => json::apply(&mut patched, &patch.body)
+            PatchType::Merge => merge::apply(&mut result, &patch.body),
+            PatchType::Json => json::apply(&mut result, &patch.body)
                 .map_err(|source| PatchError::Json { file: file(), source })?,
-            PatchType::Strategic => strategic::apply(&mut patched, &patch.body)
+            PatchType::Strategic => strategic::apply(&mut result, &patch.body)
                 .map_err(|source| PatchError::Strategic { file: file(), source })?,
         }
         applied.push(patch.file.as_str());
     }
-    *document = patched;
+    *document = result;
     Ok(applied)
 }
 

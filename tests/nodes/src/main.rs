@@ -1,0 +1,133 @@
+//! `nodes`: test machines at the command line.
+#![expect(clippy::print_stdout, reason = "the output layer of this program")]
+
+use std::os::unix::process::CommandExt as _;
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+use rkadm_nodes::{Lab, Minor, NodeSpec, default_minors};
+
+/// Test machines for rkadm: systemd, containerd, sshd and real Kubernetes binaries, as containers of this machine
+#[derive(Parser)]
+#[command(name = "nodes")]
+struct Args {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Subcommand)]
+enum Verb {
+    /// Install what this machine lacks
+    Setup,
+    /// Build binaries, images and the node tree; what is there already is kept
+    Prepare {
+        /// Kubernetes minors to build
+        #[arg(long, value_delimiter = ',', default_values_t = default_minors())]
+        minors: Vec<Minor>,
+    },
+    /// Boot machines that stay until `nodes clean`
+    Up {
+        #[arg(required = true)]
+        names: Vec<String>,
+        /// Kubernetes minor of kubelet, kubeadm, kubectl and images
+        #[arg(long, default_value = "1.37")]
+        minor: String,
+        #[command(flatten)]
+        lab: LabArg,
+    },
+    /// Open a shell on a machine
+    Shell {
+        name: String,
+        #[command(flatten)]
+        lab: LabArg,
+    },
+    /// Run a command on a machine
+    Exec {
+        name: String,
+        #[arg(last = true, required = true)]
+        command: Vec<String>,
+        #[command(flatten)]
+        lab: LabArg,
+    },
+    /// Show all labs and their machines
+    List,
+    /// Remove the machines made by `up`, and what killed tests left behind
+    Clean,
+}
+
+#[derive(clap::Args)]
+struct LabArg {
+    /// The network that the machines are in
+    #[arg(long, default_value = "default")]
+    lab: String,
+}
+
+fn main() -> ExitCode {
+    match run(Args::parse().verb) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => fail(&error),
+    }
+}
+
+#[expect(clippy::print_stderr, reason = "the error of this program")]
+fn fail(error: &anyhow::Error) -> ExitCode {
+    eprintln!("nodes: {error:#}");
+    ExitCode::FAILURE
+}
+
+fn run(verb: Verb) -> Result<()> {
+    match verb {
+        Verb::Setup => rkadm_nodes::setup(),
+        Verb::Prepare { minors } => rkadm_nodes::prepare(&minors),
+        Verb::Up { names, minor, lab } => up(&Lab::persistent(&lab.lab)?, &names, &minor),
+        Verb::Shell { name, lab } => enter(&lab, &name, &["bash".to_owned(), "-l".to_owned()]),
+        Verb::Exec { name, command, lab } => enter(&lab, &name, &command),
+        Verb::List => list(),
+        Verb::Clean => {
+            let reaped = rkadm_nodes::clean()?;
+            if reaped.labs.is_empty() {
+                println!("nothing to clean");
+            }
+            Ok(())
+        }
+    }
+}
+
+fn up(lab: &Lab, names: &[String], minor: &str) -> Result<()> {
+    for name in names {
+        let node = match lab.get(name) {
+            Ok(node) if node.running() => node,
+            // Made before, and off: after a power loss, or since this machine was rebooted.
+            Ok(node) => node.boot().map(|()| node)?,
+            Err(_) => lab.node(name, NodeSpec::new(minor))?,
+        };
+        println!("{name} {}", node.ip());
+    }
+    Ok(())
+}
+
+/// Becomes the command on the machine, with this terminal.
+fn enter(lab: &LabArg, name: &str, argv: &[String]) -> Result<()> {
+    let node = Lab::open(&lab.lab)?.get(name)?;
+    let mut with_terminal = vec!["env".to_owned()];
+    with_terminal.extend(std::env::var("TERM").ok().map(|term| format!("TERM={term}")));
+    with_terminal.extend_from_slice(argv);
+    Err(node.command(&with_terminal)?.exec().into())
+}
+
+fn list() -> Result<()> {
+    for (lab, nodes) in rkadm_nodes::list()? {
+        println!("{} ({})", lab.id, lab.describe_owner());
+        for node in nodes {
+            println!(
+                "  {:<12} {:<12} {:<4} Kubernetes {}",
+                node.name,
+                node.ip(),
+                if node.running() { "on" } else { "off" },
+                node.spec.minor()
+            );
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,172 @@
+//! The Go programs that the tests run, built from the modules pinned in `tests/tools`.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::str::FromStr;
+
+use anyhow::{Context as _, Result, bail, ensure};
+
+use crate::cache::{Cache, Key};
+use crate::{cmd, files, progress};
+
+/// A Kubernetes minor, such as `1.37`, that `tests/tools` pins a patch release of.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
+pub struct Minor(String);
+
+/// The minors that are built unless others are asked for: the newest and the one before it, for upgrades.
+pub fn default_minors() -> Vec<Minor> {
+    vec![Minor("1.36".to_owned()), Minor("1.37".to_owned())]
+}
+
+impl FromStr for Minor {
+    type Err = anyhow::Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        let known: Vec<_> = files::entries(&pins()).into_iter().filter_map(|dir| minor_of(&dir)).collect();
+        if known.iter().any(|minor| minor == text) {
+            return Ok(Self(text.to_owned()));
+        }
+        bail!("Kubernetes {text} is not pinned in tests/tools; there are {}", known.join(", "))
+    }
+}
+
+impl fmt::Display for Minor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+fn minor_of(dir: &Path) -> Option<String> {
+    Some(dir.file_name()?.to_str()?.strip_prefix("kubernetes-")?.to_owned())
+}
+
+fn pins() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../tools")
+}
+
+/// Built programs of one pinned module.
+#[derive(Debug, Clone)]
+pub(crate) struct Tools {
+    /// `v1.37.2`
+    pub version: String,
+    pub dir: PathBuf,
+}
+
+impl Tools {
+    pub fn program(&self, name: &str) -> PathBuf {
+        self.dir.join(name)
+    }
+}
+
+pub(crate) fn kubernetes(cache: &Cache, minor: &Minor) -> Result<Tools> {
+    let version = pinned(&format!("kubernetes-{minor}"), "k8s.io/kubernetes")?;
+    let names = [
+        "kubeadm",
+        "kubectl",
+        "kubelet",
+        "kube-apiserver",
+        "kube-controller-manager",
+        "kube-scheduler",
+        "kube-proxy",
+    ];
+    let packages: Vec<_> =
+        names.iter().map(|name| (*name, format!("k8s.io/kubernetes/cmd/{name}"))).collect();
+    let flags = [
+        "-tags".to_owned(),
+        "selinux,notest,grpcnotrace".to_owned(),
+        format!("-ldflags=-s -w{}", stamps(&version)?),
+    ];
+    build(cache, &format!("kubernetes-{minor}"), version, &packages, &flags)
+}
+
+/// `line` is a minor of etcd: `3.6`.
+pub(crate) fn etcd(cache: &Cache, line: &str) -> Result<Tools> {
+    let version = pinned(&format!("etcd-{line}"), "go.etcd.io/etcd/server/v3")?;
+    let packages = [("etcd", "server"), ("etcdctl", "etcdctl"), ("etcdutl", "etcdutl")];
+    let packages = packages.map(|(name, module)| (name, format!("go.etcd.io/etcd/{module}/v3")));
+    build(cache, &format!("etcd-{line}"), version, &packages, &["-ldflags=-s -w".to_owned()])
+}
+
+pub(crate) fn coredns(cache: &Cache) -> Result<Tools> {
+    let version = pinned("coredns", "github.com/coredns/coredns")?;
+    let packages = [("coredns", "github.com/coredns/coredns".to_owned())];
+    build(cache, "coredns", version, &packages, &["-ldflags=-s -w".to_owned()])
+}
+
+/// The version that go.mod requires of a module.
+fn pinned(dir: &str, module: &str) -> Result<String> {
+    let file = pins().join(dir).join("go.mod");
+    let text = files::read(&file)?;
+    let requirement = |line: &str| {
+        let mut words = line.split_whitespace().skip_while(|word| *word == "require");
+        // The `tool` block names modules too, without a version.
+        (words.next() == Some(module))
+            .then(|| words.next())
+            .flatten()
+            .filter(|version| version.starts_with('v'))
+            .map(str::to_owned)
+    };
+    text.lines()
+        .find_map(requirement)
+        .with_context(|| format!("{} does not require {module}", file.display()))
+}
+
+/// Linker flags for the version: a program of Kubernetes built without them cannot tell which it is, and
+/// kubeadm then refuses to work.
+fn stamps(version: &str) -> Result<String> {
+    let mut numbers = version.trim_start_matches('v').split('.');
+    let (Some(major), Some(minor)) = (numbers.next(), numbers.next()) else {
+        bail!("{version} is not a version of Kubernetes")
+    };
+    // Fixed, so that the same pin gives the same bytes.
+    let values = [
+        ("gitVersion", version),
+        ("gitMajor", major),
+        ("gitMinor", minor),
+        ("gitTreeState", "clean"),
+        ("gitCommit", "0000000000000000000000000000000000000000"),
+        ("buildDate", "1970-01-01T00:00:00Z"),
+    ];
+    let packages = ["k8s.io/component-base/version", "k8s.io/client-go/pkg/version"];
+    Ok(packages
+        .iter()
+        .flat_map(|package| values.iter().map(move |(name, value)| format!(" -X {package}.{name}={value}")))
+        .collect())
+}
+
+fn build(
+    cache: &Cache,
+    dir: &str,
+    version: String,
+    packages: &[(&str, String)],
+    flags: &[String],
+) -> Result<Tools> {
+    let module = pins().join(dir).canonicalize().with_context(|| format!("tests/tools/{dir} is missing"))?;
+    let go = cmd::call(&["go", "env", "GOVERSION", "GOARCH"])
+        .context("Go is needed to build the test binaries; try `nodes setup`")?;
+    let mut key = Key::default().with(&go).with(flags.join("\n"));
+    for file in ["go.mod", "go.sum"] {
+        key = key.with(files::read(&module.join(file))?);
+    }
+    let place = cache.entry(dir, key, |scratch| {
+        // One after the other: the compiler uses every core by itself.
+        for (name, package) in packages {
+            progress::timed(&format!("building {name} {version}"), || {
+                let mut command = Command::new("go");
+                command
+                    .current_dir(&module)
+                    .env("CGO_ENABLED", "0")
+                    .env("GOFLAGS", "")
+                    .env("GOTOOLCHAIN", "local");
+                command.args(["build", "-trimpath", "-buildvcs=false"]).args(flags);
+                cmd::run(command.arg("-o").arg(scratch.join(name)).arg(package))
+            })?;
+        }
+        Ok(())
+    })?;
+    for (name, _) in packages {
+        ensure!(place.join(name).exists(), "{} lacks {name}: remove it and run again", place.display());
+    }
+    Ok(Tools { version, dir: place })
+}
