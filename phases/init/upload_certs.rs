@@ -113,6 +113,8 @@ impl ObjectMaker for Certs {
         let target = ObjectRef::new("Secret", Some("kube-system"), &owner).map_err(|error| fail(&error))?;
         let live = cx.host.object(&self.cluster.admin(), &target).await?;
         let uid = live.as_ref().and_then(|live| live.pointer("/metadata/uid")).and_then(Value::as_str);
+        let uid =
+            uid.ok_or_else(|| StepError::Content(format!("{target} has no uid to own the certificates")))?;
         let mut encrypted = BTreeMap::new();
         let local_etcd = self.cluster.etcd_data_dir().is_some();
         for (name, file) in encrypt::SHARED_FILES {
@@ -122,7 +124,7 @@ impl ObjectMaker for Certs {
             let plain = cx.read(&self.cluster.cert_file(file)).await?;
             encrypted.insert(name.to_owned(), key.encrypt(&plain).map_err(|error| fail(&error))?);
         }
-        let mut objects = objects::uploaded_certs(&encrypted, &owner, uid.unwrap_or_default());
+        let mut objects = objects::uploaded_certs(&encrypted, &owner, uid);
         Ok(objects.swap_remove(0))
     }
 }
