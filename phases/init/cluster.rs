@@ -4,8 +4,8 @@ use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use rkadm_core::{
     config::{GoDuration, ResolvedInit},
-    engine::{PhaseError, content::CaFiles},
-    host::{ApiAccess, Probe},
+    engine::{PhaseError, content::CaFiles, wait::Condition},
+    host::{ApiAccess, HealthTarget, Probe, Trust},
     manifest::env,
     pki::{
         KeyAlgorithm,
@@ -13,6 +13,7 @@ use rkadm_core::{
     },
     version::{MinorRow, NEWEST},
 };
+use serde_json::Value;
 
 /// kubeadm's directory for everything that is not the kubelet's own.
 pub const KUBERNETES_DIR: &str = "/etc/kubernetes";
@@ -124,6 +125,16 @@ impl Cluster {
     /// How long a control-plane component may take to become healthy.
     pub fn health_timeout(&self) -> GoDuration {
         self.config.timeouts.control_plane_component_health_check.unwrap_or(GoDuration::from_secs(240))
+    }
+
+    /// The kubelet answers on its health port.
+    pub fn kubelet_healthy(&self) -> Condition {
+        let kubelet = &self.config.kubelet;
+        let host = kubelet.get("healthzBindAddress").and_then(Value::as_str).unwrap_or("127.0.0.1");
+        let host = if host.contains(':') { format!("[{host}]") } else { host.to_owned() };
+        let port = kubelet.get("healthzPort").and_then(Value::as_u64).unwrap_or(10248);
+        let url = format!("http://{host}:{port}/healthz");
+        Condition::Healthy { what: "kubelet".into(), target: HealthTarget { url, trust: Trust::Plain } }
     }
 
     /// Proxy variables for control-plane pods.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use rkadm_core::{
-    engine::{Phase, PhaseError, PhaseMeta, PlanCx, Step, Verdict},
+    engine::{Phase, PhaseError, PhaseMeta, PlanCx, Step, Verdict, wait::Condition},
     pki::Certificate,
 };
 use serde::{Deserialize, Serialize};
@@ -67,6 +67,14 @@ impl Phase for ShowJoinCommand {
         };
         let value =
             serde_json::to_value(value).map_err(|error| PhaseError::Config { message: error.to_string() })?;
-        Ok(Verdict::Apply(vec![Step::Record { name: OUTPUT.into(), value }]))
+        // The kubelet was restarted two phases ago and came up while the addons were applied.
+        let healthy = Condition::ByKubelet {
+            socket: config.node_registration.cri_socket.clone(),
+            condition: Box::new(self.cluster.kubelet_healthy()),
+        };
+        Ok(Verdict::Apply(vec![
+            Step::Wait { condition: healthy, timeout: self.cluster.health_timeout().as_std() },
+            Step::Record { name: OUTPUT.into(), value },
+        ]))
     }
 }

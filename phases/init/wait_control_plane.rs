@@ -4,8 +4,10 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use rkadm_core::{
+    config::types::Arg,
     engine::{Phase, PhaseError, PhaseMeta, PlanCx, Step, Verdict, wait::Condition},
     host::{HealthTarget, Trust},
+    manifest::args,
 };
 
 use super::cluster::Cluster;
@@ -21,23 +23,38 @@ impl WaitControlPlane {
     }
 
     fn conditions(&self) -> Vec<Condition> {
-        let healthy = |what: &str, url: &str, trust| Condition::Healthy {
-            what: what.into(),
-            target: HealthTarget { url: url.into(), trust },
-        };
-        let mut conditions = vec![healthy("kubelet", "http://127.0.0.1:10248/healthz", Trust::Plain)];
-        if self.cluster.etcd_data_dir().is_some() {
-            conditions.push(healthy("etcd", "http://127.0.0.1:2381/readyz", Trust::Plain));
+        let config = &self.cluster.config;
+        let cluster = &config.cluster;
+        let mut conditions = vec![self.cluster.kubelet_healthy()];
+        // Elsewhere etcd's metrics may ask for a client certificate: the API server's health covers it then.
+        let local = cluster
+            .etcd
+            .local
+            .as_ref()
+            .filter(|etcd| args::value(&etcd.extra_args, "listen-metrics-urls").is_none());
+        if local.is_some() {
+            conditions.push(healthy("etcd", "http://127.0.0.1:2381/readyz".into(), Trust::Plain));
         }
         conditions.push(Condition::ApiHealthy { access: self.cluster.super_admin(), path: "/livez".into() });
-        conditions.push(healthy(
-            "kube-controller-manager",
-            "https://127.0.0.1:10257/healthz",
-            Trust::Insecure,
-        ));
-        conditions.push(healthy("kube-scheduler", "https://127.0.0.1:10259/livez", Trust::Insecure));
+        let component = |name: &str, extra: &[Arg], port: &str, path: &str| {
+            let host = args::value(extra, "bind-address").unwrap_or("127.0.0.1");
+            let host = if host == "0.0.0.0" || host == "::" { "127.0.0.1" } else { host };
+            let port = args::value(extra, "secure-port").unwrap_or(port);
+            healthy(name, format!("https://{}:{port}{path}", bracketed(host)), Trust::Insecure)
+        };
+        let manager = &cluster.controller_manager.extra_args;
+        conditions.push(component("kube-controller-manager", manager, "10257", "/healthz"));
+        conditions.push(component("kube-scheduler", &cluster.scheduler.extra_args, "10259", "/livez"));
         conditions
     }
+}
+
+fn healthy(what: &str, url: String, trust: Trust) -> Condition {
+    Condition::Healthy { what: what.into(), target: HealthTarget { url, trust } }
+}
+
+fn bracketed(host: &str) -> String {
+    if host.contains(':') { format!("[{host}]") } else { host.to_owned() }
 }
 
 #[async_trait]

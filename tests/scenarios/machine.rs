@@ -125,7 +125,7 @@ impl Machine {
     }
 
     pub fn from_world(world: World) -> Self {
-        Self { host: FakeHost::new(world), root: TempDir::new().unwrap() }
+        Self { host: FakeHost::new(world), root: memory_dir() }
     }
 
     pub fn root(&self) -> &Path {
@@ -263,4 +263,9 @@ pub fn shape(world: &World) -> Shape {
         services: world.services.iter().map(|(name, state)| (name.clone(), state.active.clone())).collect(),
         sandboxes: world.sandboxes.iter().map(|sandbox| sandbox.pod.clone()).collect(),
     }
+}
+
+/// Journals are synced to the disk record by record; thousands of scenarios need not wait for a real one.
+fn memory_dir() -> TempDir {
+    TempDir::new_in("/dev/shm").or_else(|_| TempDir::new()).unwrap()
 }

@@ -346,6 +346,10 @@ impl Actuator for FakeHost {
         })
     }
 
+    async fn discard_partial(&self, _path: &Path) -> Result<(), HostError> {
+        Ok(())
+    }
+
     async fn set_mode(&self, path: &Path, mode: u32) -> Result<(), HostError> {
         self.change(format!("chmod {mode:o} {}", path.display()), |world| match world.paths.get_mut(path) {
             Some(Node::Dir(known) | Node::File(_, known)) => *known = mode,
