@@ -12,6 +12,8 @@ use serde::{Deserialize, Serialize};
 use super::cluster::Cluster;
 use crate::files::Existing;
 
+/// Phase id.
+pub const ID: &str = "show-join-command";
 /// Name of the recorded output.
 pub const OUTPUT: &str = "join-command";
 
@@ -41,7 +43,7 @@ impl ShowJoinCommand {
 #[async_trait]
 impl Phase for ShowJoinCommand {
     fn meta(&self) -> PhaseMeta {
-        PhaseMeta::new("show-join-command", "Show the join command for control-plane and worker node")
+        PhaseMeta::new(ID, "Show the join command for control-plane and worker node")
     }
 
     async fn plan(&self, cx: &PlanCx<'_>) -> Result<Verdict, PhaseError> {
@@ -67,14 +69,16 @@ impl Phase for ShowJoinCommand {
         };
         let value =
             serde_json::to_value(value).map_err(|error| PhaseError::Config { message: error.to_string() })?;
-        // The kubelet was restarted two phases ago and came up while the addons were applied.
-        let healthy = Condition::ByKubelet {
-            socket: config.node_registration.cri_socket.clone(),
-            condition: Box::new(self.cluster.kubelet_healthy()),
-        };
-        Ok(Verdict::Apply(vec![
-            Step::Wait { condition: healthy, timeout: self.cluster.health_timeout().as_std() },
-            Step::Record { name: OUTPUT.into(), value },
-        ]))
+        let mut steps = vec![];
+        if self.cluster.waits_at_the_end() {
+            let healthy = self.cluster.all_healthy(self.cluster.admin(cx.host).await?);
+            let condition = Condition::ByKubelet {
+                socket: config.node_registration.cri_socket.clone(),
+                condition: Box::new(healthy),
+            };
+            steps.push(Step::Wait { condition, timeout: self.cluster.health_timeout().as_std() });
+        }
+        steps.push(Step::Record { name: OUTPUT.into(), value });
+        Ok(Verdict::Apply(steps))
     }
 }
