@@ -153,9 +153,11 @@ impl World {
                 }
             }
         }
-        let node = json!({"apiVersion": "v1", "kind": "Node", "metadata": {"name": "node1"}, "spec": {}});
         if self.serves("kube-apiserver") && self.paths.contains_key(Path::new("/var/lib/etcd/member")) {
-            self.objects.entry(key(&node)).or_insert(node);
+            for (kind, name) in [("Namespace", "kube-system"), ("Namespace", "kube-public"), ("Node", "node1")] {
+                let made = json!({"apiVersion": "v1", "kind": kind, "metadata": {"name": name}, "spec": {}});
+                self.objects.entry(key(&made)).or_insert(made);
+            }
         }
     }
 }
