@@ -1,5 +1,4 @@
 //! Progress on stderr: a live line on a terminal, plain lines elsewhere, JSON lines for programs.
-#![allow(clippy::print_stderr, reason = "this module is the door to the terminal")]
 
 use std::{
     sync::{Mutex, PoisonError},
@@ -13,7 +12,7 @@ use rkadm_core::engine::{
 };
 use serde::Serialize;
 
-use super::{stderr_is_terminal, text::duration};
+use super::{note, stderr_is_terminal, text::duration};
 
 /// How progress is shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
@@ -54,7 +53,7 @@ struct Json;
 impl Reporter for Json {
     fn report(&self, event: Event) {
         let line = Line { schema: SCHEMA, at: jiff::Timestamp::now(), event };
-        eprintln!("{}", serde_json::to_string(&line).unwrap_or_default());
+        note(&serde_json::to_string(&line).unwrap_or_default());
     }
 }
 
@@ -64,7 +63,7 @@ struct Plain;
 impl Reporter for Plain {
     fn report(&self, event: Event) {
         if let Some(line) = line(&event) {
-            eprintln!("{line}");
+            note(&line);
         }
     }
 }
