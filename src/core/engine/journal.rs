@@ -176,6 +176,14 @@ pub enum JournalError {
     /// No operation of that id.
     #[error("there is no operation {0}")]
     NotFound(String),
+    /// Several operations begin with these letters.
+    #[error("{matching} operations begin with {id}: which one is meant?")]
+    Ambiguous {
+        /// What was asked for.
+        id: String,
+        /// How many fit.
+        matching: usize,
+    },
 }
 
 /// The folder that holds all journals of a machine.
@@ -215,7 +223,13 @@ impl JournalDir {
     pub fn load(&self, id: &str) -> Result<Operation, JournalError> {
         let ids = self.ids().map_err(|source| JournalError::Io { path: self.0.clone(), source })?;
         let matching: Vec<_> = ids.iter().filter(|known| known.starts_with(&id.to_uppercase())).collect();
-        let [id] = matching.as_slice() else { return Err(JournalError::NotFound(id.to_owned())) };
+        let id = match matching.as_slice() {
+            [] => return Err(JournalError::NotFound(id.to_owned())),
+            [one] => one,
+            several => {
+                return Err(JournalError::Ambiguous { id: id.to_owned(), matching: several.len() });
+            }
+        };
         let path = self.file(id);
         let (operation, _) = read(&path, id)?;
         Ok(operation)
