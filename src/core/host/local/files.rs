@@ -76,9 +76,11 @@ pub(super) fn write(path: &Path, content: &[u8], mode: u32) -> Result<(), HostEr
     let fail = fail("write", path);
     let dir = path.parent().unwrap_or(Path::new("/"));
     // A name that kubelet ignores: it skips files in the manifest directory that begin with a dot.
-    let mut file = tempfile::Builder::new().prefix(".rkadm-").tempfile_in(dir).map_err(&fail)?;
+    // tempfile's own errors show the temporary name, which tells an operator nothing.
+    let kind = |error: io::Error| fail(error.kind().into());
+    let mut file = tempfile::Builder::new().prefix(".rkadm-").tempfile_in(dir).map_err(kind)?;
     file.as_file().set_permissions(Permissions::from_mode(mode)).map_err(&fail)?;
-    file.write_all(content).map_err(&fail)?;
+    file.as_file_mut().write_all(content).map_err(&fail)?;
     file.as_file().sync_all().map_err(&fail)?;
     file.persist(path).map_err(|error| fail(error.error))?;
     sync_parent(path)
