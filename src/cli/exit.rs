@@ -11,6 +11,8 @@ use rkadm_core::engine::{
 };
 use serde::Serialize;
 
+use crate::output::text::count;
+
 /// The exit codes, stable for scripts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
@@ -161,15 +163,17 @@ fn left_behind(operation: &str, aftermath: Aftermath) -> (ExitKind, Vec<String>,
             (ExitKind::Failed, vec!["Nothing was changed on this machine.".into()], vec![])
         }
         Aftermath::RolledBack { steps, commit_point: None } => {
-            let line =
-                format!("Rolled back: all {steps} changes were undone; this machine is as it was before.");
+            let line = format!(
+                "Rolled back: {} undone; this machine is as it was before.",
+                if steps == 1 { "the only change was".into() } else { format!("all {steps} changes were") }
+            );
             let hint = format!(
                 "the timeline: `rkadm op show {operation}`; to keep a failure for inspection, use --on-failure=stop"
             );
             (ExitKind::Failed, vec![line], vec![hint])
         }
         Aftermath::RolledBack { steps, commit_point: Some(why) } => {
-            let line = format!("Rolled back {steps} changes, to the last commit point: {why}.");
+            let line = format!("Rolled back {}, to the last commit point: {why}.", count(steps, "change"));
             (ExitKind::Failed, vec![line], vec![format!("the timeline: `rkadm op show {operation}`")])
         }
         Aftermath::Resumable => {

@@ -139,6 +139,9 @@ struct Timeline {
     phases: Vec<PhaseLine>,
     steps: Vec<StepLine>,
     by_hand: Vec<String>,
+    /// The phase that failed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    failed: Option<String>,
 }
 
 fn show(session: &Session, id: Option<&str>) -> Result<(), CommandError> {
@@ -155,6 +158,7 @@ fn show(session: &Session, id: Option<&str>) -> Result<(), CommandError> {
         phases: operation.phases(),
         steps: operation.steps(),
         by_hand: by_hand.unwrap_or_default(),
+        failed: operation.error().map(|(phase, _)| phase.to_owned()),
     };
     session.printer.result("Operation", &timeline, || timeline_text(&timeline));
     Ok(())
@@ -177,7 +181,11 @@ fn timeline_text(timeline: &Timeline) -> String {
             rkadm_core::engine::event::Outcome::Skipped => "skipped",
         });
         let steps: Vec<_> = timeline.steps.iter().filter(|step| step.phase == phase.phase).collect();
-        let state = if phase.outcome.is_none() && !steps.is_empty() { "begun" } else { state };
+        let state = match phase.outcome {
+            None if timeline.failed.as_ref() == Some(&phase.phase) => "failed",
+            None if !steps.is_empty() => "begun",
+            _ => state,
+        };
         let elapsed = phase.elapsed_ms.map(text::duration).unwrap_or_default();
         out += format!("{:<40} {state:<14} {elapsed}", phase.phase).trim_end();
         out += "\n";
@@ -224,7 +232,7 @@ async fn roll_back(session: &Session, id: Option<&str>) -> Result<(), CommandErr
     let (operation, steps) = rollback::roll_back_operation(&runner, &operation.id).await?;
     let result = RolledBack { id: operation.id, steps };
     session.printer.result("Rollback", &result, || {
-        format!("Operation {} is rolled back: {} changes were undone.\n", result.id, result.steps)
+        format!("Operation {} is rolled back: {} undone.\n", result.id, text::count(result.steps, "change"))
     });
     Ok(())
 }

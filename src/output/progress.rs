@@ -12,7 +12,10 @@ use rkadm_core::engine::{
 };
 use serde::Serialize;
 
-use super::{note, stderr_is_terminal, text::duration};
+use super::{
+    note, stderr_is_terminal,
+    text::{count, duration},
+};
 
 /// How progress is shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
@@ -91,7 +94,7 @@ fn line(event: &Event) -> Option<String> {
         Event::Warning { message } => Some(format!("Warning: {message}")),
         Event::PhaseFailed { phase, .. } => Some(format!("  {phase:<38} failed")),
         Event::RollbackStarted { steps: 0 } => None,
-        Event::RollbackStarted { steps } => Some(format!("rolling back {steps} steps")),
+        Event::RollbackStarted { steps } => Some(format!("rolling back {}", count(*steps, "step"))),
         Event::StepUndone { description } => Some(format!("  undone: {description}")),
         Event::UndoFailed { description, message } => {
             Some(format!("  cannot undo: {description}: {message}"))

@@ -97,7 +97,7 @@ pub enum RunError {
     #[error(transparent)]
     CannotBegin(JournalError),
     /// An earlier operation is unfinished and is not the same.
-    #[error("operation {id} (rkadm {workflow}) is {}: {reason}", status.name())]
+    #[error("operation {id} (rkadm {workflow}) is not finished ({}), and {reason}", status.name())]
     Unfinished {
         /// Its id.
         id: String,
@@ -235,8 +235,8 @@ impl Runner<'_> {
             } else {
                 let reason = match (operation.status, same_command) {
                     (Status::Stuck, _) => "its rollback failed",
-                    (_, false) => "it is another command",
-                    (_, true) => "its configuration is another one",
+                    (_, false) => "this is another command",
+                    (_, true) => "this configuration is another one",
                 };
                 let config = operation.begun().map(|begun| begun.config.clone()).unwrap_or_default();
                 return Err(RunError::Unfinished {
