@@ -8,7 +8,7 @@ const CLUSTER: &str = "apiVersion: kubeadm.k8s.io/v1beta4\nkind: ClusterConfigur
 
 /// What is said of a `ClusterConfiguration` with these lines.
 fn cluster(lines: &str) -> String {
-    file(&format!("{CLUSTER}{lines}"))
+    file(format!("{CLUSTER}{lines}"))
 }
 
 /// What is said of a file.

@@ -172,7 +172,7 @@ impl Ran {
         let mut report = format!("exit {code}\n");
         for (name, text) in [("stdout", self.stdout()), ("stderr", self.stderr())] {
             if !text.is_empty() {
-                report += &format!("--- {name}\n{}", normalise(&text, &self.dir));
+                report.extend(["--- ", name, "\n", &normalise(&text, &self.dir)]);
             }
         }
         report

@@ -188,7 +188,7 @@ fn the_tree_of_commands_is_stable() {
             let Some(name) = line.strip_prefix("  ").filter(|line| !line.starts_with(' ')) else { continue };
             let name = name.split_whitespace().next().unwrap();
             if name != "help" {
-                *tree += &format!("{}{name}\n", "  ".repeat(depth));
+                tree.extend([&"  ".repeat(depth), name, "\n"]);
                 below(machine, &format!("{path} {name}"), depth + 1, tree);
             }
         }
