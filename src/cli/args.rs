@@ -1,6 +1,6 @@
 //! What all commands share: global flags, redaction, signals, tracing.
 
-use std::ffi::OsString;
+use std::{ffi::OsString, path::PathBuf};
 
 use clap::{ArgAction, Args};
 use rkadm_core::engine::Cancel;
@@ -21,6 +21,18 @@ pub struct Global {
     #[arg(short, long, global = true, action = ArgAction::Set, num_args = 0..=1, default_missing_value = "1",
           default_value_t = 0, require_equals = true, value_name = "N", hide_default_value = true)]
     pub verbose: u8,
+    /// Work on the machine whose file system is mounted at DIR; its programs and sockets are looked for there too
+    #[arg(long, global = true, value_name = "DIR", default_value = "/", hide = true, value_parser = existing_dir)]
+    pub rootfs: PathBuf,
+}
+
+fn existing_dir(typed: &str) -> Result<PathBuf, String> {
+    let path = std::path::absolute(typed).map_err(|error| error.to_string())?;
+    match path.metadata() {
+        Ok(meta) if meta.is_dir() => Ok(path),
+        Ok(_) => Err("not a directory".into()),
+        Err(error) => Err(error.to_string()),
+    }
 }
 
 /// Flags whose values never reach journals, logs or lock files.
@@ -75,7 +87,12 @@ pub fn start_tracing(verbosity: u8) {
         2 => tracing::Level::DEBUG,
         _ => tracing::Level::TRACE,
     };
-    let _ = tracing_subscriber::fmt().with_max_level(level).with_writer(std::io::stderr).try_init();
+    // Without internal errors: they are printed with a macro that ends the process when stderr is closed.
+    let _ = tracing_subscriber::fmt()
+        .with_max_level(level)
+        .with_writer(std::io::stderr)
+        .log_internal_errors(false)
+        .try_init();
 }
 
 #[cfg(test)]

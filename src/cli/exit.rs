@@ -1,11 +1,17 @@
 //! How a command ends: exit codes, and errors as the operator sees them.
 
+use std::io::ErrorKind;
+
 use rkadm_core::engine::{
+    journal::JournalError,
+    lock::LockError,
     phase::Finding,
     rollback::RollbackError,
     runner::{Aftermath, RunError},
 };
 use serde::Serialize;
+
+use crate::output::text::count;
 
 /// The exit codes, stable for scripts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -84,11 +90,11 @@ impl From<RunError> for CommandError {
     fn from(error: RunError) -> Self {
         let message = error.to_string();
         match error {
-            RunError::Lock(_) => Self::new(ExitKind::Locked, message)
-                .hint("wait until it has ended, then run the command again"),
+            RunError::Lock(error) => error.into(),
             RunError::Journal(_) => Self::new(ExitKind::Resumable, message)
                 .detail("Nothing is done that cannot be recorded first, so rkadm stopped.")
                 .hint("make room or repair /var/lib/rkadm, then run the same command again"),
+            RunError::CannotBegin(error) => Self::from(error).detail("Nothing was changed on this machine."),
             RunError::Unfinished { id, status, .. } => {
                 let mut error = Self::new(ExitKind::Resumable, message)
                     .detail("A machine has one unfinished operation at a time.")
@@ -118,21 +124,56 @@ impl From<RunError> for CommandError {
     }
 }
 
+impl From<LockError> for CommandError {
+    fn from(error: LockError) -> Self {
+        match &error {
+            LockError::Held { .. } => Self::new(ExitKind::Locked, error.to_string())
+                .hint("wait until it has ended, then run the command again"),
+            LockError::Io { .. } => Self::new(ExitKind::Failed, error.to_string())
+                .detail("Nothing was changed on this machine.")
+                .hint("rkadm keeps its lock and journals there: make room, or remount it writable"),
+        }
+    }
+}
+
+impl From<JournalError> for CommandError {
+    fn from(error: JournalError) -> Self {
+        let message = error.to_string();
+        let hint = match &error {
+            JournalError::NotFound(_) | JournalError::Ambiguous { .. } => {
+                "`rkadm op list` shows the operations of this machine".into()
+            }
+            JournalError::Io { source, .. } if source.kind() == ErrorKind::PermissionDenied => {
+                "journals are readable by root only".into()
+            }
+            JournalError::Io { .. } => "make room there, or remount it writable".into(),
+            JournalError::Corrupt { path, .. } | JournalError::Illegal { path, .. } => format!(
+                "a newer rkadm wrote it, or the file is damaged. Moving {} away makes rkadm forget that operation: \
+                 it can then be neither resumed nor rolled back",
+                path.display()
+            ),
+        };
+        Self::new(ExitKind::Failed, message).hint(hint)
+    }
+}
+
 fn left_behind(operation: &str, aftermath: Aftermath) -> (ExitKind, Vec<String>, Vec<String>) {
     match aftermath {
         Aftermath::RolledBack { steps: 0, commit_point: None } => {
             (ExitKind::Failed, vec!["Nothing was changed on this machine.".into()], vec![])
         }
         Aftermath::RolledBack { steps, commit_point: None } => {
-            let line =
-                format!("Rolled back: all {steps} changes were undone; this machine is as it was before.");
+            let line = format!(
+                "Rolled back: {} undone; this machine is as it was before.",
+                if steps == 1 { "the only change was".into() } else { format!("all {steps} changes were") }
+            );
             let hint = format!(
                 "the timeline: `rkadm op show {operation}`; to keep a failure for inspection, use --on-failure=stop"
             );
             (ExitKind::Failed, vec![line], vec![hint])
         }
         Aftermath::RolledBack { steps, commit_point: Some(why) } => {
-            let line = format!("Rolled back {steps} changes, to the last commit point: {why}.");
+            let line = format!("Rolled back {}, to the last commit point: {why}.", count(steps, "change"));
             (ExitKind::Failed, vec![line], vec![format!("the timeline: `rkadm op show {operation}`")])
         }
         Aftermath::Resumable => {
@@ -151,10 +192,8 @@ impl From<RollbackError> for CommandError {
     fn from(error: RollbackError) -> Self {
         let message = error.to_string();
         match error {
-            RollbackError::Lock(_) => Self::new(ExitKind::Locked, message)
-                .hint("wait until it has ended, then run the command again"),
-            RollbackError::Journal(_) => Self::new(ExitKind::Failed, message)
-                .hint("`rkadm op list` shows the operations of this machine"),
+            RollbackError::Lock(error) => error.into(),
+            RollbackError::Journal(error) => error.into(),
             RollbackError::Settled { .. } => Self::new(ExitKind::Failed, message),
             RollbackError::Stuck { operation, by_hand, .. } => {
                 let mut error = Self::new(ExitKind::Stuck, format!("the rollback is stuck: {message}"));

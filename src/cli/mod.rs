@@ -52,21 +52,21 @@ impl Session {
 
 /// The whole command line.
 pub fn command() -> Command {
-    let command = Command::new("rkadm")
+    // Flags first: their doc comments would replace the descriptions.
+    Global::augment_args(Command::new("rkadm"))
         .about("Bootstrap, grow, upgrade, back up and restore Kubernetes control planes")
         .version(env!("CARGO_PKG_VERSION"))
         .subcommand_required(true)
         .arg_required_else_help(true)
         .max_term_width(100)
         .subcommand(init::command())
-        .subcommand(op::OpCommand::augment_subcommands(
-            Command::new("op")
+        .subcommand(
+            op::OpCommand::augment_subcommands(Command::new("op"))
                 .about("List, show, resume and roll back operations of this machine")
                 .subcommand_required(true)
                 .arg_required_else_help(true),
-        ))
-        .subcommand(version::command());
-    Global::augment_args(command)
+        )
+        .subcommand(version::command())
 }
 
 /// Parses, runs, and gives the exit code.
@@ -85,7 +85,7 @@ pub fn run(typed: Vec<std::ffi::OsString>) -> i32 {
         printer: Printer::new(global.output),
         reporter: progress::reporter(global.progress),
         cancel: Cancel::default(),
-        root: PathBuf::from("/"),
+        root: global.rootfs,
         command: command_line,
     };
     // Most of the time is spent waiting; two threads keep key generation from delaying it.

@@ -1,10 +1,8 @@
 //! `rkadm op`: look at operations, resume them, take them back.
 
-use std::path::PathBuf;
-
 use clap::Subcommand;
 use rkadm_core::engine::{
-    Runner,
+    Event, Runner,
     journal::{JournalDir, JournalError, Record},
     operation::{Operation, PhaseLine, StepLine, StepState},
     rollback,
@@ -75,6 +73,11 @@ impl Summary {
         }
     }
 
+    fn unreadable(id: String, error: &JournalError) -> Self {
+        let error = Some(error.to_string());
+        Self { id, command: String::new(), status: "unreadable", started: None, error }
+    }
+
     fn started(&self) -> String {
         self.started.map(|at| at.strftime("%Y-%m-%d %H:%M:%S UTC").to_string()).unwrap_or_default()
     }
@@ -82,24 +85,49 @@ impl Summary {
 
 /// The result of `op list`.
 #[derive(Debug, Serialize)]
-struct List {
-    items: Vec<Summary>,
+struct List<'a> {
+    items: &'a [Summary],
 }
 
 fn list(session: &Session) -> Result<(), CommandError> {
-    let items: Vec<_> = dir(session).load_all().map_err(unreadable)?.iter().map(Summary::of).collect();
-    session.printer.result("OperationList", &List { items }, || {
-        let items = dir(session).load_all().unwrap_or_default();
+    let dir = dir(session);
+    let mut items = vec![];
+    for id in ids(&dir)? {
+        match dir.load(&id) {
+            Ok(operation) if operation.entries.is_empty() => {}
+            Ok(operation) => items.push(Summary::of(&operation)),
+            // One damaged journal must not hide the others.
+            Err(error) => {
+                session.reporter.report(Event::Warning { message: error.to_string() });
+                items.push(Summary::unreadable(id, &error));
+            }
+        }
+    }
+    session.printer.result("OperationList", &List { items: &items }, || {
         if items.is_empty() {
             return "No operation was run on this machine.\n".into();
         }
-        let row = |operation: &Operation| {
-            let summary = Summary::of(operation);
+        let row = |summary: &Summary| {
             vec![summary.id.clone(), summary.command.clone(), summary.status.into(), summary.started()]
         };
         text::table(&["ID", "COMMAND", "STATUS", "STARTED"], items.iter().map(row).collect())
     });
     Ok(())
+}
+
+fn ids(dir: &JournalDir) -> Result<Vec<String>, CommandError> {
+    dir.ids().map_err(|source| JournalError::Io { path: dir.path().to_owned(), source }.into())
+}
+
+/// The newest operation that did anything.
+fn newest(dir: &JournalDir) -> Result<Operation, CommandError> {
+    for id in ids(dir)?.iter().rev() {
+        let operation = dir.load(id)?;
+        if !operation.entries.is_empty() {
+            return Ok(operation);
+        }
+    }
+    Err(CommandError::new(ExitKind::Failed, "no operation was run on this machine"))
 }
 
 /// The result of `op show`.
@@ -111,12 +139,15 @@ struct Timeline {
     phases: Vec<PhaseLine>,
     steps: Vec<StepLine>,
     by_hand: Vec<String>,
+    /// The phase that failed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    failed: Option<String>,
 }
 
 fn show(session: &Session, id: Option<&str>) -> Result<(), CommandError> {
     let operation = match id {
-        Some(id) => dir(session).load(id).map_err(unreadable)?,
-        None => dir(session).load_all().map_err(unreadable)?.pop().ok_or_else(none_at_all)?,
+        Some(id) => dir(session).load(id)?,
+        None => newest(&dir(session))?,
     };
     let by_hand = operation.entries.iter().rev().find_map(|entry| match &entry.record {
         Record::UndoFailed { by_hand, .. } => Some(by_hand.clone()),
@@ -127,6 +158,7 @@ fn show(session: &Session, id: Option<&str>) -> Result<(), CommandError> {
         phases: operation.phases(),
         steps: operation.steps(),
         by_hand: by_hand.unwrap_or_default(),
+        failed: operation.error().map(|(phase, _)| phase.to_owned()),
     };
     session.printer.result("Operation", &timeline, || timeline_text(&timeline));
     Ok(())
@@ -149,7 +181,11 @@ fn timeline_text(timeline: &Timeline) -> String {
             rkadm_core::engine::event::Outcome::Skipped => "skipped",
         });
         let steps: Vec<_> = timeline.steps.iter().filter(|step| step.phase == phase.phase).collect();
-        let state = if phase.outcome.is_none() && !steps.is_empty() { "begun" } else { state };
+        let state = match phase.outcome {
+            None if timeline.failed.as_ref() == Some(&phase.phase) => "failed",
+            None if !steps.is_empty() => "begun",
+            _ => state,
+        };
         let elapsed = phase.elapsed_ms.map(text::duration).unwrap_or_default();
         out += format!("{:<40} {state:<14} {elapsed}", phase.phase).trim_end();
         out += "\n";
@@ -196,16 +232,16 @@ async fn roll_back(session: &Session, id: Option<&str>) -> Result<(), CommandErr
     let (operation, steps) = rollback::roll_back_operation(&runner, &operation.id).await?;
     let result = RolledBack { id: operation.id, steps };
     session.printer.result("Rollback", &result, || {
-        format!("Operation {} is rolled back: {} changes were undone.\n", result.id, result.steps)
+        format!("Operation {} is rolled back: {} undone.\n", result.id, text::count(result.steps, "change"))
     });
     Ok(())
 }
 
 fn unfinished(session: &Session, id: Option<&str>) -> Result<Operation, CommandError> {
     if let Some(id) = id {
-        return dir(session).load(id).map_err(unreadable);
+        return Ok(dir(session).load(id)?);
     }
-    let mut all = dir(session).load_all().map_err(unreadable)?;
+    let mut all = dir(session).load_all()?;
     all.retain(|operation| !operation.status.is_settled());
     all.pop().ok_or_else(|| {
         CommandError::new(ExitKind::Failed, "no operation of this machine is unfinished")
@@ -213,23 +249,6 @@ fn unfinished(session: &Session, id: Option<&str>) -> Result<Operation, CommandE
     })
 }
 
-fn none_at_all() -> CommandError {
-    CommandError::new(ExitKind::Failed, "no operation was run on this machine")
-}
-
-fn unreadable(error: JournalError) -> CommandError {
-    let kind = ExitKind::Failed;
-    let hint = match &error {
-        JournalError::NotFound(_) => "`rkadm op list` shows the operations of this machine",
-        JournalError::Io { source, .. } if source.kind() == std::io::ErrorKind::PermissionDenied => {
-            "journals are readable by root only"
-        }
-        _ => "a newer version of rkadm may have written it; otherwise the file is damaged: keep a copy",
-    };
-    CommandError::new(kind, error.to_string()).hint(hint)
-}
-
 fn dir(session: &Session) -> JournalDir {
-    let root: &PathBuf = &session.root;
-    JournalDir::below(root)
+    JournalDir::below(&session.root)
 }

@@ -14,7 +14,7 @@ pub fn command(verb: &str, metas: &[PhaseMeta], flags: impl Fn(Command) -> Comma
     let mut groups = BTreeSet::new();
     for meta in metas {
         let Some((group, _)) = meta.id.split_once('/') else {
-            phase = phase.subcommand(flags(leaf(meta.id, meta)));
+            phase = phase.subcommand(leaf(meta.id, meta, &flags));
             continue;
         };
         if groups.insert(group) {
@@ -24,8 +24,9 @@ pub fn command(verb: &str, metas: &[PhaseMeta], flags: impl Fn(Command) -> Comma
     phase
 }
 
-fn leaf(name: &'static str, meta: &PhaseMeta) -> Command {
-    let command = Command::new(name).about(meta.title.to_string());
+/// The flags come first: they bring a description of their own.
+fn leaf(name: &'static str, meta: &PhaseMeta, flags: &impl Fn(Command) -> Command) -> Command {
+    let command = flags(Command::new(name)).about(meta.title.to_string());
     if meta.help.is_empty() { command } else { command.long_about(meta.help.to_string()) }
 }
 
@@ -34,10 +35,10 @@ fn group_command(group: &'static str, metas: &[PhaseMeta], flags: &impl Fn(Comma
         .about(format!("Run all {group} phases, or one of them"))
         .subcommand_required(true)
         .arg_required_else_help(true)
-        .subcommand(flags(Command::new("all").about(format!("Run all {group} phases"))));
+        .subcommand(flags(Command::new("all")).about(format!("Run all {group} phases")));
     for meta in metas {
         if let Some((_, name)) = meta.id.split_once('/').filter(|(parent, _)| *parent == group) {
-            command = command.subcommand(flags(leaf(name, meta)));
+            command = command.subcommand(leaf(name, meta, flags));
         }
     }
     command

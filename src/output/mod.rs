@@ -1,6 +1,4 @@
 //! The only code that writes to stdout or stderr: results on stdout, everything else on stderr.
-#![allow(clippy::print_stdout, clippy::print_stderr, reason = "this module is the door to the terminal")]
-
 pub mod progress;
 pub mod text;
 
@@ -60,7 +58,7 @@ impl Printer {
 
     /// Writes why a command failed: for people on stderr, for programs as a document on stdout.
     pub fn error(self, error: &CommandError) {
-        eprint!("{}", text::error(error));
+        write_stderr(&text::error(error));
         if self.format != Format::Human {
             self.result("Error", error, String::new);
         }
@@ -69,7 +67,7 @@ impl Printer {
 
 /// Writes a line for people to stderr.
 pub fn note(text: &str) {
-    eprintln!("{text}");
+    write_stderr(&format!("{text}\n"));
 }
 
 /// Whether a person may be watching.
@@ -77,8 +75,18 @@ pub fn stderr_is_terminal() -> bool {
     std::io::stderr().is_terminal()
 }
 
-/// A reader that went away (`rkadm … | head`) is no fault of ours.
+/// A reader that went away (`rkadm … | head`) is no fault of ours; a result that is lost otherwise is worth a word.
 fn write_stdout(text: &str) {
     let mut stdout = std::io::stdout().lock();
-    let _ = stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush());
+    match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
+            note(&format!("Warning: the result could not be written to stdout: {error}"));
+        }
+        _ => {}
+    }
+}
+
+/// An operation goes on when nobody reads its progress (`rkadm … 2>&1 | head`): `eprintln!` would end the process.
+fn write_stderr(text: &str) {
+    let _ = std::io::stderr().lock().write_all(text.as_bytes());
 }

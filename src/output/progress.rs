@@ -1,5 +1,4 @@
 //! Progress on stderr: a live line on a terminal, plain lines elsewhere, JSON lines for programs.
-#![allow(clippy::print_stderr, reason = "this module is the door to the terminal")]
 
 use std::{
     sync::{Mutex, PoisonError},
@@ -13,7 +12,10 @@ use rkadm_core::engine::{
 };
 use serde::Serialize;
 
-use super::{stderr_is_terminal, text::duration};
+use super::{
+    note, stderr_is_terminal,
+    text::{count, duration},
+};
 
 /// How progress is shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
@@ -54,7 +56,7 @@ struct Json;
 impl Reporter for Json {
     fn report(&self, event: Event) {
         let line = Line { schema: SCHEMA, at: jiff::Timestamp::now(), event };
-        eprintln!("{}", serde_json::to_string(&line).unwrap_or_default());
+        note(&serde_json::to_string(&line).unwrap_or_default());
     }
 }
 
@@ -64,7 +66,7 @@ struct Plain;
 impl Reporter for Plain {
     fn report(&self, event: Event) {
         if let Some(line) = line(&event) {
-            eprintln!("{line}");
+            note(&line);
         }
     }
 }
@@ -92,7 +94,7 @@ fn line(event: &Event) -> Option<String> {
         Event::Warning { message } => Some(format!("Warning: {message}")),
         Event::PhaseFailed { phase, .. } => Some(format!("  {phase:<38} failed")),
         Event::RollbackStarted { steps: 0 } => None,
-        Event::RollbackStarted { steps } => Some(format!("rolling back {steps} steps")),
+        Event::RollbackStarted { steps } => Some(format!("rolling back {}", count(*steps, "step"))),
         Event::StepUndone { description } => Some(format!("  undone: {description}")),
         Event::UndoFailed { description, message } => {
             Some(format!("  cannot undo: {description}: {message}"))

@@ -38,6 +38,12 @@ pub fn table(header: &[&str], rows: Vec<Vec<String>>) -> String {
     lines.lines().fold(String::new(), |text, line| text + line.trim_end().trim_start() + "\n")
 }
 
+/// A number of things: `1 change`, `2 changes`.
+pub fn count(number: usize, thing: &str) -> String {
+    let plural = if number == 1 { "" } else { "s" };
+    format!("{number} {thing}{plural}")
+}
+
 /// Milliseconds as a person reads them.
 pub fn duration(milliseconds: u64) -> String {
     match milliseconds {

@@ -64,7 +64,8 @@ pub fn workflows() -> Vec<Scenario> {
 
 impl Scenario {
     pub fn build(&self) -> Workflow {
-        let mut workflow = init::workflow(Arc::clone(&self.config), Environment { whole: true, ..Environment::default() });
+        let mut workflow =
+            init::workflow(Arc::clone(&self.config), Environment { whole: true, ..Environment::default() });
         if let Some(only) = self.only {
             workflow = workflow.only(&[only.to_owned()]).unwrap();
         }

@@ -124,7 +124,7 @@ impl InitArgs {
             image_repository: self.image_repository.clone(),
             kubernetes_version: self.kubernetes_version.clone(),
             node_name: self.node_name.clone(),
-            patches: self.patches.clone(),
+            patches: self.patches.as_deref().map(absolute),
             pod_network_cidr: self.pod_network_cidr.clone(),
             service_cidr: self.service_cidr.clone(),
             service_dns_domain: self.service_dns_domain.clone(),
@@ -136,4 +136,9 @@ impl InitArgs {
             upload_certs: self.upload_certs,
         }
     }
+}
+
+/// A path as typed may be relative to where the command runs; an empty one is left to be refused.
+fn absolute(typed: &str) -> String {
+    std::path::absolute(typed).map_or_else(|_| typed.to_owned(), |path| path.display().to_string())
 }

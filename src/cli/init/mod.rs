@@ -150,7 +150,10 @@ async fn execute(
 }
 
 fn workflow(config: &Arc<ResolvedInit>, request: &Request) -> Result<Workflow, CommandError> {
-    let proxies = std::env::vars().filter(|(name, _)| rkadm_core::manifest::env::is_proxy(name)).collect();
+    // Not `vars`, which panics when any variable, also one that does not matter here, is not UTF-8.
+    let variables = std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
+    let proxies = variables.filter(|(name, _)| rkadm_core::manifest::env::is_proxy(name)).collect();
     let mut workflow =
         init::workflow(Arc::clone(config), Environment { proxies, whole: request.only.is_none() });
     if let Some(only) = &request.only {

@@ -2,7 +2,7 @@
 
 use rkadm_core::{
     config::ResolvedInit,
-    engine::{PhaseError, RunReport, event::Outcome, operation::PhaseLine, plan::PlannedPhase},
+    engine::{PhaseError, RunError, RunReport, event::Outcome, operation::PhaseLine, plan::PlannedPhase},
 };
 use rkadm_phases::init::{CERTIFICATE_KEY, JOIN_OUTPUT, JoinCommand, TOKEN};
 use serde::Serialize;
@@ -137,9 +137,8 @@ pub fn plan_failed(phase: &str, error: PhaseError) -> CommandError {
     let message = format!("phase {phase}: {error}");
     let hints = error.hints();
     match error {
-        PhaseError::Preflight(findings) => {
-            CommandError { findings, ..CommandError::new(ExitKind::Preflight, message) }
-        }
+        // Said as the real run says it.
+        PhaseError::Preflight(findings) => RunError::Preflight(findings).into(),
         _ => CommandError { hints, ..CommandError::new(ExitKind::Failed, message) },
     }
 }

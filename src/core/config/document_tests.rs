@@ -69,7 +69,7 @@ fn old_versions_are_sent_to_migration() {
 #[test]
 fn foreign_documents_are_ignored_with_a_warning() {
     let text = format!(
-        "{CLUSTER}---\napiVersion: v1\nkind: ConfigMap\n---\napiVersion: kubeadm.k8s.io/v1beta4\nkind: Foo\n"
+        "{CLUSTER}---\napiVersion: v1\nkind: ConfigMap\n---\napiVersion: kubeadm.k8s.io/v1beta2\nkind: ClusterStatus\n"
     );
     let documents = load(&[("a.yaml", text.as_bytes())]).unwrap();
     let warnings: Vec<_> = documents.warnings.iter().map(ToString::to_string).collect();
@@ -77,10 +77,18 @@ fn foreign_documents_are_ignored_with_a_warning() {
         warnings,
         [
             "a.yaml:4:1: ignored document of v1, kind \"ConfigMap\"",
-            "a.yaml:7:1: ignored document of kubeadm.k8s.io/v1beta4, kind \"Foo\""
+            "a.yaml:7:1: ignored document of kubeadm.k8s.io/v1beta2, kind \"ClusterStatus\""
         ]
     );
     assert_eq!(documents.iter().count(), 1);
+}
+
+#[test]
+fn mistyped_kinds_are_not_ignored() {
+    assert_eq!(
+        refusal("apiVersion: kubeadm.k8s.io/v1beta4\nkind: ClusterConfig\n"),
+        "a.yaml:2:1: kind: kubeadm.k8s.io/v1beta4 has no kind \"ClusterConfig\" (did you mean `ClusterConfiguration`?)"
+    );
 }
 
 #[test]

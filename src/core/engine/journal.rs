@@ -148,7 +148,7 @@ pub struct Entry {
 #[derive(Debug, thiserror::Error)]
 pub enum JournalError {
     /// The file system said no.
-    #[error("journal {path}: {source}", path = path.display())]
+    #[error("cannot read or write {path}: {source}", path = path.display())]
     Io {
         /// The journal.
         path: PathBuf,
@@ -156,7 +156,7 @@ pub enum JournalError {
         source: io::Error,
     },
     /// A line in the middle cannot be read.
-    #[error("journal {path}, line {line}: {message}", path = path.display())]
+    #[error("line {line} of journal {path} is damaged: {message}", path = path.display())]
     Corrupt {
         /// The journal.
         path: PathBuf,
@@ -166,7 +166,7 @@ pub enum JournalError {
         message: String,
     },
     /// A record that cannot follow the ones before.
-    #[error("journal {path}: {source}", path = path.display())]
+    #[error("journal {path} is damaged: {source}", path = path.display())]
     Illegal {
         /// The journal.
         path: PathBuf,
@@ -176,6 +176,14 @@ pub enum JournalError {
     /// No operation of that id.
     #[error("there is no operation {0}")]
     NotFound(String),
+    /// Several operations begin with these letters.
+    #[error("{matching} operations begin with {id}: which one is meant?")]
+    Ambiguous {
+        /// What was asked for.
+        id: String,
+        /// How many fit.
+        matching: usize,
+    },
 }
 
 /// The folder that holds all journals of a machine.
@@ -215,7 +223,13 @@ impl JournalDir {
     pub fn load(&self, id: &str) -> Result<Operation, JournalError> {
         let ids = self.ids().map_err(|source| JournalError::Io { path: self.0.clone(), source })?;
         let matching: Vec<_> = ids.iter().filter(|known| known.starts_with(&id.to_uppercase())).collect();
-        let [id] = matching.as_slice() else { return Err(JournalError::NotFound(id.to_owned())) };
+        let id = match matching.as_slice() {
+            [] => return Err(JournalError::NotFound(id.to_owned())),
+            [one] => one,
+            several => {
+                return Err(JournalError::Ambiguous { id: id.to_owned(), matching: several.len() });
+            }
+        };
         let path = self.file(id);
         let (operation, _) = read(&path, id)?;
         Ok(operation)
@@ -346,6 +360,8 @@ fn read(path: &Path, id: &str) -> Result<(Operation, u64), JournalError> {
             Ok(_) => break,
             Err(error) => {
                 let message = error.to_string();
+                // serde_json counts lines within the one line that it is given.
+                let message = message.split(" at line ").next().unwrap_or_default().to_owned();
                 return Err(JournalError::Corrupt { path: path.to_owned(), line: index + 1, message });
             }
         }

@@ -43,6 +43,8 @@ impl NodeLock {
     pub fn take(root: &Path, holder: &str) -> Result<Self, LockError> {
         let path = root.join("var/lib/rkadm/lock");
         let fail = |source| LockError::Io { path: path.clone(), source };
+        // Only what is rkadm's own is closed to others.
+        std::fs::create_dir_all(root.join("var/lib")).map_err(fail)?;
         make_private_dir(path.parent().unwrap_or(root)).map_err(fail)?;
         let mut file = OpenOptions::new()
             .create(true)
@@ -58,7 +60,9 @@ impl NodeLock {
             }
             let mut holder = String::new();
             let _ = file.read_to_string(&mut holder);
-            return Err(LockError::Held { holder: holder.trim().to_owned() });
+            let holder =
+                Some(holder.trim()).filter(|holder| !holder.is_empty()).unwrap_or("it has just begun");
+            return Err(LockError::Held { holder: holder.to_owned() });
         }
         file.set_len(0).and_then(|()| file.write_all(holder.as_bytes())).map_err(fail)?;
         Ok(Self { _file: file })

@@ -90,8 +90,14 @@ impl Status {
 
 /// A record that cannot follow the ones before it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("record {seq} ({record}) cannot follow status {}", status.name())]
+#[error("record {seq} ({record}) {}", if seq == expected {
+    format!("cannot follow status {}", status.name())
+} else {
+    format!("stands where record {expected} should be")
+})]
 pub struct IllegalTransition {
+    /// The number that comes next.
+    pub expected: u64,
     /// Its number.
     pub seq: u64,
     /// Its kind.
@@ -171,6 +177,7 @@ impl Operation {
                 .ok()
                 .and_then(|value| value.get("record").and_then(Value::as_str).map(str::to_owned));
             return Err(IllegalTransition {
+                expected: self.entries.len() as u64,
                 seq: entry.seq,
                 record: record.unwrap_or_default(),
                 status: self.status,

@@ -93,8 +93,11 @@ pub enum RunError {
     /// The journal cannot be kept: nothing was done after that.
     #[error(transparent)]
     Journal(#[from] JournalError),
+    /// Nothing was begun: an earlier journal cannot be read, or the new one cannot be made.
+    #[error(transparent)]
+    CannotBegin(JournalError),
     /// An earlier operation is unfinished and is not the same.
-    #[error("operation {id} (rkadm {workflow}) is {}: {reason}", status.name())]
+    #[error("operation {id} (rkadm {workflow}) is not finished ({}), and {reason}", status.name())]
     Unfinished {
         /// Its id.
         id: String,
@@ -213,7 +216,12 @@ impl Runner<'_> {
     /// The journal to write to: a new one, or that of the same operation that was interrupted.
     async fn open(&self, workflow: &Workflow, header: &Header) -> Result<(Journal, bool), RunError> {
         let dir = JournalDir::below(&self.root);
-        let unfinished = dir.load_all()?.into_iter().rev().find(|operation| !operation.status.is_settled());
+        let unfinished = dir
+            .load_all()
+            .map_err(RunError::CannotBegin)?
+            .into_iter()
+            .rev()
+            .find(|operation| !operation.status.is_settled());
         if let Some(operation) = unfinished {
             let same_command = operation.workflow() == workflow.name;
             let same_config = operation.begun().is_some_and(|begun| begun.digest == header.digest);
@@ -227,8 +235,8 @@ impl Runner<'_> {
             } else {
                 let reason = match (operation.status, same_command) {
                     (Status::Stuck, _) => "its rollback failed",
-                    (_, false) => "it is another command",
-                    (_, true) => "its configuration is another one",
+                    (_, false) => "this is another command",
+                    (_, true) => "this configuration is another one",
                 };
                 let config = operation.begun().map(|begun| begun.config.clone()).unwrap_or_default();
                 return Err(RunError::Unfinished {
@@ -249,7 +257,7 @@ impl Runner<'_> {
             digest: header.digest.clone(),
             rkadm: env!("CARGO_PKG_VERSION").into(),
         };
-        Ok((Journal::create(&dir, begun)?, false))
+        Ok((Journal::create(&dir, begun).map_err(RunError::CannotBegin)?, false))
     }
 }
 

@@ -154,7 +154,9 @@ impl World {
             }
         }
         if self.serves("kube-apiserver") && self.paths.contains_key(Path::new("/var/lib/etcd/member")) {
-            for (kind, name) in [("Namespace", "kube-system"), ("Namespace", "kube-public"), ("Node", "node1")] {
+            for (kind, name) in
+                [("Namespace", "kube-system"), ("Namespace", "kube-public"), ("Node", "node1")]
+            {
                 let made = json!({"apiVersion": "v1", "kind": kind, "metadata": {"name": name}, "spec": {}});
                 self.objects.entry(key(&made)).or_insert(made);
             }

@@ -28,6 +28,7 @@ pub fn resolve_init(
 ) -> Result<ResolvedInit, ConfigErrors> {
     let mut report = Report::new(documents, flags);
     refuse_mixing(&mut report, flags);
+    refuse_other_kinds(&mut report);
     let init: InitConfiguration = report.decode();
     let cluster: ClusterConfiguration = report.decode();
 
@@ -126,6 +127,15 @@ fn refuse_mixing(report: &mut Report<'_>, flags: &InitFlags) {
             ConfigError::new(flag, "cannot be used together with --config")
                 .hint("set it in the configuration file"),
         );
+    }
+}
+
+/// A file for something else, given by mistake, must not mean the defaults. kubeadm refuses it too.
+fn refuse_other_kinds(report: &mut Report<'_>) {
+    let kinds = [InitConfiguration::KIND, ClusterConfiguration::KIND];
+    if report.documents.given() && kinds.iter().all(|kind| report.documents.find(kind).is_none()) {
+        let message = format!("no {} and no {} was found", kinds[0], kinds[1]);
+        report.errors.push(ConfigError::new("--config", message).hint("give at least one of them"));
     }
 }
 

@@ -131,7 +131,16 @@ pub fn recognise(api_version: &str, kind: &str) -> Result<Option<&'static KindSc
     }
     let (group, version) = api_version.split_once('/').unwrap_or(("", api_version));
     let Some(known) = KINDS.iter().find(|known| known.kind == kind) else {
-        return Ok(None);
+        // A mistyped kind must not mean the defaults.
+        let siblings: Vec<_> = KINDS.iter().filter(|known| known.api_version == api_version).collect();
+        if siblings.is_empty() {
+            return Ok(None);
+        }
+        let error = ConfigError::new("kind", format!("{api_version} has no kind {kind:?}"));
+        return Err(match crate::text::nearest(kind, siblings.iter().map(|known| known.kind)) {
+            Some(nearest) => error.hint(format!("did you mean `{nearest}`?")),
+            None => error,
+        });
     };
     let (known_group, _) = known.api_version.split_once('/').unwrap_or_default();
     if group != known_group {

@@ -1,6 +1,6 @@
 //! The API server and the container runtime, over clients that are made once.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, path::Path, sync::Arc, time::Duration};
 
 use super::LocalHost;
 use crate::{
@@ -39,7 +39,11 @@ impl LocalHost {
         if let Some(runtime) = runtimes.get(socket) {
             return Ok(Arc::clone(runtime));
         }
-        let runtime = Arc::new(CriClient::connect(socket).await?);
+        let endpoint = match socket.strip_prefix("unix://").filter(|path| path.starts_with('/')) {
+            Some(path) => format!("unix://{}", self.real(Path::new(path)).display()),
+            None => socket.to_owned(),
+        };
+        let runtime = Arc::new(CriClient::connect(&endpoint).await?);
         runtimes.insert(socket.to_owned(), Arc::clone(&runtime));
         Ok(runtime)
     }

@@ -35,18 +35,21 @@ pub struct LocalHost {
 }
 
 impl LocalHost {
-    /// The machine whose files are below `root`. `api_timeout` bounds one API call with its retries.
+    /// The machine whose files, programs and sockets are below `root`. Its network, host name and processes are those of
+    /// the running kernel. `api_timeout` bounds one API call with its retries.
     pub fn new(root: impl Into<PathBuf>, api_timeout: Duration) -> Self {
         Self { root: root.into(), api_timeout, clients: Mutex::default(), runtimes: Mutex::default() }
     }
 
     /// Where a path of the machine really is.
     fn real(&self, path: &Path) -> PathBuf {
-        if self.root == Path::new("/") {
-            return path.to_owned();
-        }
-        self.root.join(path.strip_prefix("/").unwrap_or(path))
+        below(&self.root, path)
     }
+}
+
+/// A path of the machine whose file system is at `root`.
+fn below(root: &Path, path: &Path) -> PathBuf {
+    if root == Path::new("/") { path.to_owned() } else { root.join(path.strip_prefix("/").unwrap_or(path)) }
 }
 
 #[async_trait]
@@ -64,15 +67,15 @@ impl Probe for LocalHost {
     }
 
     async fn query(&self, argv: &[&str]) -> Result<CommandOutput, HostError> {
-        system::output(argv).await
+        system::output(&self.root, argv).await
     }
 
     async fn find_program(&self, name: &str) -> Option<PathBuf> {
-        system::find_program(name)
+        system::find_program(&self.root, name)
     }
 
     async fn service(&self, unit: &str) -> Result<ServiceState, HostError> {
-        system::service(unit).await
+        system::service(&self.root, unit).await
     }
 
     async fn port_in_use(&self, address: SocketAddr) -> bool {
@@ -160,11 +163,11 @@ impl Actuator for LocalHost {
     }
 
     async fn control_service(&self, unit: &str, verb: ServiceVerb) -> Result<(), HostError> {
-        system::control(unit, verb).await
+        system::control(&self.root, unit, verb).await
     }
 
     async fn run(&self, argv: &[String]) -> Result<(), HostError> {
-        system::run(argv).await
+        system::run(&self.root, argv).await
     }
 
     async fn apply(&self, access: &ApiAccess, object: &Value) -> Result<(), HostError> {

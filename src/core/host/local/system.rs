@@ -9,16 +9,24 @@ use std::{
 
 use tokio::process::Command;
 
+use super::below;
 use crate::host::{CommandOutput, HostError, ServiceState, ServiceVerb};
 
 /// Where programs are looked for: what cron gives on PATH is too short for a node.
 const PROGRAM_DIRS: [&str; 6] =
     ["/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin"];
 
-pub(super) async fn output(argv: &[&str]) -> Result<CommandOutput, HostError> {
+pub(super) async fn output(root: &Path, argv: &[&str]) -> Result<CommandOutput, HostError> {
     let command = argv.join(" ");
     let (program, arguments) = argv.split_first().unwrap_or((&"", &[]));
-    let program = find_program(program).unwrap_or_else(|| PathBuf::from(program));
+    let program = match find_program(root, program) {
+        Some(program) => program,
+        // The caller's PATH may know more places, but only of the machine that rkadm runs on.
+        None if root == Path::new("/") => PathBuf::from(program),
+        None => {
+            return Err(HostError::Spawn { command, source: std::io::ErrorKind::NotFound.into() });
+        }
+    };
     let output = Command::new(program)
         .args(arguments)
         .env("LC_ALL", "C")
@@ -32,9 +40,9 @@ pub(super) async fn output(argv: &[&str]) -> Result<CommandOutput, HostError> {
     Ok(CommandOutput { code, stdout: text(&output.stdout), stderr: text(&output.stderr) })
 }
 
-pub(super) async fn run(argv: &[String]) -> Result<(), HostError> {
+pub(super) async fn run(root: &Path, argv: &[String]) -> Result<(), HostError> {
     let words: Vec<_> = argv.iter().map(String::as_str).collect();
-    let output = output(&words).await?;
+    let output = output(root, &words).await?;
     if output.success() {
         return Ok(());
     }
@@ -42,20 +50,21 @@ pub(super) async fn run(argv: &[String]) -> Result<(), HostError> {
     Err(HostError::Command { command: argv.join(" "), code: output.code, stderr })
 }
 
-pub(super) fn find_program(name: &str) -> Option<PathBuf> {
+/// Where a program of the machine is whose file system is at `root`.
+pub(super) fn find_program(root: &Path, name: &str) -> Option<PathBuf> {
     use std::os::unix::fs::PermissionsExt;
     let is_program = |path: &Path| {
         path.metadata().is_ok_and(|meta| meta.is_file() && meta.permissions().mode() & 0o111 != 0)
     };
     if name.contains('/') {
-        return Some(PathBuf::from(name)).filter(|path| is_program(path));
+        return Some(below(root, Path::new(name))).filter(|path| is_program(path));
     }
-    PROGRAM_DIRS.iter().map(|dir| Path::new(dir).join(name)).find(|path| is_program(path))
+    PROGRAM_DIRS.iter().map(|dir| below(root, Path::new(dir)).join(name)).find(|path| is_program(path))
 }
 
-pub(super) async fn service(unit: &str) -> Result<ServiceState, HostError> {
+pub(super) async fn service(root: &Path, unit: &str) -> Result<ServiceState, HostError> {
     let properties = "--property=LoadState,ActiveState,UnitFileState,NRestarts";
-    let answer = output(&["systemctl", "show", unit, properties]).await?;
+    let answer = output(root, &["systemctl", "show", unit, properties]).await?;
     if !answer.success() {
         let command = format!("systemctl show {unit}");
         return Err(HostError::Command {
@@ -79,7 +88,7 @@ pub(super) async fn service(unit: &str) -> Result<ServiceState, HostError> {
     })
 }
 
-pub(super) async fn control(unit: &str, verb: ServiceVerb) -> Result<(), HostError> {
+pub(super) async fn control(root: &Path, unit: &str, verb: ServiceVerb) -> Result<(), HostError> {
     let verb = match verb {
         ServiceVerb::Start => "start",
         ServiceVerb::Restart => "restart",
@@ -87,9 +96,9 @@ pub(super) async fn control(unit: &str, verb: ServiceVerb) -> Result<(), HostErr
     };
     // A unit that failed too often refuses to start until its counter is reset.
     if verb != "stop" {
-        let _ = output(&["systemctl", "reset-failed", unit]).await;
+        let _ = output(root, &["systemctl", "reset-failed", unit]).await;
     }
-    run(&["systemctl".into(), verb.into(), unit.into()]).await
+    run(root, &["systemctl".into(), verb.into(), unit.into()]).await
 }
 
 /// Asks the kernel's routing table: connecting a UDP socket sends nothing.

@@ -107,6 +107,8 @@ timeouts:
   upgradeManifests: 5m0s
 kubelet: {}
 kubeProxy: {}
+kubeletGenerated: true
+kubeProxyGenerated: true
 uploadCerts: false
 ignorePreflightErrors: []
 dryRun: false
@@ -143,8 +145,10 @@ a.yaml:18:1: clusterDNS: the advised value is ["10.96.0.10"], given is []
 
 #[test]
 fn a_users_durations_get_gos_spelling() {
-    let text = "apiVersion: kubelet.config.k8s.io/v1beta1\nkind: KubeletConfiguration\nsyncFrequency: 90s\n";
-    assert_eq!(with_files(text).unwrap().kubelet["syncFrequency"], "1m30s");
+    let kubelet =
+        "apiVersion: kubelet.config.k8s.io/v1beta1\nkind: KubeletConfiguration\nsyncFrequency: 90s\n";
+    let text = format!("{CLUSTER}---\n{kubelet}");
+    assert_eq!(with_files(&text).unwrap().kubelet["syncFrequency"], "1m30s");
 }
 
 #[test]
@@ -262,6 +266,8 @@ timeouts:
   upgradeManifests: 5m0s
 kubelet: {}
 kubeProxy: {}
+kubeletGenerated: true
+kubeProxyGenerated: true
 uploadCerts: true
 ignorePreflightErrors:
 - Swap

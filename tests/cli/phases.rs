@@ -1,0 +1,301 @@
+//! Single phases of init, which really write below the machine's directory.
+
+use std::fs;
+
+use insta::assert_snapshot;
+
+use crate::machine::{CONFIG, Machine, PKI, is_root, tool};
+
+#[test]
+fn certs_have_kubeadms_names_and_modes() {
+    if !is_root() {
+        return;
+    }
+    let machine = Machine::with_certificates();
+    assert_snapshot!(machine.listing("/etc"), @r#"
+0755 /etc
+0755 /etc/kubernetes
+0755 /etc/kubernetes/pki
+0644 /etc/kubernetes/pki/apiserver-etcd-client.crt
+0600 /etc/kubernetes/pki/apiserver-etcd-client.key
+0644 /etc/kubernetes/pki/apiserver-kubelet-client.crt
+0600 /etc/kubernetes/pki/apiserver-kubelet-client.key
+0644 /etc/kubernetes/pki/apiserver.crt
+0600 /etc/kubernetes/pki/apiserver.key
+0644 /etc/kubernetes/pki/ca.crt
+0600 /etc/kubernetes/pki/ca.key
+0755 /etc/kubernetes/pki/etcd
+0644 /etc/kubernetes/pki/etcd/ca.crt
+0600 /etc/kubernetes/pki/etcd/ca.key
+0644 /etc/kubernetes/pki/etcd/healthcheck-client.crt
+0600 /etc/kubernetes/pki/etcd/healthcheck-client.key
+0644 /etc/kubernetes/pki/etcd/peer.crt
+0600 /etc/kubernetes/pki/etcd/peer.key
+0644 /etc/kubernetes/pki/etcd/server.crt
+0600 /etc/kubernetes/pki/etcd/server.key
+0644 /etc/kubernetes/pki/front-proxy-ca.crt
+0600 /etc/kubernetes/pki/front-proxy-ca.key
+0644 /etc/kubernetes/pki/front-proxy-client.crt
+0600 /etc/kubernetes/pki/front-proxy-client.key
+0600 /etc/kubernetes/pki/sa.key
+0600 /etc/kubernetes/pki/sa.pub
+"#);
+    for (cert, ca) in [
+        ("apiserver.crt", "ca.crt"),
+        ("apiserver-kubelet-client.crt", "ca.crt"),
+        ("front-proxy-client.crt", "front-proxy-ca.crt"),
+        ("etcd/server.crt", "etcd/ca.crt"),
+        ("etcd/peer.crt", "etcd/ca.crt"),
+        ("etcd/healthcheck-client.crt", "etcd/ca.crt"),
+        ("apiserver-etcd-client.crt", "etcd/ca.crt"),
+    ] {
+        tool(&machine.path(PKI), "openssl", &["verify", "-CAfile", ca, cert]);
+        let text = tool(&machine.path(PKI), "openssl", &["x509", "-in", cert, "-noout", "-text"]);
+        assert!(text.contains("ASN1 OID: prime256v1"), "{cert} is not ECDSA: {text}");
+    }
+}
+
+#[test]
+fn certs_a_second_time_have_nothing_to_do() {
+    if !is_root() {
+        return;
+    }
+    let machine = Machine::with_certificates();
+    let before = machine.tree("/etc");
+    assert_snapshot!(machine.phase("certs all").report(), @r#"
+exit 0
+--- stderr
+operation <ULID>
+  certs/ca                               nothing to do: uses the existing pair
+  certs/apiserver                        nothing to do: uses the existing pair
+  certs/apiserver-kubelet-client         nothing to do: uses the existing pair
+  certs/front-proxy-ca                   nothing to do: uses the existing pair
+  certs/front-proxy-client               nothing to do: uses the existing pair
+  certs/etcd-ca                          nothing to do: uses the existing pair
+  certs/etcd-server                      nothing to do: uses the existing pair
+  certs/etcd-peer                        nothing to do: uses the existing pair
+  certs/etcd-healthcheck-client          nothing to do: uses the existing pair
+  certs/apiserver-etcd-client            nothing to do: uses the existing pair
+  certs/sa                               nothing to do: uses the existing key pair
+"#);
+    assert!(machine.tree("/etc") == before);
+}
+
+#[test]
+fn one_certificate_only() {
+    if !is_root() {
+        return;
+    }
+    let machine = Machine::new();
+    assert_snapshot!(machine.phase("certs etcd-ca").report(), @r#"
+exit 0
+--- stderr
+operation <ULID>
+  certs/etcd-ca                          done in <DURATION>
+"#);
+    assert_snapshot!(machine.listing("/etc"), @r#"
+0755 /etc
+0755 /etc/kubernetes
+0755 /etc/kubernetes/pki
+0755 /etc/kubernetes/pki/etcd
+0644 /etc/kubernetes/pki/etcd/ca.crt
+0600 /etc/kubernetes/pki/etcd/ca.key
+"#);
+}
+
+#[test]
+fn certificate_directory_may_be_another_one() {
+    if !is_root() {
+        return;
+    }
+    let machine = Machine::new();
+    let config = format!("{CONFIG}certificatesDir: /srv/pki\n");
+    machine.with_config("init phase certs ca", config).succeeds();
+    assert_snapshot!(machine.listing("/srv"), @r#"
+0755 /srv
+0755 /srv/pki
+0644 /srv/pki/ca.crt
+0600 /srv/pki/ca.key
+"#);
+}
+
+#[test]
+fn kubeconfigs_have_kubeadms_names_and_modes() {
+    if !is_root() {
+        return;
+    }
+    let machine = Machine::with_certificates();
+    assert_snapshot!(machine.phase("kubeconfig all").report(), @r#"
+exit 0
+--- stderr
+operation <ULID>
+  kubeconfig/admin                       done in <DURATION>
+  kubeconfig/super-admin                 done in <DURATION>
+  kubeconfig/kubelet                     done in <DURATION>
+  kubeconfig/controller-manager          done in <DURATION>
+  kubeconfig/scheduler                   done in <DURATION>
+"#);
+    fs::remove_dir_all(machine.path(PKI)).unwrap();
+    assert_snapshot!(machine.listing("/etc"), @r#"
+0755 /etc
+0755 /etc/kubernetes
+0600 /etc/kubernetes/admin.conf
+0600 /etc/kubernetes/controller-manager.conf
+0600 /etc/kubernetes/kubelet.conf
+0600 /etc/kubernetes/scheduler.conf
+0600 /etc/kubernetes/super-admin.conf
+"#);
+}
+
+#[test]
+fn manifests_have_kubeadms_names_and_modes() {
+    if !is_root() {
+        return;
+    }
+    let machine = Machine::new();
+    assert_snapshot!(machine.phase("control-plane all").report(), @r#"
+exit 0
+--- stderr
+operation <ULID>
+  control-plane/apiserver                done in <DURATION>
+  control-plane/controller-manager       done in <DURATION>
+  control-plane/scheduler                done in <DURATION>
+"#);
+    machine.phase("etcd local").succeeds();
+    assert_snapshot!(machine.listing("/"), @r#"
+0755 /
+0755 /etc
+0700 /etc/kubernetes
+0700 /etc/kubernetes/manifests
+0600 /etc/kubernetes/manifests/etcd.yaml
+0600 /etc/kubernetes/manifests/kube-apiserver.yaml
+0600 /etc/kubernetes/manifests/kube-controller-manager.yaml
+0600 /etc/kubernetes/manifests/kube-scheduler.yaml
+0755 /var
+0755 /var/lib
+0700 /var/lib/etcd
+0700 /var/lib/rkadm
+0600 /var/lib/rkadm/lock
+0700 /var/lib/rkadm/operations
+0700 /var/lib/rkadm/operations/<ULID>
+0600 /var/lib/rkadm/operations/<ULID>.jsonl
+0700 /var/lib/rkadm/operations/<ULID>
+0600 /var/lib/rkadm/operations/<ULID>.jsonl
+"#);
+    let before = machine.tree("/etc");
+    machine.phase("control-plane all").succeeds();
+    assert!(machine.tree("/etc") == before);
+}
+
+#[test]
+fn failure_in_the_middle_is_rolled_back() {
+    if !is_root() {
+        return;
+    }
+    let machine = Machine::new();
+    fs::create_dir_all(machine.pki("apiserver.key")).unwrap();
+    let before = machine.tree("/etc");
+    assert_snapshot!(machine.phase("certs all").report(), @r#"
+exit 1
+--- stderr
+operation <ULID>
+  certs/ca                               done in <DURATION>
+  certs/apiserver                        failed
+rolling back 2 steps
+  undone: write /etc/kubernetes/pki/ca.crt (mode 0644): self-signed CA certificate, CN=kubernetes, valid for kubernetes
+  undone: write /etc/kubernetes/pki/ca.key (mode 0600): new ECDSA-P256 private key
+Error: phase certs/apiserver: cannot read $DIR/root/etc/kubernetes/pki/apiserver.key: Is a directory (os error 21)
+  Rolled back: all 2 changes were undone; this machine is as it was before.
+Hint: the timeline: `rkadm op show <ULID>`; to keep a failure for inspection, use --on-failure=stop
+"#);
+    assert!(machine.tree("/etc") == before, "{}", machine.listing("/etc"));
+}
+
+#[test]
+fn preflight_finds_all_that_is_missing_and_changes_nothing() {
+    if !is_root() {
+        return;
+    }
+    let machine = Machine::new();
+    let ran = machine.rkadm("init --config cluster.yaml");
+    ran.exits(3);
+    // What listens on the machine that the tests run on is not this test's business.
+    let report: Vec<_> =
+        ran.report().lines().filter(|line| !line.contains("Port")).map(str::to_owned).collect();
+    assert_snapshot!(report.join("\n"), @r#"
+exit 3
+--- stderr
+operation <ULID>
+Warning: [FileExisting-ethtool] ethtool not found in system path
+Warning: [FileExisting-tc] tc not found in system path
+Warning: [FileExisting-touch] touch not found in system path
+  preflight                              failed
+Error: 6 preflight checks failed
+  [FileExisting-ip] ip not found in system path
+    hint: install the package that holds ip
+  [FileExisting-iptables] iptables not found in system path
+    hint: install the package that holds iptables
+  [FileExisting-mount] mount not found in system path
+    hint: install the package that holds mount
+  [FileExisting-losetup] losetup not found in system path
+    hint: install the package that holds losetup
+  [CRI] container runtime is not running: no socket at $DIR/root/var/run/containerd/containerd.sock
+    hint: install and start a container runtime such as containerd, or name its socket with --cri-socket
+  [KubeletVersion] couldn't get kubelet version: kubelet does not run
+    hint: install the kubelet package of the cluster's version
+  Nothing was changed.
+Hint: a check can be turned into a warning with --ignore-preflight-errors=NAME
+"#);
+    assert_eq!(machine.tree("/etc").len(), 1, "only the directory that was there");
+}
+
+#[test]
+fn preflight_checks_are_ignored_by_name() {
+    if !is_root() {
+        return;
+    }
+    let machine = Machine::new();
+    let ran = machine.rkadm(
+        "init phase preflight --config cluster.yaml \
+         --ignore-preflight-errors=FileExisting-ip,fileexisting-iptables --ignore-preflight-errors=CRI",
+    );
+    let stderr = ran.exits(3).stderr();
+    for name in ["FileExisting-ip", "FileExisting-iptables", "CRI"] {
+        assert!(stderr.contains(&format!("Warning: [{name}]")), "{name}: {stderr}");
+        assert!(!stderr.contains(&format!("  [{name}]")), "{name}: {stderr}");
+    }
+    machine.rkadm("init phase preflight --config cluster.yaml --ignore-preflight-errors=all").succeeds();
+}
+
+#[test]
+fn dry_run_writes_nothing_and_makes_no_key() {
+    let machine = Machine::new();
+    machine.write("/etc/hostname", "cp1\n");
+    let before = machine.tree("/");
+    let ran = machine.rkadm("init --config cluster.yaml --skip-phases preflight,kubelet-start --dry-run");
+    let text = ran.succeeds().stdout();
+    assert!(machine.tree("/") == before, "{}", machine.listing("/"));
+    assert!(
+        text.contains("/etc/kubernetes/pki/ca.key") && text.contains("/etc/kubernetes/admin.conf"),
+        "{text}"
+    );
+    assert!(!text.contains("-----BEGIN") && !ran.stderr().contains("-----BEGIN"), "{text}");
+}
+
+#[test]
+fn dry_run_shows_the_plan() {
+    let plan = Machine::new().phase("etcd local --dry-run").stdout();
+    assert!(
+        plan.contains("      +    - --data-dir=/var/lib/etcd\n"),
+        "with the difference to what is there: {plan}"
+    );
+    assert_snapshot!(Machine::new().phase("certs sa --dry-run").report(), @r#"
+exit 0
+--- stdout
+certs/sa
+  - create directory /etc/kubernetes (mode 0755)
+  - create directory /etc/kubernetes/pki (mode 0755)
+  - write /etc/kubernetes/pki/sa.key (mode 0600): new ECDSA-P256 private key
+  - write /etc/kubernetes/pki/sa.pub (mode 0600): public key of /etc/kubernetes/pki/sa.key
+"#);
+}
