@@ -91,8 +91,11 @@ fn examples_are_events_of_their_section() {
         let example = text.split("```json\n").nth(1).and_then(|rest| rest.lines().next()).unwrap();
         let example: Value = serde_json::from_str(example).unwrap_or_else(|error| panic!("{kind}: {error}"));
         assert_eq!((&example["type"], &example["schema"]), (&kind.as_str().into(), &SCHEMA.into()));
-        let fields: BTreeSet<_> =
-            rows(&text).iter().map(|row| code(&row[0]).to_owned()).chain(["schema", "at", "type"].map(Into::into)).collect();
+        let fields: BTreeSet<_> = rows(&text)
+            .iter()
+            .map(|row| code(&row[0]).to_owned())
+            .chain(["schema", "at", "type"].map(Into::into))
+            .collect();
         let given: BTreeSet<_> = example.as_object().unwrap().keys().cloned().collect();
         assert_eq!(given, fields, "{kind}");
     }

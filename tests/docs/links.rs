@@ -52,9 +52,9 @@ fn links_lead_somewhere() {
             let target = if file.is_empty() { page.clone() } else { page.parent().unwrap().join(file) };
             let there = match place {
                 "" => target.exists(),
-                place => {
-                    read(&target).lines().any(|line| line.starts_with('#') && anchor(line.trim_start_matches('#').trim()) == place)
-                }
+                place => read(&target).lines().any(|line| {
+                    line.starts_with('#') && anchor(line.trim_start_matches('#').trim()) == place
+                }),
             };
             if !there {
                 wrong.push(format!("{}: {link}", page.display()));
