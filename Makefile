@@ -43,10 +43,10 @@ lint: ## Formatting, clippy, licences and advisories
 	tests/deny.sh
 
 .PHONY: unit
-unit: ## Unit, scenario, golden and command-line tests; no node needed
+unit: ## Unit, scenario, golden, command-line and docs tests; no node needed
 	$(CARGO) test --workspace --locked --exclude rkadm-nodes --lib --bins
 	$(CARGO) test --workspace --locked --exclude rkadm-nodes --doc
-	$(CARGO) test --locked --test cli --test scenarios
+	$(CARGO) test --locked --test cli --test scenarios --test docs
 
 .PHONY: ground
 ground: tools ## Test the test ground itself
