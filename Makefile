@@ -46,7 +46,7 @@ lint: ## Formatting, clippy, licences and advisories
 unit: ## Unit, scenario, golden, command-line and docs tests; no node needed
 	$(CARGO) test --workspace --locked --exclude rkadm-nodes --lib --bins
 	$(CARGO) test --workspace --locked --exclude rkadm-nodes --doc
-	$(CARGO) test --locked --test cli --test scenarios --test docs
+	$(CARGO) test --locked --test golden --test cli --test scenarios --test docs
 
 .PHONY: ground
 ground: tools ## Test the test ground itself

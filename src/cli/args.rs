@@ -58,7 +58,7 @@ pub fn redact(typed: &[OsString]) -> Vec<String> {
 }
 
 /// The first Ctrl-C lets the step at work finish, the second ends the process: the journal covers both.
-pub fn watch_signals(cancel: Cancel) {
+pub fn watch_signals(cancel: &Cancel) {
     for (kind, name) in [(SignalKind::interrupt(), "SIGINT"), (SignalKind::terminate(), "SIGTERM")] {
         let cancel = cancel.clone();
         let Ok(mut signals) = signal(kind) else { continue };

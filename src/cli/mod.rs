@@ -41,7 +41,7 @@ impl Session {
     }
 
     /// Refuses to go on without root's rights.
-    pub fn require_root(&self, command: &str) -> Result<(), CommandError> {
+    pub fn require_root(command: &str) -> Result<(), CommandError> {
         if rustix::process::geteuid().is_root() {
             return Ok(());
         }
@@ -93,7 +93,7 @@ pub fn run(typed: Vec<std::ffi::OsString>) -> i32 {
     let result = match runtime {
         Ok(runtime) => {
             let result = runtime.block_on(async {
-                args::watch_signals(session.cancel.clone());
+                args::watch_signals(&session.cancel);
                 dispatch(&session, &matches).await
             });
             // Nobody waits for keys that nobody took.

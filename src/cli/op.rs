@@ -218,7 +218,7 @@ struct RolledBack {
 }
 
 async fn roll_back(session: &Session, id: Option<&str>) -> Result<(), CommandError> {
-    session.require_root("op rollback")?;
+    Session::require_root("op rollback")?;
     let operation = unfinished(session, id)?;
     let registry = rkadm_phases::actions();
     let host = session.host();

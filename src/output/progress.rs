@@ -93,13 +93,15 @@ fn line(event: &Event) -> Option<String> {
         Event::Waiting { phase, missing } => Some(format!("  {phase:<38} waiting for {missing}")),
         Event::Warning { message } => Some(format!("Warning: {message}")),
         Event::PhaseFailed { phase, .. } => Some(format!("  {phase:<38} failed")),
-        Event::RollbackStarted { steps: 0 } => None,
-        Event::RollbackStarted { steps } => Some(format!("rolling back {}", count(*steps, "step"))),
+        Event::RollbackStarted { steps: steps @ 1.. } => {
+            Some(format!("rolling back {}", count(*steps, "step")))
+        }
         Event::StepUndone { description } => Some(format!("  undone: {description}")),
         Event::UndoFailed { description, message } => {
             Some(format!("  cannot undo: {description}: {message}"))
         }
-        Event::PhaseStarted { .. }
+        Event::RollbackStarted { steps: 0 }
+        | Event::PhaseStarted { .. }
         | Event::StepStarted { .. }
         | Event::StepFinished { .. }
         | Event::OperationFinished { .. } => None,
@@ -135,7 +137,7 @@ impl Reporter for Live {
                 bar.set_message(title.clone());
             }),
             Event::StepStarted { description, .. } => {
-                self.with_bar(|bar| bar.set_message(description.clone()))
+                self.with_bar(|bar| bar.set_message(description.clone()));
             }
             Event::Waiting { missing, .. } => {
                 self.with_bar(|bar| bar.set_message(format!("waiting for {missing}")));

@@ -3,6 +3,8 @@
 
 mod machine;
 
+use std::collections::BTreeSet;
+
 use machine::{Crashing, Machine, shape, workflows};
 use rkadm_core::{
     engine::{OnFailure, RunError, journal::JournalDir, operation::Status, plan, runner::Aftermath},
@@ -193,7 +195,7 @@ async fn a_dry_run_changes_nothing_and_names_every_phase() {
         let before = machine.host.world();
         let built = workflow.build();
         let phases =
-            plan::dry_run(&built, &machine.host, &Default::default(), &rkadm_core::engine::event::Silent)
+            plan::dry_run(&built, &machine.host, &BTreeSet::new(), &rkadm_core::engine::event::Silent)
                 .await
                 .unwrap_or_else(|(phase, error)| panic!("{phase}: {error}"));
         assert_eq!(phases.len(), built.phases.len());

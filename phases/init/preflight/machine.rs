@@ -18,7 +18,7 @@ async fn read(host: &dyn Probe, path: &str) -> Vec<u8> {
     host.read(path.as_ref()).await.ok().flatten().unwrap_or_default()
 }
 
-pub async fn user(host: &dyn Probe) -> Vec<Found> {
+pub fn user(host: &dyn Probe) -> Vec<Found> {
     if host.uid() == 0 {
         return vec![];
     }

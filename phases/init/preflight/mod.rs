@@ -91,7 +91,7 @@ impl Phase for Preflight {
 
 async fn check_all(host: &dyn Probe, cluster: &Cluster) -> Vec<Found> {
     let checks: Vec<BoxFuture<'_, Vec<Found>>> = vec![
-        machine::user(host).boxed(),
+        async { machine::user(host) }.boxed(),
         machine::resources(host).boxed(),
         machine::swap(host, cluster).boxed(),
         machine::forwarding(host, cluster).boxed(),

@@ -31,13 +31,13 @@ pub async fn kubelet(host: &dyn Probe, cluster: &Cluster) -> Vec<Found> {
             return vec![error("KubeletVersion", "couldn't get kubelet version: kubelet does not run", hint)];
         }
     };
-    if let Some(version) = parse::kubelet_version(output.stdout.as_bytes()) {
-        if let Ok(kubelet) = version.to_string().parse::<KubeVersion>()
-            && let Err(skew) = check_kubelet_skew(&kubelet, &cluster.config.kubernetes_version)
-        {
-            let hint = "install another kubelet, or choose the version with --kubernetes-version";
-            found.push(error("KubeletVersion", skew.to_string(), hint));
-        }
+    let version = parse::kubelet_version(output.stdout.as_bytes());
+    let version = version.and_then(|version| version.to_string().parse::<KubeVersion>().ok());
+    if let Some(kubelet) = version
+        && let Err(skew) = check_kubelet_skew(&kubelet, &cluster.config.kubernetes_version)
+    {
+        let hint = "install another kubelet, or choose the version with --kubernetes-version";
+        found.push(error("KubeletVersion", skew.to_string(), hint));
     }
     match host.service(KUBELET).await {
         Ok(state) if !state.exists => {

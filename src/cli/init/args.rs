@@ -10,6 +10,7 @@ use rkadm_core::{
 
 /// Flags of `init` and of each of its phases.
 #[derive(Debug, Args)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag")]
 pub struct InitArgs {
     /// Configuration file (kubeadm.k8s.io/v1beta4); may be given several times, `-` reads stdin
     #[arg(long, value_name = "FILE")]

@@ -4,7 +4,7 @@ mod args;
 mod finished;
 mod report;
 
-use std::{io::Read, path::Path, sync::Arc};
+use std::{collections::BTreeSet, io::Read, path::Path, sync::Arc};
 
 use clap::{ArgMatches, Args, Command, FromArgMatches};
 use rkadm_core::{
@@ -60,23 +60,25 @@ pub async fn run(session: &Session, matches: &ArgMatches) -> Result<(), CommandE
     let documents = load(&args)?;
     let config = resolve_init(&documents, &args.flags(), &facts).map_err(|errors| invalid(&errors))?;
     if !config.dry_run {
-        session.require_root("init")?;
+        Session::require_root("init")?;
     }
     for warning in &config.warnings {
         session.reporter.report(Event::Warning { message: warning.to_string() });
     }
-    if let (None, false) = (&only, config.dry_run)
+    let config = Arc::new(config);
+    let request = Request { only, on_failure: args.on_failure.into() };
+    let selected = Selected::of(&config, &request)?;
+    if let (None, false) = (&request.only, config.dry_run)
         && finished::already(session, &host, &config).await?
     {
         return Ok(());
     }
-    let request = Request { only, on_failure: args.on_failure.into() };
-    execute(session, &host, config, &request).await
+    execute(session, &host, &config, &request, selected).await
 }
 
 /// Goes on with an unfinished `init`, from the configuration that it began with.
 pub async fn resume(session: &Session, operation: &Operation) -> Result<(), CommandError> {
-    session.require_root("op resume")?;
+    Session::require_root("op resume")?;
     if !operation.status.is_resumable() {
         let status = operation.status.name();
         return Err(CommandError::new(ExitKind::Failed, format!("operation {} is {status}", operation.id))
@@ -94,7 +96,9 @@ pub async fn resume(session: &Session, operation: &Operation) -> Result<(), Comm
     })?;
     let only = operation.workflow().strip_prefix("init phase ").map(str::to_owned);
     let request = Request { only, on_failure: rkadm_core::engine::OnFailure::Rollback };
-    execute(session, &session.host(), config, &request).await
+    let config = Arc::new(config);
+    let selected = Selected::of(&config, &request)?;
+    execute(session, &session.host(), &config, &request, selected).await
 }
 
 /// What to run, and how.
@@ -104,15 +108,28 @@ struct Request {
     on_failure: rkadm_core::engine::OnFailure,
 }
 
+/// The phases to run and to leave out.
+struct Selected {
+    workflow: Workflow,
+    skip: BTreeSet<&'static str>,
+}
+
+impl Selected {
+    fn of(config: &Arc<ResolvedInit>, request: &Request) -> Result<Self, CommandError> {
+        let workflow = workflow(config, request)?;
+        let skip = workflow.skips(&config.skip_phases).map_err(|error| selection(&error))?;
+        Ok(Self { workflow, skip })
+    }
+}
+
 async fn execute(
     session: &Session,
     host: &LocalHost,
-    config: ResolvedInit,
+    config: &Arc<ResolvedInit>,
     request: &Request,
+    selected: Selected,
 ) -> Result<(), CommandError> {
-    let config = Arc::new(config);
-    let workflow = workflow(&config, request)?;
-    let skip = workflow.skips(&config.skip_phases).map_err(|error| selection(&error))?;
+    let Selected { workflow, skip } = selected;
     if config.dry_run {
         return match plan::dry_run(&workflow, host, &skip, session.reporter.as_ref()).await {
             Ok(phases) => {
@@ -130,22 +147,19 @@ async fn execute(
         cancel: &session.cancel,
         root: session.root.clone(),
     };
-    let options = RunOptions {
-        skip,
-        on_failure: request.on_failure,
-        key_algorithm: Some(init::key_algorithm(&config)),
-    };
-    let outcome = runner.run(&workflow, header(session, &config)?, &options).await;
+    let options =
+        RunOptions { skip, on_failure: request.on_failure, key_algorithm: Some(init::key_algorithm(config)) };
+    let outcome = runner.run(&workflow, header(session, config)?, &options).await;
     match outcome {
         Ok(done) => {
             if request.only.is_none() {
-                report::finished(session, &config, &done);
+                report::finished(session, config, &done);
             } else {
-                report::phase_finished(session, &done);
+                report::phase_finished(session, config, &done);
             }
             Ok(())
         }
-        Err(error) => Err(finished::explain(error, &config)),
+        Err(error) => Err(finished::explain(error, config)),
     }
 }
 

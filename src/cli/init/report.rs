@@ -39,14 +39,11 @@ struct Join {
 
 /// Prints the result of a whole `init`.
 pub fn finished(session: &Session, config: &ResolvedInit, done: &RunReport) {
-    let secret = |name: &str, hidden: bool| {
-        done.secrets.iter().find(|(known, _)| known == name && !hidden).map(|(_, secret)| secret.clone())
-    };
     let command = done.outputs.get(JOIN_OUTPUT).and_then(|value| serde_json::from_value(value.clone()).ok());
     let join = command.map(|command| Join {
         command,
-        token: secret(TOKEN, config.skip_token_print),
-        certificate_key: secret(CERTIFICATE_KEY, config.skip_certificate_key_print),
+        token: secret(done, TOKEN, config.skip_token_print),
+        certificate_key: secret(done, CERTIFICATE_KEY, config.skip_certificate_key_print),
     });
     let result = InitResult {
         operation: done.operation.clone(),
@@ -81,10 +78,10 @@ fn text(result: &InitResult) -> String {
             Some(key) => {
                 out += &format!(
                     " --certificate-key {key}\n\nThe certificate key gives access to the cluster's keys: keep it secret. The uploaded files are deleted in two hours.\n"
-                )
+                );
             }
             None => {
-                out += "\n\nafter the files of /etc/kubernetes/pki were copied to them (or use --upload-certs).\n"
+                out += "\n\nafter the files of /etc/kubernetes/pki were copied to them (or use --upload-certs).\n";
             }
         }
     }
@@ -92,15 +89,31 @@ fn text(result: &InitResult) -> String {
 }
 
 /// Prints the result of single phases.
-pub fn phase_finished(session: &Session, done: &RunReport) {
+pub fn phase_finished(session: &Session, config: &ResolvedInit, done: &RunReport) {
     #[derive(Serialize)]
     #[serde(rename_all = "camelCase")]
     struct PhaseResult<'a> {
         operation: &'a str,
         phases: &'a [PhaseLine],
+        #[serde(skip_serializing_if = "Option::is_none")]
+        token: Option<String>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        certificate_key: Option<String>,
     }
-    let result = PhaseResult { operation: &done.operation, phases: &done.phases };
-    session.printer.result("PhaseResult", &result, String::new);
+    let ran = |phase: &str| done.phases.iter().any(|line| line.phase == phase);
+    let token = secret(done, TOKEN, config.skip_token_print || !ran("bootstrap-token"));
+    let key = secret(done, CERTIFICATE_KEY, config.skip_certificate_key_print || !ran("upload-certs"));
+    let result =
+        PhaseResult { operation: &done.operation, phases: &done.phases, token, certificate_key: key };
+    session.printer.result("PhaseResult", &result, || {
+        let token = result.token.iter().map(|token| format!("Bootstrap token: {token}\n"));
+        let key = result.certificate_key.iter().map(|key| format!("Certificate key: {key}\n"));
+        token.chain(key).collect()
+    });
+}
+
+fn secret(done: &RunReport, name: &str, hidden: bool) -> Option<String> {
+    done.secrets.iter().find(|(known, _)| known == name && !hidden).map(|(_, secret)| secret.clone())
 }
 
 /// Prints the plan of a dry run.

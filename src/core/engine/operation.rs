@@ -62,9 +62,9 @@ impl Status {
     fn next(self, record: &Record) -> Option<Self> {
         use Record as R;
         match (self, record) {
-            (Self::New, R::Begun { .. }) => Some(Self::Running),
-            (Self::Running | Self::Interrupted | Self::Failed, R::Resumed { .. }) => Some(Self::Running),
-            (
+            (Self::New, R::Begun { .. })
+            | (Self::Running | Self::Interrupted | Self::Failed, R::Resumed { .. })
+            | (
                 Self::Running,
                 R::PhaseStarted { .. }
                 | R::PhaseEnded { .. }

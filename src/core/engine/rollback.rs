@@ -1,6 +1,6 @@
 //! Takes an operation back: newest step first, to the last commit point.
 
-use std::path::PathBuf;
+use std::{collections::BTreeMap, path::PathBuf};
 
 use super::{
     Event, Runner,
@@ -98,7 +98,7 @@ pub async fn roll_back(journal: &mut Journal, runner: &Runner<'_>) -> Result<usi
         runner.reporter.report(Event::StepUndone { description: description.clone() });
     }
     journal.append(Record::RolledBack)?;
-    let private = Store::new(Some(journal.folder().join("private")), Default::default());
+    let private = Store::new(Some(journal.folder().join("private")), BTreeMap::new());
     private.forget_secrets().map_err(|source| JournalError::Io { path: journal.folder(), source })?;
     Ok(stack.len())
 }

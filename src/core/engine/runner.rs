@@ -382,7 +382,13 @@ impl Run<'_, '_> {
                 self.journal.append(Record::Interrupted { signal: signal.into() })?;
                 return Err(RunError::Interrupted { operation, signal });
             }
-            Stop::Plan(PhaseError::Preflight(findings)) => (String::new(), vec![], Some(findings)),
+            Stop::Plan(PhaseError::Preflight(findings)) => {
+                let lines: Vec<_> = findings
+                    .iter()
+                    .map(|finding| format!("[{}] {}", finding.check, finding.message))
+                    .collect();
+                (lines.join("; "), vec![], Some(findings))
+            }
             Stop::Plan(error) => (chain(&error), error.hints(), None),
             Stop::Step(error) => (chain(&error), error.hints(), None),
         };

@@ -2,7 +2,7 @@
 
 use std::{
     sync::Mutex,
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
 use futures::future::{BoxFuture, FutureExt, join_all};
@@ -122,19 +122,17 @@ fn indented(lines: &[String]) -> String {
 /// # Errors
 /// Time is up, or the kubelet crashes; with what the machine's logs say about it.
 pub async fn wait(cx: &ActCx<'_>, condition: &Condition, timeout: Duration) -> Result<(), WaitError> {
-    let started = Instant::now();
+    let (started, began) = (Instant::now(), SystemTime::now());
     let missing = Missing { cx, lines: Mutex::new(vec![]) };
     let all = hold(cx, condition, &missing);
     let watched = async {
-        match kubelet_socket(condition) {
-            None => {
-                all.await;
-                Ok(())
-            }
-            Some(_) => tokio::select! {
-                () = all => Ok(()),
-                restarts = crash_loop(cx.host.probe()) => Err(restarts),
-            },
+        if kubelet_socket(condition).is_none() {
+            all.await;
+            return Ok(());
+        }
+        tokio::select! {
+            () = all => Ok(()),
+            restarts = crash_loop(cx.host.probe()) => Err(restarts),
         }
     };
     let error = match tokio::time::timeout(timeout, watched).await {
@@ -143,7 +141,7 @@ pub async fn wait(cx: &ActCx<'_>, condition: &Condition, timeout: Duration) -> R
         Err(_) => None,
     };
     let diagnosis = match kubelet_socket(condition) {
-        Some(socket) => diagnose(cx.host.probe(), socket).await,
+        Some(socket) => diagnose(cx.host.probe(), socket, began).await,
         None => vec![],
     };
     Err(match error {
@@ -259,7 +257,7 @@ async fn crash_loop(host: &dyn Probe) -> u32 {
 }
 
 /// The last words of the kubelet, and of control-plane containers that do not run.
-pub async fn diagnose(host: &dyn Probe, socket: &str) -> Vec<String> {
+pub async fn diagnose(host: &dyn Probe, socket: &str, since: SystemTime) -> Vec<String> {
     let mut lines = vec![];
     for container in host.containers(socket, "kube-system").await.unwrap_or_default() {
         if container.running {
@@ -276,7 +274,10 @@ pub async fn diagnose(host: &dyn Probe, socket: &str) -> Vec<String> {
         let text = String::from_utf8_lossy(&log).into_owned();
         lines.extend(last_lines(text.lines()).map(|line| format!("  {line}")));
     }
-    let journal = ["journalctl", "-u", "kubelet", "-n", "200", "--no-pager", "-o", "cat"];
+    // What the kubelet said before it had this configuration would mislead.
+    let since = since.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+    let since = format!("--since=@{since}");
+    let journal = ["journalctl", "-u", "kubelet", &since, "-n", "200", "--no-pager", "-o", "cat"];
     if let Ok(output) = host.query(&journal).await {
         let errors = output.stdout.lines().filter(|line| {
             line.starts_with('E')

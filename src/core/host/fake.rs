@@ -425,7 +425,7 @@ impl Actuator for FakeHost {
 
     async fn remove_sandbox(&self, _socket: &str, id: &str) -> Result<(), HostError> {
         self.change(format!("remove sandbox {id}"), |world| {
-            world.sandboxes.retain(|sandbox| sandbox.id != id)
+            world.sandboxes.retain(|sandbox| sandbox.id != id);
         })
     }
 }

@@ -53,7 +53,7 @@ pub fn resolve_init(
     let Some(version) = version.filter(|_| report.errors.is_empty()) else {
         return Err(ConfigErrors(report.errors));
     };
-    Ok(assemble(init, cluster, version, (kubelet, kube_proxy), documents, flags, facts, report.warnings))
+    Ok(assemble(init, cluster, version, (kubelet, kube_proxy), flags, facts, report))
 }
 
 /// Collects problems and finds their place in the files or among the flags.
@@ -233,10 +233,9 @@ fn assemble(
     mut cluster: ClusterConfiguration,
     version: KubeVersion,
     (kubelet, kube_proxy): (Value, Value),
-    documents: &Documents,
     flags: &InitFlags,
     facts: &HostFacts,
-    warnings: Vec<Warning>,
+    report: Report<'_>,
 ) -> ResolvedInit {
     cluster.kubernetes_version = version.to_string();
     let mut node_registration = init.node_registration;
@@ -252,8 +251,8 @@ fn assemble(
         timeouts: init.timeouts.unwrap_or_default().with_defaults(),
         kubelet,
         kube_proxy,
-        kubelet_generated: documents.find(KUBELET).is_none(),
-        kube_proxy_generated: documents.find(KUBE_PROXY).is_none(),
+        kubelet_generated: report.documents.find(KUBELET).is_none(),
+        kube_proxy_generated: report.documents.find(KUBE_PROXY).is_none(),
         upload_certs: flags.upload_certs,
         ignore_preflight_errors,
         dry_run: init.dry_run,
@@ -261,7 +260,7 @@ fn assemble(
         systemd_resolved: facts.systemd_resolved,
         skip_token_print: flags.skip_token_print,
         skip_certificate_key_print: flags.skip_certificate_key_print,
-        warnings,
+        warnings: report.warnings,
     }
 }
 

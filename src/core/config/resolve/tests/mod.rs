@@ -175,6 +175,7 @@ fn systemd_resolved_changes_only_this_nodes_kubelet() {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "one line for each flag")]
 fn every_flag_arrives() {
     let text = |value: &str| Some(value.to_owned());
     let key = "0123456789abcdef".repeat(4);
