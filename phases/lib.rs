@@ -5,6 +5,7 @@
 mod files;
 pub mod init;
 mod objects;
+mod patches;
 
 use rkadm_core::engine::ActionRegistry;
 

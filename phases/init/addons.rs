@@ -9,11 +9,12 @@ use rkadm_core::{
         ObjectRef,
         objects::{self, CoreDnsInputs, KubeProxyInputs},
     },
+    manifest::patch::PatchTarget,
 };
 use serde_json::Value;
 
 use super::cluster::Cluster;
-use crate::objects::wanted;
+use crate::{objects::wanted, patches};
 
 /// Both of them.
 pub fn phases(cluster: &Arc<Cluster>) -> Vec<Box<dyn Phase>> {
@@ -41,7 +42,7 @@ impl Phase for CoreDns {
         }
         let deployment = ObjectRef::new("Deployment", Some("kube-system"), "coredns")
             .map_err(|error| PhaseError::Config { message: error.to_string() })?;
-        let live = cx.host.object(&self.cluster.admin(), &deployment).await?;
+        let live = cx.host.object(&self.cluster.admin(cx.host).await?, &deployment).await?;
         let replicas = live.as_ref().and_then(|live| live.pointer("/spec/replicas")).and_then(Value::as_i64);
         let inputs = CoreDnsInputs {
             cluster: &config.cluster,
@@ -49,9 +50,10 @@ impl Phase for CoreDns {
             replicas: replicas.and_then(|replicas| i32::try_from(replicas).ok()),
             corefile: None,
         };
-        let objects =
+        let mut objects =
             objects::coredns(&inputs).map_err(|error| PhaseError::Config { message: error.to_string() })?;
-        let steps = wanted(cx, &self.cluster, objects, false).await?;
+        patch(cx, &self.cluster, &mut objects, "Deployment", PatchTarget::CoreDnsDeployment).await?;
+        let steps = wanted(cx, &self.cluster, objects).await?;
         Ok(Verdict::from_steps(steps, "CoreDNS is installed"))
     }
 }
@@ -80,9 +82,24 @@ impl Phase for KubeProxy {
             server: &server,
             proxy_env: &proxy_env,
         };
-        let objects = objects::kube_proxy(&inputs)
+        let mut objects = objects::kube_proxy(&inputs)
             .map_err(|error| PhaseError::Config { message: error.to_string() })?;
-        let steps = wanted(cx, &self.cluster, objects, false).await?;
+        patch(cx, &self.cluster, &mut objects, "DaemonSet", PatchTarget::KubeProxyDaemonSet).await?;
+        let steps = wanted(cx, &self.cluster, objects).await?;
         Ok(Verdict::from_steps(steps, "kube-proxy is installed"))
     }
+}
+
+async fn patch(
+    cx: &PlanCx<'_>,
+    cluster: &Cluster,
+    objects: &mut [Value],
+    kind: &str,
+    target: PatchTarget,
+) -> Result<(), PhaseError> {
+    let patches = patches::read(cx, cluster).await?;
+    for object in objects.iter_mut().filter(|object| object["kind"] == kind) {
+        patches::apply(cluster, object, target, &patches)?;
+    }
+    Ok(())
 }

@@ -57,7 +57,7 @@ impl Phase for BootstrapToken {
             secrets.push(ObjectSource::Made(Arc::new(TokenSecret { name, token: token.clone() })));
         }
         steps.push(Step::Apply {
-            access: self.cluster.admin(),
+            access: self.cluster.admin(cx.host).await?,
             objects: secrets,
             dies_with: self.cluster.etcd_data_dir(),
         });
@@ -76,7 +76,7 @@ impl Phase for BootstrapToken {
                 });
             }
         }
-        steps.extend(wanted(cx, &self.cluster, objects, false).await?);
+        steps.extend(wanted(cx, &self.cluster, objects).await?);
         Ok(Verdict::Apply(steps))
     }
 }

@@ -3,16 +3,17 @@
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use rkadm_core::{
-    config::{GoDuration, ResolvedInit},
-    engine::{PhaseError, content::CaFiles},
-    host::{ApiAccess, Probe},
-    manifest::env,
+    config::{GoDuration, ResolvedInit, types::Arg},
+    engine::{PhaseError, content::CaFiles, wait::Condition, workflow::selects},
+    host::{ApiAccess, HealthTarget, HostError, Probe, Trust},
+    manifest::{args, env},
     pki::{
         KeyAlgorithm,
         list::{self, CertInputs},
     },
     version::{MinorRow, NEWEST},
 };
+use serde_json::Value;
 
 /// kubeadm's directory for everything that is not the kubelet's own.
 pub const KUBERNETES_DIR: &str = "/etc/kubernetes";
@@ -29,6 +30,8 @@ pub const PUBLIC_DIR: u32 = 0o755;
 pub struct Environment {
     /// Proxy variables, handed on to control-plane pods.
     pub proxies: Vec<(String, String)>,
+    /// The whole workflow is run, not a single phase of it.
+    pub whole: bool,
 }
 
 /// The cluster to be made, as its configuration describes it.
@@ -67,14 +70,50 @@ impl Cluster {
         PathBuf::from(KUBERNETES_DIR).join("manifests").join(file_name)
     }
 
-    /// The new cluster's administrator, at this node's own API server: other addresses may not lead here yet.
-    pub fn admin(&self) -> ApiAccess {
-        ApiAccess { kubeconfig: Self::kubeconfig("admin.conf"), server: Some(self.config.local_api_url()) }
+    /// An administrator, at this node's own API server: other addresses may not lead here yet.
+    ///
+    /// That of super-admin.conf where this node has it: its rights do not wait for the RBAC objects that a new API
+    /// server makes in its first seconds.
+    pub async fn admin(&self, host: &dyn Probe) -> Result<ApiAccess, HostError> {
+        let super_admin = Self::kubeconfig("super-admin.conf");
+        let kubeconfig = match host.stat(&super_admin).await? {
+            Some(_) => super_admin,
+            None => Self::kubeconfig("admin.conf"),
+        };
+        Ok(ApiAccess { kubeconfig, server: Some(self.config.local_api_url()) })
     }
 
-    /// The administrator whose rights need no RBAC object.
-    pub fn super_admin(&self) -> ApiAccess {
-        ApiAccess { kubeconfig: Self::kubeconfig("super-admin.conf"), ..self.admin() }
+    /// Whether the last phase waits for what `wait-control-plane` need not wait for.
+    pub fn waits_at_the_end(&self) -> bool {
+        let skipped = &self.config.skip_phases;
+        self.environment.whole && !skipped.iter().any(|name| selects(name, super::show_join_command::ID))
+    }
+
+    /// Everything that a healthy control-plane node answers.
+    pub fn all_healthy(&self, admin: ApiAccess) -> Condition {
+        let cluster = &self.config.cluster;
+        let component = |name: &str, extra: &[Arg], port: &str, path: &str| {
+            let host = args::value(extra, "bind-address").unwrap_or("127.0.0.1");
+            let host = if host == "0.0.0.0" || host == "::" { "127.0.0.1" } else { host };
+            let port = args::value(extra, "secure-port").unwrap_or(port);
+            healthy(name, format!("https://{}:{port}{path}", bracketed(host)), Trust::Insecure)
+        };
+        Condition::All(vec![
+            self.kubelet_healthy(),
+            Condition::ApiHealthy { access: admin, path: "/livez".into() },
+            component("kube-controller-manager", &cluster.controller_manager.extra_args, "10257", "/healthz"),
+            component("kube-scheduler", &cluster.scheduler.extra_args, "10259", "/livez"),
+        ])
+    }
+
+    /// etcd answers, where its metrics are served in the clear on loopback.
+    pub fn etcd_healthy(&self) -> Option<Condition> {
+        let local = self.config.cluster.etcd.local.as_ref()?;
+        // Elsewhere they may ask for a client certificate; the API server's health covers etcd then.
+        if args::value(&local.extra_args, "listen-metrics-urls").is_some() {
+            return None;
+        }
+        Some(healthy("etcd", "http://127.0.0.1:2381/readyz".into(), Trust::Plain))
     }
 
     /// The data directory of this node's etcd, `None` with an external etcd.
@@ -126,16 +165,21 @@ impl Cluster {
         self.config.timeouts.control_plane_component_health_check.unwrap_or(GoDuration::from_secs(240))
     }
 
+    /// The kubelet answers on its health port.
+    pub fn kubelet_healthy(&self) -> Condition {
+        let kubelet = &self.config.kubelet;
+        let host = kubelet.get("healthzBindAddress").and_then(Value::as_str).unwrap_or("127.0.0.1");
+        let port = kubelet.get("healthzPort").and_then(Value::as_u64).unwrap_or(10248);
+        healthy("kubelet", format!("http://{}:{port}/healthz", bracketed(host)), Trust::Plain)
+    }
+
     /// Proxy variables for control-plane pods.
     pub fn proxy_env(&self) -> Vec<rkadm_core::config::types::EnvVar> {
         env::proxies(self.environment.proxies.iter().map(|(name, value)| (name.as_str(), value.as_str())))
     }
 
     /// Those of the candidate directories that exist on the host.
-    pub async fn existing_dirs(
-        host: &dyn Probe,
-        candidates: &[&str],
-    ) -> Result<Vec<String>, rkadm_core::host::HostError> {
+    pub async fn existing_dirs(host: &dyn Probe, candidates: &[&str]) -> Result<Vec<String>, HostError> {
         let mut existing = vec![];
         for dir in candidates {
             if host.stat(dir.as_ref()).await?.is_some() {
@@ -157,4 +201,12 @@ fn split_url_host(url: &str) -> Option<&str> {
     let authority = url.strip_prefix("https://")?;
     let (host, _) = authority.rsplit_once(':')?;
     Some(host.trim_start_matches('[').trim_end_matches(']'))
+}
+
+fn healthy(what: &str, url: String, trust: Trust) -> Condition {
+    Condition::Healthy { what: what.into(), target: HealthTarget { url, trust } }
+}
+
+fn bracketed(host: &str) -> String {
+    if host.contains(':') { format!("[{host}]") } else { host.to_owned() }
 }

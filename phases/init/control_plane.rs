@@ -5,12 +5,15 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use rkadm_core::{
     engine::{Phase, PhaseError, PhaseMeta, PlanCx, Seen, Step, Verdict, content::Content},
-    manifest::{self, Component, EtcdMembership, StaticPodInputs, volumes},
+    manifest::{self, Component, EtcdMembership, StaticPodInputs, patch, volumes},
     text::sha256_hex,
 };
 
 use super::cluster::{Cluster, KUBERNETES_DIR, PRIVATE, PRIVATE_DIR};
-use crate::files::{Existing, directory};
+use crate::{
+    files::{Existing, directory},
+    patches,
+};
 
 const COMPONENTS: [(&str, &str, Component); 3] = [
     ("control-plane/apiserver", "Generate the kube-apiserver static Pod manifest", Component::ApiServer),
@@ -77,6 +80,10 @@ pub async fn manifest_steps(
     };
     let pod = manifest::static_pod(component, &inputs)
         .map_err(|error| PhaseError::Config { message: format!("manifest of {component}: {error}") })?;
+    let patches = patches::read(cx, cluster).await?;
+    let pod = patch::patched_pod(component, &pod, &patches).map_err(|error| {
+        patches::unusable(config.patches_dir.as_deref().unwrap_or_default().as_ref(), &error)
+    })?;
     let seen = match Existing::at(cx, &path).await? {
         Existing::Absent => Seen::Absent,
         Existing::Bytes(bytes) if manifest::same(&pod, &bytes) => return Ok(vec![]),

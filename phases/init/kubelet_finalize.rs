@@ -5,7 +5,7 @@ use std::{path::PathBuf, sync::Arc};
 use async_trait::async_trait;
 use rkadm_core::{
     engine::{Phase, PhaseError, PhaseMeta, PlanCx, Seen, Step, Verdict, content::Content, wait::Condition},
-    host::{HealthTarget, ServiceVerb, Trust},
+    host::ServiceVerb,
     kubeconfig::{Kubeconfig, list::KUBELET_CLIENT_CURRENT},
     text::sha256_hex,
 };
@@ -65,10 +65,6 @@ impl Phase for EnableClientCertRotation {
         if !file.use_rotated_client(KUBELET_CLIENT_CURRENT) {
             return Ok(Verdict::AlreadyDone("kubelet.conf names the rotated certificate".into()));
         }
-        let healthy = Condition::Healthy {
-            what: "kubelet".into(),
-            target: HealthTarget { url: "http://127.0.0.1:10248/healthz".into(), trust: Trust::Plain },
-        };
         let timeout = self.cluster.health_timeout().as_std();
         Ok(Verdict::Apply(vec![
             Step::Wait { condition: Condition::FileExists { path: rotating }, timeout },
@@ -79,7 +75,6 @@ impl Phase for EnableClientCertRotation {
                 seen: Seen::Sha256(sha256_hex(&yaml)),
             },
             Step::Service { unit: KUBELET.into(), verb: ServiceVerb::Restart },
-            Step::Wait { condition: healthy, timeout },
         ]))
     }
 }

@@ -11,12 +11,16 @@ use rkadm_core::{
     },
     host::{Actuator, ServiceVerb},
     kubelet::{self, KubeletFlags},
+    manifest::patch::PatchTarget,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::cluster::{Cluster, KUBELET_DIR, PUBLIC, PUBLIC_DIR};
-use crate::files::{directory, text_file};
+use crate::{
+    files::{directory, text_file},
+    patches,
+};
 
 /// The unit's name.
 pub const KUBELET: &str = "kubelet";
@@ -46,6 +50,9 @@ impl Phase for KubeletStart {
     async fn plan(&self, cx: &PlanCx<'_>) -> Result<Verdict, PhaseError> {
         let config = &self.cluster.config;
         let socket = &config.node_registration.cri_socket;
+        let mut settings = kubelet::node_config(&config.node_kubelet(), socket);
+        let patches = patches::read(cx, &self.cluster).await?;
+        patches::apply(&self.cluster, &mut settings, PatchTarget::KubeletConfiguration, &patches)?;
         let hostname = cx.host.hostname().await;
         let flags = KubeletFlags {
             node_name: config.node_name(),
@@ -57,7 +64,7 @@ impl Phase for KubeletStart {
         let files = [
             ("kubeadm-flags.env", PUBLIC, kubelet::flags_env(&flags)),
             ("instance-config.yaml", PUBLIC, kubelet::instance_config(socket)),
-            ("config.yaml", PUBLIC, kubelet::to_yaml(&kubelet::node_config(&config.node_kubelet(), socket))),
+            ("config.yaml", PUBLIC, kubelet::to_yaml(&settings)),
         ];
         let mut writes = directory(cx, dir, PUBLIC_DIR).await?;
         for (name, mode, text) in files {

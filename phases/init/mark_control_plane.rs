@@ -43,7 +43,7 @@ impl Phase for MarkControlPlane {
         let taints =
             config.node_registration.taints.clone().unwrap_or_else(|| vec![objects::control_plane_taint()]);
         let mark = Mark { taints };
-        let access = self.cluster.admin();
+        let access = self.cluster.admin(cx.host).await?;
         let mut steps = vec![];
         match cx.host.object(&access, &target).await? {
             Some(live) if holds(&live, &mark.make(&live).0) => {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use rkadm_core::{
-    engine::{Phase, PhaseError, PhaseMeta, PlanCx, Step, Verdict},
+    engine::{Phase, PhaseError, PhaseMeta, PlanCx, Step, Verdict, wait::Condition},
     pki::Certificate,
 };
 use serde::{Deserialize, Serialize};
@@ -12,6 +12,8 @@ use serde::{Deserialize, Serialize};
 use super::cluster::Cluster;
 use crate::files::Existing;
 
+/// Phase id.
+pub const ID: &str = "show-join-command";
 /// Name of the recorded output.
 pub const OUTPUT: &str = "join-command";
 
@@ -41,7 +43,7 @@ impl ShowJoinCommand {
 #[async_trait]
 impl Phase for ShowJoinCommand {
     fn meta(&self) -> PhaseMeta {
-        PhaseMeta::new("show-join-command", "Show the join command for control-plane and worker node")
+        PhaseMeta::new(ID, "Show the join command for control-plane and worker node")
     }
 
     async fn plan(&self, cx: &PlanCx<'_>) -> Result<Verdict, PhaseError> {
@@ -67,6 +69,16 @@ impl Phase for ShowJoinCommand {
         };
         let value =
             serde_json::to_value(value).map_err(|error| PhaseError::Config { message: error.to_string() })?;
-        Ok(Verdict::Apply(vec![Step::Record { name: OUTPUT.into(), value }]))
+        let mut steps = vec![];
+        if self.cluster.waits_at_the_end() {
+            let healthy = self.cluster.all_healthy(self.cluster.admin(cx.host).await?);
+            let condition = Condition::ByKubelet {
+                socket: config.node_registration.cri_socket.clone(),
+                condition: Box::new(healthy),
+            };
+            steps.push(Step::Wait { condition, timeout: self.cluster.health_timeout().as_std() });
+        }
+        steps.push(Step::Record { name: OUTPUT.into(), value });
+        Ok(Verdict::Apply(steps))
     }
 }

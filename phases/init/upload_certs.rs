@@ -47,14 +47,15 @@ impl Phase for UploadCerts {
         )
     }
 
-    async fn plan(&self, _cx: &PlanCx<'_>) -> Result<Verdict, PhaseError> {
+    async fn plan(&self, cx: &PlanCx<'_>) -> Result<Verdict, PhaseError> {
         if !self.cluster.config.upload_certs {
             return Ok(Verdict::NotApplicable("not asked for (--upload-certs)".into()));
         }
         let token: Arc<dyn ObjectMaker> = Arc::new(OwnerToken);
         let certs: Arc<dyn ObjectMaker> = Arc::new(Certs { cluster: Arc::clone(&self.cluster) });
+        let access = self.cluster.admin(cx.host).await?;
         let apply = |objects| Step::Apply {
-            access: self.cluster.admin(),
+            access: access.clone(),
             objects,
             dies_with: self.cluster.etcd_data_dir(),
         };
@@ -111,8 +112,10 @@ impl ObjectMaker for Certs {
         let token: BootstrapToken = cx.secret(OWNER_TOKEN)?.parse().map_err(|error| fail(&error))?;
         let owner = format!("bootstrap-token-{}", token.id());
         let target = ObjectRef::new("Secret", Some("kube-system"), &owner).map_err(|error| fail(&error))?;
-        let live = cx.host.object(&self.cluster.admin(), &target).await?;
+        let live = cx.host.object(&self.cluster.admin(cx.host.probe()).await?, &target).await?;
         let uid = live.as_ref().and_then(|live| live.pointer("/metadata/uid")).and_then(Value::as_str);
+        let uid =
+            uid.ok_or_else(|| StepError::Content(format!("{target} has no uid to own the certificates")))?;
         let mut encrypted = BTreeMap::new();
         let local_etcd = self.cluster.etcd_data_dir().is_some();
         for (name, file) in encrypt::SHARED_FILES {
@@ -122,7 +125,7 @@ impl ObjectMaker for Certs {
             let plain = cx.read(&self.cluster.cert_file(file)).await?;
             encrypted.insert(name.to_owned(), key.encrypt(&plain).map_err(|error| fail(&error))?);
         }
-        let mut objects = objects::uploaded_certs(&encrypted, &owner, uid.unwrap_or_default());
+        let mut objects = objects::uploaded_certs(&encrypted, &owner, uid);
         Ok(objects.swap_remove(0))
     }
 }

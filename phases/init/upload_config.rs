@@ -9,7 +9,7 @@ use rkadm_core::{
 };
 
 use super::cluster::Cluster;
-use crate::objects::{Access, apply, wanted};
+use crate::objects::wanted;
 
 /// Both of them.
 pub fn phases(cluster: &Arc<Cluster>) -> Vec<Box<dyn Phase>> {
@@ -33,11 +33,10 @@ impl Phase for Kubeadm {
     }
 
     async fn plan(&self, cx: &PlanCx<'_>) -> Result<Verdict, PhaseError> {
-        // The administrators' group gets its rights first: admin.conf has none before, super-admin.conf has its own.
-        let first = Access { via: self.cluster.super_admin(), dies_with: self.cluster.etcd_data_dir() };
-        let mut steps = apply(cx, &first, vec![objects::cluster_admins()]).await?;
-        let objects = objects::kubeadm_config(&self.cluster.config.cluster);
-        steps.extend(wanted(cx, &self.cluster, objects, !steps.is_empty()).await?);
+        // The administrators' group gets its rights here: without them admin.conf is good for nothing.
+        let mut objects = vec![objects::cluster_admins()];
+        objects.extend(objects::kubeadm_config(&self.cluster.config.cluster));
+        let steps = wanted(cx, &self.cluster, objects).await?;
         Ok(Verdict::from_steps(steps, "the configuration is stored"))
     }
 }
@@ -56,7 +55,7 @@ impl Phase for Kubelet {
     async fn plan(&self, cx: &PlanCx<'_>) -> Result<Verdict, PhaseError> {
         let config = &self.cluster.config;
         let objects = objects::kubelet_config(&config.kubelet, config.kubelet_generated);
-        let steps = wanted(cx, &self.cluster, objects, false).await?;
+        let steps = wanted(cx, &self.cluster, objects).await?;
         Ok(Verdict::from_steps(steps, "the configuration is stored"))
     }
 }

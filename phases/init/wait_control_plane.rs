@@ -5,7 +5,8 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use rkadm_core::{
     engine::{Phase, PhaseError, PhaseMeta, PlanCx, Step, Verdict, wait::Condition},
-    host::{HealthTarget, Trust},
+    host::ApiAccess,
+    kube::ObjectRef,
 };
 
 use super::cluster::Cluster;
@@ -20,23 +21,13 @@ impl WaitControlPlane {
         Self { cluster: Arc::clone(cluster) }
     }
 
-    fn conditions(&self) -> Vec<Condition> {
-        let healthy = |what: &str, url: &str, trust| Condition::Healthy {
-            what: what.into(),
-            target: HealthTarget { url: url.into(), trust },
-        };
-        let mut conditions = vec![healthy("kubelet", "http://127.0.0.1:10248/healthz", Trust::Plain)];
-        if self.cluster.etcd_data_dir().is_some() {
-            conditions.push(healthy("etcd", "http://127.0.0.1:2381/readyz", Trust::Plain));
-        }
-        conditions.push(Condition::ApiHealthy { access: self.cluster.super_admin(), path: "/livez".into() });
-        conditions.push(healthy(
-            "kube-controller-manager",
-            "https://127.0.0.1:10257/healthz",
-            Trust::Insecure,
-        ));
-        conditions.push(healthy("kube-scheduler", "https://127.0.0.1:10259/livez", Trust::Insecure));
-        conditions
+    /// The API server takes requests: it has made the namespaces that all that follows goes into.
+    fn serving(admin: &ApiAccess) -> Vec<Condition> {
+        ["kube-system", "kube-public"]
+            .into_iter()
+            .filter_map(|name| ObjectRef::new("Namespace", None, name).ok())
+            .map(|target| Condition::ObjectExists { access: admin.clone(), target })
+            .collect()
     }
 }
 
@@ -45,15 +36,24 @@ impl Phase for WaitControlPlane {
     fn meta(&self) -> PhaseMeta {
         PhaseMeta::new("wait-control-plane", "Wait for the control plane to start").help(
             "Watch the kubelet and the health endpoints of the control plane. A kubelet that crashes again and again \
-             ends the wait at once, with its last words.",
+             ends the wait at once, with its last words. As part of a whole init it goes on when the API server takes \
+             requests: what a new API server still sets up meanwhile is awaited by the last phase.",
         )
     }
 
-    async fn plan(&self, _cx: &PlanCx<'_>) -> Result<Verdict, PhaseError> {
-        let config = &self.cluster.config;
+    async fn plan(&self, cx: &PlanCx<'_>) -> Result<Verdict, PhaseError> {
+        let admin = self.cluster.admin(cx.host).await?;
+        let mut conditions = vec![];
+        conditions.extend(self.cluster.etcd_healthy());
+        if self.cluster.waits_at_the_end() {
+            conditions.push(self.cluster.kubelet_healthy());
+            conditions.extend(Self::serving(&admin));
+        } else {
+            conditions.push(self.cluster.all_healthy(admin));
+        }
         let condition = Condition::ByKubelet {
-            socket: config.node_registration.cri_socket.clone(),
-            condition: Box::new(Condition::All(self.conditions())),
+            socket: self.cluster.config.node_registration.cri_socket.clone(),
+            condition: Box::new(Condition::All(conditions)),
         };
         Ok(Verdict::Apply(vec![Step::Wait { condition, timeout: self.cluster.health_timeout().as_std() }]))
     }

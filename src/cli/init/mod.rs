@@ -151,7 +151,8 @@ async fn execute(
 
 fn workflow(config: &Arc<ResolvedInit>, request: &Request) -> Result<Workflow, CommandError> {
     let proxies = std::env::vars().filter(|(name, _)| rkadm_core::manifest::env::is_proxy(name)).collect();
-    let mut workflow = init::workflow(Arc::clone(config), Environment { proxies });
+    let mut workflow =
+        init::workflow(Arc::clone(config), Environment { proxies, whole: request.only.is_none() });
     if let Some(only) = &request.only {
         workflow = workflow.only(std::slice::from_ref(only)).map_err(|error| selection(&error))?;
         workflow.name = format!("init phase {only}");

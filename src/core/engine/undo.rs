@@ -151,8 +151,12 @@ impl Undo {
     ) -> Result<(), StepError> {
         match self {
             Self::Nothing => Ok(()),
-            Self::RemoveFile { path } => Ok(host.remove_file(path).await?),
+            Self::RemoveFile { path } => {
+                host.discard_partial(path).await?;
+                Ok(host.remove_file(path).await?)
+            }
             Self::RestoreFile { path, saved, mode } => {
+                host.discard_partial(path).await?;
                 let bytes = saver.saved(saved).map_err(|error| StepError::saved(saved, error))?;
                 // Unchanged files are left alone, so that watchers of the path see nothing.
                 if host.read(path).await?.as_deref() == Some(&bytes) {

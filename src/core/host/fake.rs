@@ -62,7 +62,18 @@ pub struct World {
 pub struct FakeHost {
     world: Mutex<World>,
     changes: Mutex<Vec<String>>,
-    fail_at: Mutex<Option<usize>>,
+    fault: Mutex<Option<(usize, Fault)>>,
+}
+
+/// What a test makes of one change.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fault {
+    /// The host says no, once; nothing was changed.
+    Refuse,
+    /// The process dies before the change.
+    CrashBefore,
+    /// The process dies after the change, before anybody can note it.
+    CrashAfter,
 }
 
 impl Default for FakeHost {
@@ -156,7 +167,7 @@ fn key(object: &Value) -> String {
 impl FakeHost {
     /// A machine that is like this world.
     pub fn new(world: World) -> Self {
-        Self { world: Mutex::new(world), changes: Mutex::default(), fail_at: Mutex::default() }
+        Self { world: Mutex::new(world), changes: Mutex::default(), fault: Mutex::default() }
     }
 
     /// The machine as it is now.
@@ -174,10 +185,10 @@ impl FakeHost {
         lock(&self.changes).clone()
     }
 
-    /// Makes the change with this number (from 0, counted from now on) fail, once.
-    pub fn fail_at(&self, number: usize) {
+    /// Makes something of the change with this number (from 0, counted from now on), once.
+    pub fn inject(&self, number: usize, fault: Fault) {
         lock(&self.changes).clear();
-        *lock(&self.fail_at) = Some(number);
+        *lock(&self.fault) = Some((number, fault));
     }
 
     fn change(&self, what: String, change: impl FnOnce(&mut World)) -> Result<(), HostError> {
@@ -186,14 +197,18 @@ impl FakeHost {
             changes.push(what.clone());
             changes.len() - 1
         };
-        let mut fail_at = lock(&self.fail_at);
-        if *fail_at == Some(number) {
-            *fail_at = None;
-            return Err(HostError::Injected(what));
+        let fault = lock(&self.fault).take_if(|(at, _)| *at == number).map(|(_, fault)| fault);
+        match fault {
+            Some(Fault::Refuse) => return Err(HostError::Injected(what)),
+            Some(Fault::CrashBefore) => panic!("the process dies before: {what}"),
+            _ => {}
         }
-        let mut world = lock(&self.world);
-        change(&mut world);
-        world.live();
+        {
+            let mut world = lock(&self.world);
+            change(&mut world);
+            world.live();
+        }
+        assert!(fault != Some(Fault::CrashAfter), "the process dies after: {what}");
         Ok(())
     }
 
@@ -331,6 +346,10 @@ impl Actuator for FakeHost {
         })
     }
 
+    async fn discard_partial(&self, _path: &Path) -> Result<(), HostError> {
+        Ok(())
+    }
+
     async fn set_mode(&self, path: &Path, mode: u32) -> Result<(), HostError> {
         self.change(format!("chmod {mode:o} {}", path.display()), |world| match world.paths.get_mut(path) {
             Some(Node::Dir(known) | Node::File(_, known)) => *known = mode,
@@ -369,7 +388,9 @@ impl Actuator for FakeHost {
     async fn apply(&self, _access: &ApiAccess, object: &Value) -> Result<(), HostError> {
         drop(self.api()?);
         self.change(format!("apply {}", key(object)), |world| {
-            world.objects.insert(key(object), object.clone());
+            let mut object = object.clone();
+            object["metadata"]["uid"] = key(&object).into();
+            world.objects.insert(key(&object), object);
         })
     }
 

@@ -266,6 +266,8 @@ pub trait Actuator: Probe {
     async fn make_dir(&self, path: &Path, mode: u32) -> Result<(), HostError>;
     /// Replaces a file atomically and durably: temporary name beside it, mode, fsync, rename, fsync of the directory.
     async fn write(&self, path: &Path, content: &[u8], mode: u32) -> Result<(), HostError>;
+    /// Removes what an interrupted write of this path may have left beside it.
+    async fn discard_partial(&self, path: &Path) -> Result<(), HostError>;
     /// Sets permission bits.
     async fn set_mode(&self, path: &Path, mode: u32) -> Result<(), HostError>;
     /// Removes a file; nothing there is fine.

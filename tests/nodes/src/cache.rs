@@ -110,3 +110,59 @@ impl Key {
 pub(crate) fn hex(bytes: &[u8]) -> String {
     bytes.iter().fold(String::new(), |text, byte| text + &format!("{byte:02x}"))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicU32, Ordering};
+    use std::time::Duration;
+
+    use anyhow::ensure;
+
+    use super::*;
+
+    fn scratch_cache(name: &str) -> Result<Cache> {
+        let root = std::env::temp_dir().join(format!("rkadm-cache-{name}-{}", std::process::id()));
+        files::create_dir(&root)?;
+        Ok(Cache { root })
+    }
+
+    #[test]
+    fn two_at_once_build_once() -> Result<()> {
+        let cache = scratch_cache("once")?;
+        let count = AtomicU32::new(0);
+        let build = |dir: &Path| {
+            count.fetch_add(1, Ordering::Relaxed);
+            std::thread::sleep(Duration::from_millis(50));
+            files::write(&dir.join("file"), "whole")
+        };
+        std::thread::scope(|scope| {
+            let entries =
+                [(); 2].map(|()| scope.spawn(|| cache.entry("thing", Key::default().with("a"), build)));
+            entries.into_iter().try_for_each(|entry| {
+                let dir = entry.join().expect("no panic")?;
+                ensure!(files::read(&dir.join("file"))? == "whole");
+                Ok(())
+            })
+        })?;
+        ensure!(count.into_inner() == 1);
+        files::remove_tree(cache.root())
+    }
+
+    #[test]
+    fn what_was_cut_off_is_not_taken_for_complete() -> Result<()> {
+        let cache = scratch_cache("cut")?;
+        let key = || Key::default().with("a");
+        let failed = cache.entry("thing", key(), |dir| {
+            files::write(&dir.join("half"), "")?;
+            anyhow::bail!("cut off")
+        });
+        ensure!(failed.is_err() && files::entries(&cache.root().join("scratch")).is_empty());
+        // As a killed run leaves it.
+        let name = format!("thing-{}", key().finish());
+        files::write(&cache.root().join("scratch").join(format!("{name}.1")).join("half"), "")?;
+        let dir = cache.entry("thing", key(), |dir| files::write(&dir.join("file"), "whole"))?;
+        ensure!(files::walk(&dir) == [PathBuf::from("file")]);
+        ensure!(files::entries(&cache.root().join("scratch")).is_empty());
+        files::remove_tree(cache.root())
+    }
+}

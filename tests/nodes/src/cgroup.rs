@@ -9,6 +9,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, bail};
 
 use crate::files;
+use crate::state::Process;
 
 const ROOT: &str = "/sys/fs/cgroup";
 
@@ -89,7 +90,10 @@ fn enable_controllers(root: &Path) -> Result<()> {
     let controllers = files::read(&root.join("cgroup.controllers"))?;
     for controller in controllers.split_whitespace() {
         fs::write(root.join("cgroup.subtree_control"), format!("+{controller}")).with_context(|| {
-            format!("cannot enable the cgroup controller {controller} for the nodes: run where systemd is process 1, or with the machine's own cgroup root")
+            format!(
+                "cannot enable the cgroup controller {controller} for the nodes: \
+                 run where systemd is process 1, or with the machine's own cgroup root"
+            )
         })?;
     }
     Ok(())
@@ -108,13 +112,17 @@ fn inherit_cpuset(group: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Removes a group and all below it; its processes have been ended before.
+/// Removes a group of a node and all below it. Ends the processes in it: none but the node's can be there.
 fn remove_group(group: &Path) -> Result<()> {
     for child in files::entries(group).into_iter().filter(|path| path.is_dir()) {
         remove_group(&child)?;
     }
     // The kernel still counts a process for a moment after it has ended.
-    for _ in 0..100 {
+    for _ in 0..200 {
+        let processes = fs::read_to_string(group.join("cgroup.procs")).unwrap_or_default();
+        for pid in processes.lines().filter_map(|line| line.parse().ok()) {
+            Process::of(pid).map_or(Ok(()), |process| process.kill())?;
+        }
         match fs::remove_dir(group) {
             Ok(()) => return Ok(()),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),

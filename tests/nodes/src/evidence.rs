@@ -35,8 +35,8 @@ const DIRECTORIES: &[&str] = &[
     "/var/log/rkadm-under-test.log",
 ];
 
-/// Runs a test in a lab of its own. When it fails, evidence of all nodes is collected in one folder and the test panics
-/// with its error; in every case the lab is cleared away.
+/// Runs a test in a lab of its own. When it fails, evidence of all nodes is collected in one folder and the
+/// test panics with its error; in every case the lab is cleared away.
 pub fn run(name: &str, test: impl FnOnce(&Lab) -> Result<()>) {
     let lab = Lab::new(name).unwrap_or_else(|error| panic!("{name}: no lab: {error:#}"));
     let outcome = catch_unwind(AssertUnwindSafe(|| test(&lab)));
@@ -59,7 +59,8 @@ pub fn run(name: &str, test: impl FnOnce(&Lab) -> Result<()>) {
 }
 
 impl Lab {
-    /// Collects the evidence of all nodes into one new folder below `$RKADM_TEST_EVIDENCE`, else below `target/`.
+    /// Collects the evidence of all nodes into one new folder below `$RKADM_TEST_EVIDENCE`, else below
+    /// `target/`.
     pub fn collect_evidence(&self) -> Result<PathBuf> {
         let chosen = std::env::var_os("RKADM_TEST_EVIDENCE").map(PathBuf::from);
         let base =

@@ -1,7 +1,9 @@
-//! The test ground: machines that run systemd, containerd, sshd and real Kubernetes binaries, as containers of this machine.
+//! The test ground: machines that run systemd, containerd, sshd and real Kubernetes binaries, as containers
+//! of this machine.
 //!
-//! A [`Lab`] is a network of its own with no way out; a [`Node`] is one machine in it. Everything that takes long (compiling
-//! Kubernetes, the Debian tree, importing images) is done once and kept in the [`Cache`], so that a node boots in about a second.
+//! A [`Lab`] is a network of its own with no way out; a [`Node`] is one machine in it. Everything that takes
+//! long (compiling Kubernetes, the Debian tree, importing images) is done once and kept in the [`Cache`], so
+//! that a node boots in about a second.
 //!
 //! ```no_run
 //! rkadm_nodes::run("two nodes", |lab| {

@@ -8,7 +8,7 @@ use anyhow::Result;
 use clap::{Parser, Subcommand};
 use rkadm_nodes::{Lab, Minor, NodeSpec, default_minors};
 
-/// Test machines for rkadm: systemd, containerd, sshd and real Kubernetes binaries, as containers of this machine
+/// Test machines for rkadm: systemd, containerd, sshd and real Kubernetes, as containers of this machine
 #[derive(Parser)]
 #[command(name = "nodes")]
 struct Args {
@@ -53,7 +53,11 @@ enum Verb {
     /// Show all labs and their machines
     List,
     /// Remove the machines made by `up`, and what killed tests left behind
-    Clean,
+    Clean {
+        /// Of the machines made by `up`, only those in this network
+        #[arg(long)]
+        lab: Option<String>,
+    },
 }
 
 #[derive(clap::Args)]
@@ -84,8 +88,8 @@ fn run(verb: Verb) -> Result<()> {
         Verb::Shell { name, lab } => enter(&lab, &name, &["bash".to_owned(), "-l".to_owned()]),
         Verb::Exec { name, command, lab } => enter(&lab, &name, &command),
         Verb::List => list(),
-        Verb::Clean => {
-            let reaped = rkadm_nodes::clean()?;
+        Verb::Clean { lab } => {
+            let reaped = rkadm_nodes::clean(lab.as_deref())?;
             if reaped.labs.is_empty() {
                 println!("nothing to clean");
             }

@@ -1,4 +1,5 @@
-//! The network of a lab: one namespace with a bridge, one namespace for each node, and nothing that leads out.
+//! The network of a lab: one namespace with a bridge, one namespace for each node, and nothing that leads
+//! out.
 
 use std::os::linux::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
@@ -38,7 +39,8 @@ fn exists(name: &str) -> Result<bool> {
     Ok(true)
 }
 
-/// A command that runs in the network namespace. Not `ip netns exec`: that remounts /sys and hides the cgroups.
+/// A command that runs in the network namespace. Not `ip netns exec`: that remounts /sys and hides the
+/// cgroups.
 pub(crate) fn inside(namespace: &str, program: &str) -> Command {
     let mut command = Command::new("nsenter");
     command.arg(format!("--net={}", namespace_file(namespace).display())).arg("--").arg(program);
@@ -95,6 +97,8 @@ pub(crate) fn connect(lab: &LabDir, node: &NodeState) -> Result<()> {
 pub(crate) fn disconnect(lab: &LabDir, node: &NodeState) -> Result<()> {
     let ns = lab.node_namespace(&node.name);
     if exists(&ns)? {
+        // The machine may live on when its systemd-nspawn was killed by somebody else.
+        kill_all(&[namespace_file(&ns)])?;
         cmd::call(&["ip", "netns", "del", &ns])?;
     }
     // The link goes with the namespace, but only when the kernel gets to it.
@@ -146,7 +150,7 @@ fn namespaces(lab: &LabDir) -> Vec<PathBuf> {
     let name = lab.namespace();
     let ours = |path: &PathBuf| {
         let file = path.file_name().unwrap_or_default().to_string_lossy();
-        file == name || file.starts_with(&format!("{name}-"))
+        file == name || file.starts_with(&format!("{name}."))
     };
     files::entries(Path::new("/run/netns")).into_iter().filter(ours).collect()
 }
@@ -162,11 +166,16 @@ pub(crate) fn remove_lab(lab: &LabDir) -> Result<()> {
     Ok(())
 }
 
-/// Ends every process in the lab's namespaces: only those that the lab started can be there.
+/// Ends every process in the lab's namespaces.
 pub(crate) fn kill_processes(lab: &LabDir) -> Result<()> {
+    kill_all(&namespaces(lab))
+}
+
+/// Ends every process in these namespaces: only those that the lab started can be there.
+fn kill_all(namespaces: &[PathBuf]) -> Result<()> {
     let mut ending: Vec<Process> = Vec::new();
     for _ in 0..500 {
-        let found = processes(&namespaces(lab));
+        let found = processes(namespaces);
         // A process that ends leaves its namespace a little before it is gone.
         ending.retain(Process::alive);
         if found.is_empty() && ending.is_empty() {
@@ -180,7 +189,7 @@ pub(crate) fn kill_processes(lab: &LabDir) -> Result<()> {
         }
         thread::sleep(Duration::from_millis(20));
     }
-    bail!("processes of lab {} do not end: {ending:?}", lab.id)
+    bail!("processes in {namespaces:?} do not end: {ending:?}")
 }
 
 fn processes(namespaces: &[PathBuf]) -> Vec<u32> {

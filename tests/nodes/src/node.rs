@@ -33,11 +33,18 @@ impl Node {
         let index = lab.node_states().last().map_or(1, |last| last.index + 1);
         ensure!(index < 200, "lab {} has no address left", lab.id);
         let state = NodeState { name: name.to_owned(), index, spec, machine: None, pod_cidr: None };
-        node.store(&state)?;
-        seed::fill(cache, &state.spec.images, &node.dir().join("containerd"))?;
-        node.mount(&state)?;
-        node.configure(&state)?;
+        if let Err(error) = node.make_files(&state) {
+            files::remove_tree(&node.dir())?;
+            return Err(error);
+        }
         Ok(node)
+    }
+
+    fn make_files(&self, state: &NodeState) -> Result<()> {
+        self.store(state)?;
+        seed::fill(&self.cache, &state.spec.images, &self.dir().join("containerd"))?;
+        self.mount(state)?;
+        self.configure(state)
     }
 
     fn mount(&self, state: &NodeState) -> Result<()> {

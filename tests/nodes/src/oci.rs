@@ -10,6 +10,8 @@ use sha2::{Digest as _, Sha256};
 
 use crate::{cache, files};
 
+const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
 /// One entry of the layer.
 pub(crate) enum Entry {
     /// A program or library: path in the image, file to copy.
@@ -35,7 +37,7 @@ pub(crate) fn write(image: &Image, target: &Path, scratch: &Path) -> Result<()> 
     let config = json!({
         "architecture": architecture(),
         "os": "linux",
-        "config": { "Entrypoint": image.entrypoint, "Env": ["PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"] },
+        "config": { "Entrypoint": image.entrypoint, "Env": [format!("PATH={PATH}")] },
         // Not compressed, so the layer's digest is also that of its content.
         "rootfs": { "type": "layers", "diff_ids": [layer.digest] },
     });

@@ -14,7 +14,8 @@ pub struct Reaped {
     pub labs: Vec<String>,
 }
 
-/// Held while labs are registered or reaped, so that nobody takes a lab that is just being made for a dead one.
+/// Held while labs are registered or reaped, so that nobody takes a lab that is just being made for a dead
+/// one.
 pub(crate) fn lock(cache: &Cache) -> Result<File> {
     cache::lock(&cache.root().join("locks/labs"))
 }
@@ -29,12 +30,15 @@ pub(crate) fn dead(cache: &Cache, _lock: &File) -> Result<Reaped> {
     })
 }
 
-/// Removes the labs of owners that have ended, and those that belong to nobody. Labs of running tests stay.
-pub fn clean() -> Result<Reaped> {
+/// Removes the labs of owners that have ended, and those that belong to nobody: all, or only the one named.
+/// Labs of running tests stay.
+pub fn clean(only: Option<&str>) -> Result<Reaped> {
     let cache = Cache::open()?;
     let lock = lock(&cache)?;
     let mut reaped = dead(&cache, &lock)?;
-    let persistent = remove(&cache, |lab| lab.state().is_ok_and(|state| state.owner.is_none()))?;
+    let chosen = |lab: &LabDir| only.is_none_or(|name| name == lab.id);
+    let persistent =
+        remove(&cache, |lab| chosen(lab) && lab.state().is_ok_and(|state| state.owner.is_none()))?;
     reaped.labs.extend(persistent.labs);
     Ok(reaped)
 }
@@ -63,8 +67,8 @@ fn remove(cache: &Cache, unwanted: impl Fn(&LabDir) -> bool) -> Result<Reaped> {
     Ok(reaped)
 }
 
-/// Processes, network, cgroups, mounts, files: in this order each is free when its turn comes. Can be repeated after
-/// it was cut off anywhere.
+/// Processes, network, cgroups, mounts, files: in this order each is free when its turn comes. Can be
+/// repeated after it was cut off anywhere.
 pub(crate) fn destroy(lab: &LabDir) -> Result<()> {
     net::kill_processes(lab)?;
     let hierarchy = Hierarchy::detect()?;

@@ -66,9 +66,10 @@ fn containerd_root(cache: &Cache, minors: &[String]) -> Result<PathBuf> {
                 node.import_images(&minor.to_string())?;
             }
             // Only after a clean end do its databases hold everything.
-            node.sh_ok("systemctl stop containerd && rm -rf /var/lib/containerd/io.containerd.runtime.* /var/lib/containerd/tmpmounts")?;
+            node.sh_ok("systemctl stop containerd; cd /var/lib/containerd && rm -rf io.containerd.runtime.* tmpmounts")?;
             node.stop()?;
-            fs::rename(node.dir().join("containerd"), scratch.join("root")).context("cannot keep the imported images")?;
+            let imported = node.dir().join("containerd");
+            fs::rename(imported, scratch.join("root")).context("cannot keep the imported images")?;
             lab.close()
         })
     })

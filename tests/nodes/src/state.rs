@@ -206,8 +206,10 @@ impl LabDir {
         format!("rkadm-{}", self.id)
     }
 
+    /// The name of a node's network namespace, cgroup and machine. With a dot, which no name has in it: node
+    /// `b` of lab `a` must not be taken for lab `a-b`.
     pub fn node_namespace(&self, node: &str) -> String {
-        format!("{}-{node}", self.namespace())
+        format!("{}.{node}", self.namespace())
     }
 }
 

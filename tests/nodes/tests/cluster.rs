@@ -47,7 +47,8 @@ fn cluster(minor: &str) {
         let worker = lab.node("worker", NodeSpec::new(minor))?;
         let version = cp1.sh_ok("kubeadm version -o short")?;
         cp1.write("/root/kubeadm.yaml", CONFIG.replace("VERSION", version.trim()), 0o600)?;
-        cp1.sh_ok("kubeadm init --config /root/kubeadm.yaml && mkdir -p ~/.kube && ln -s /etc/kubernetes/admin.conf ~/.kube/config")?;
+        cp1.sh_ok("kubeadm init --config /root/kubeadm.yaml")?;
+        cp1.sh_ok("mkdir -p ~/.kube && ln -s /etc/kubernetes/admin.conf ~/.kube/config")?;
         let join = cp1.sh_ok("kubeadm token create --print-join-command")?;
         worker.sh_ok(&format!("{} --ignore-preflight-errors=SystemVerification,Swap,NumCPU", join.trim()))?;
         for node in [&cp1, &worker] {

@@ -166,7 +166,8 @@ fn closing_leaves_nothing() -> Result<()> {
     let id = lab.id().to_owned();
     let node = lab.node("cp1", bare())?;
     // A process, a mount and a cgroup of its own inside, as Kubernetes makes them.
-    node.sh_ok("setsid sleep 1000 >/dev/null 2>&1 & mount -t tmpfs tmpfs /mnt; mkdir -p /sys/fs/cgroup/*/kubepods/pod1 2>/dev/null; true")?;
+    node.sh_ok("setsid sleep 1000 >/dev/null 2>&1 & mount -t tmpfs tmpfs /mnt")?;
+    node.sh_ok("for tree in /sys/fs/cgroup/*/; do mkdir -p $tree/kubepods/pod1 || true; done")?;
     let leader = node.leader()?;
     ensure!(!traces(&id)?.is_empty(), "a living lab has no traces: the check below would see nothing");
     lab.close()?;
@@ -176,6 +177,16 @@ fn closing_leaves_nothing() -> Result<()> {
     let line = fs::read(format!("/proc/{leader}/cmdline")).unwrap_or_default();
     ensure!(line.is_empty(), "process 1 of the node still runs");
     Ok(())
+}
+
+#[test]
+fn a_lab_with_a_longer_name_is_another_lab() -> Result<()> {
+    let name = format!("long-{}", std::process::id());
+    let (short, long) = (Lab::persistent(&name)?, Lab::persistent(&format!("{name}-2"))?);
+    let node = long.node("cp1", bare().without_containerd())?;
+    short.close()?;
+    node.sh_ok("systemctl is-system-running")?;
+    long.close()
 }
 
 /// Everything on this machine that bears the lab's name.

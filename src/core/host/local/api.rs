@@ -1,6 +1,6 @@
 //! The API server and the container runtime, over clients that are made once.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use super::LocalHost;
 use crate::{
@@ -11,6 +11,8 @@ use crate::{
     text::sha256_hex,
 };
 
+/// A health question that takes longer is asked anew.
+const HEALTH_TIMEOUT: Duration = Duration::from_secs(5);
 /// A health body is shown to people; a component that answers pages of text has said enough by then.
 const BODY_LIMIT: usize = 4096;
 
@@ -60,9 +62,10 @@ impl LocalHost {
 
     pub(super) async fn ask_api_health(&self, access: &ApiAccess, path: &str) -> Result<Health, String> {
         let client = self.client(access).await.map_err(|error| error.to_string())?;
-        match client.raw_get(path).await {
-            Ok((status, body)) => Ok(cut(status, body)),
-            Err(error) => Err(with_source(&error)),
+        match tokio::time::timeout(HEALTH_TIMEOUT, client.raw_get(path)).await {
+            Ok(Ok((status, body))) => Ok(cut(status, body)),
+            Ok(Err(error)) => Err(with_source(&error)),
+            Err(_) => Err(format!("no answer within {} s", HEALTH_TIMEOUT.as_secs())),
         }
     }
 

@@ -1,9 +1,9 @@
 //! Files: reads, and changes that are atomic and durable.
 
 use std::{
-    fs::{self, DirBuilder, File, Permissions},
+    fs::{self, DirBuilder, File, OpenOptions, Permissions},
     io::{self, Write},
-    os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt},
+    os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt},
     path::{Path, PathBuf},
 };
 
@@ -73,15 +73,36 @@ pub(super) fn make_dir(path: &Path, mode: u32) -> Result<(), HostError> {
 
 /// Never leaves a partial file under its final name: the content is complete and on the disk before the rename.
 pub(super) fn write(path: &Path, content: &[u8], mode: u32) -> Result<(), HostError> {
-    let fail = fail("write", path);
-    let dir = path.parent().unwrap_or(Path::new("/"));
-    // A name that kubelet ignores: it skips files in the manifest directory that begin with a dot.
-    let mut file = tempfile::Builder::new().prefix(".rkadm-").tempfile_in(dir).map_err(&fail)?;
-    file.as_file().set_permissions(Permissions::from_mode(mode)).map_err(&fail)?;
-    file.write_all(content).map_err(&fail)?;
-    file.as_file().sync_all().map_err(&fail)?;
-    file.persist(path).map_err(|error| fail(error.error))?;
+    let partial = partial_name(path);
+    let result = write_partial(&partial, content, mode)
+        .and_then(|()| fs::rename(&partial, path))
+        .map_err(fail("write", path));
+    if result.is_err() {
+        let _ = fs::remove_file(&partial);
+        return result;
+    }
     sync_parent(path)
+}
+
+fn write_partial(partial: &Path, content: &[u8], mode: u32) -> io::Result<()> {
+    // What a killed process left there may have other bits.
+    let _ = fs::remove_file(partial);
+    let mut file = OpenOptions::new().create_new(true).write(true).mode(mode).open(partial)?;
+    file.set_permissions(Permissions::from_mode(mode))?;
+    file.write_all(content)?;
+    file.sync_all()
+}
+
+/// The same for the same file, so that a later run finds what a killed one left. The kubelet ignores files in its
+/// manifest directory that begin with a dot.
+fn partial_name(path: &Path) -> PathBuf {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    path.with_file_name(format!(".{name}.rkadm-partial"))
+}
+
+/// Removes what an interrupted write of this path may have left beside it.
+pub(super) fn discard_partial(path: &Path) -> Result<(), HostError> {
+    remove_file(&partial_name(path))
 }
 
 pub(super) fn set_mode(path: &Path, mode: u32) -> Result<(), HostError> {

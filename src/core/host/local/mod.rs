@@ -139,6 +139,10 @@ impl Actuator for LocalHost {
         files::write(&self.real(path), content, mode)
     }
 
+    async fn discard_partial(&self, path: &Path) -> Result<(), HostError> {
+        files::discard_partial(&self.real(path))
+    }
+
     async fn set_mode(&self, path: &Path, mode: u32) -> Result<(), HostError> {
         files::set_mode(&self.real(path), mode)
     }

@@ -1,0 +1,57 @@
+//! The operator's patches of what rkadm makes.
+
+use std::path::Path;
+
+use rkadm_core::{
+    engine::{PhaseError, PlanCx},
+    manifest::patch::{self, Patch, PatchTarget},
+};
+use serde_json::Value;
+
+use crate::init::Cluster;
+
+/// The patches of the configured directory; none where none is configured.
+pub async fn read(cx: &PlanCx<'_>, cluster: &Cluster) -> Result<Vec<Patch>, PhaseError> {
+    let Some(dir) = &cluster.config.patches_dir else { return Ok(vec![]) };
+    let dir = Path::new(dir);
+    if cx.host.stat(dir).await?.is_none() {
+        return Err(PhaseError::Unusable {
+            message: format!("the patches directory {} does not exist", dir.display()),
+            hint: "correct --patches or patches.directory; the directory must stay on the node for upgrades"
+                .into(),
+        });
+    }
+    let mut files = vec![];
+    for name in cx.host.list(dir).await? {
+        if let Some(bytes) = cx.host.read(&dir.join(&name)).await? {
+            files.push((name, String::from_utf8_lossy(&bytes).into_owned()));
+        }
+    }
+    let found = patch::read(&files).map_err(|error| unusable(dir, &error))?;
+    for (name, why) in found.ignored {
+        cx.warn(format!("{}: ignored: {why}", dir.join(name).display()));
+    }
+    Ok(found.patches)
+}
+
+/// Applies those of the patches that are meant for this document.
+pub fn apply(
+    cluster: &Cluster,
+    document: &mut Value,
+    target: PatchTarget,
+    patches: &[Patch],
+) -> Result<(), PhaseError> {
+    let dir = cluster.config.patches_dir.clone().unwrap_or_default();
+    patch::apply(document, target, patches).map(drop).map_err(|error| unusable(Path::new(&dir), &error))
+}
+
+/// The error with its causes.
+pub fn unusable(dir: &Path, error: &dyn std::error::Error) -> PhaseError {
+    let mut message = format!("{}: {error}", dir.display());
+    let mut source = error.source();
+    while let Some(cause) = source {
+        message = format!("{message}: {cause}");
+        source = cause.source();
+    }
+    PhaseError::Unusable { message, hint: "correct the patch, or move it out of the directory".into() }
+}

@@ -1,0 +1,271 @@
+//! The workflows under test, and the machine they run on.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
+
+use rkadm_core::{
+    config::{Documents, HostFacts, Image, InitFlags, ResolvedInit, Source, resolve_init},
+    engine::{
+        Cancel, Event, OnFailure, Reporter, RunError, RunOptions, RunReport, Runner, Workflow,
+        event::Silent,
+        journal::JournalDir,
+        operation::Status,
+        rollback::{self, RollbackError},
+        runner::Header,
+    },
+    host::fake::{FakeHost, Node, World},
+    pki::KeyAlgorithm,
+};
+use rkadm_phases::init::{self, Environment};
+use tempfile::TempDir;
+
+/// ECDSA keys: the scenarios make thousands.
+const CONFIG: &str = "\
+apiVersion: kubeadm.k8s.io/v1beta4
+kind: ClusterConfiguration
+kubernetesVersion: v1.37.2
+encryptionAlgorithm: ECDSA-P256
+";
+
+fn config() -> ResolvedInit {
+    let documents = Documents::load(&[Source::new("scenario.yaml", CONFIG)]).unwrap();
+    let flags = InitFlags { upload_certs: true, ..InitFlags::default() };
+    let facts = HostFacts {
+        hostname: "node1".into(),
+        default_ipv4: Some([10, 0, 0, 1].into()),
+        cri_sockets: vec!["unix:///run/containerd/containerd.sock".into()],
+        ..HostFacts::default()
+    };
+    resolve_init(&documents, &flags, &facts).unwrap()
+}
+
+/// A workflow that can be built again and again.
+#[derive(Clone)]
+pub struct Scenario {
+    pub name: &'static str,
+    config: Arc<ResolvedInit>,
+    only: Option<&'static str>,
+    without: Option<&'static str>,
+    digest: Option<&'static str>,
+}
+
+/// Every workflow that exists.
+pub fn workflows() -> Vec<Scenario> {
+    let config = Arc::new(config());
+    vec![Scenario { name: "init", config, only: None, without: None, digest: None }]
+}
+
+impl Scenario {
+    pub fn build(&self) -> Workflow {
+        let mut workflow = init::workflow(Arc::clone(&self.config), Environment::default());
+        if let Some(only) = self.only {
+            workflow = workflow.only(&[only.to_owned()]).unwrap();
+        }
+        workflow.phases.retain(|phase| Some(phase.meta().id) != self.without);
+        workflow
+    }
+
+    pub fn without(&self, phase: &'static str) -> Self {
+        Self { without: Some(phase), ..self.clone() }
+    }
+
+    pub fn with_digest(&self, digest: &'static str) -> Self {
+        Self { digest: Some(digest), ..self.clone() }
+    }
+
+    fn header(&self) -> Header {
+        Header {
+            command: vec!["rkadm".into(), "init".into()],
+            config: serde_json::to_value(&*self.config).unwrap(),
+            digest: self.digest.map_or_else(|| self.config.digest(), str::to_owned),
+            secrets: vec![],
+        }
+    }
+
+    /// How many changes an undisturbed run makes.
+    pub async fn changes(&self) -> usize {
+        let machine = Machine::ready();
+        machine.run(self).await.unwrap();
+        machine.host.changes().len()
+    }
+
+    /// What an undisturbed run leaves.
+    pub async fn outcome(&self) -> Shape {
+        let machine = Machine::ready();
+        machine.run(self).await.unwrap();
+        shape(&machine.host.world())
+    }
+}
+
+/// A machine in memory with its journals on disk.
+pub struct Machine {
+    pub host: FakeHost,
+    root: TempDir,
+}
+
+impl Machine {
+    /// Prepared for `init`.
+    pub fn ready() -> Self {
+        let config = config();
+        let mut world = World::ready()
+            .with_answer("kubelet --version", "Kubernetes v1.37.2\n")
+            .with_answer("getent ahosts node1", "10.0.0.1 STREAM node1\n")
+            .with_file("/proc/swaps", "")
+            .with_file("/proc/sys/net/ipv4/ip_forward", "1\n");
+        world.images = Image::ALL.into_iter().map(|image| config.image(image)).collect();
+        world.programs = ["ip", "iptables", "mount", "losetup"].into_iter().map(str::to_owned).collect();
+        Self::from_world(world)
+    }
+
+    pub fn from_world(world: World) -> Self {
+        Self { host: FakeHost::new(world), root: memory_dir() }
+    }
+
+    pub fn root(&self) -> &Path {
+        self.root.path()
+    }
+
+    pub async fn run(&self, scenario: &Scenario) -> Result<RunReport, RunError> {
+        self.run_with(scenario, OnFailure::Rollback).await
+    }
+
+    pub async fn run_with(&self, scenario: &Scenario, on_failure: OnFailure) -> Result<RunReport, RunError> {
+        self.run_watched(scenario, on_failure, &Silent).await
+    }
+
+    async fn run_watched(
+        &self,
+        scenario: &Scenario,
+        on_failure: OnFailure,
+        reporter: &dyn Reporter,
+    ) -> Result<RunReport, RunError> {
+        let registry = rkadm_phases::actions();
+        let cancel = Cancel::default();
+        let runner = Runner {
+            host: &self.host,
+            reporter,
+            registry: &registry,
+            cancel: &cancel,
+            root: self.root().to_owned(),
+        };
+        let options =
+            RunOptions { skip: BTreeSet::new(), on_failure, key_algorithm: Some(KeyAlgorithm::EcdsaP256) };
+        runner.run(&scenario.build(), scenario.header(), &options).await
+    }
+
+    /// Runs until the process dies; false when it does not.
+    pub async fn crashes(&self, scenario: &Scenario) -> bool {
+        died(self.run(scenario)).await
+    }
+
+    /// The same with a reporter that dies.
+    pub async fn crashes_at(&self, scenario: &Scenario, crashing: Crashing) -> bool {
+        died(self.run_watched(scenario, OnFailure::Rollback, &crashing)).await
+    }
+
+    pub async fn roll_back(&self) -> Result<usize, RollbackError> {
+        let registry = rkadm_phases::actions();
+        let cancel = Cancel::default();
+        let runner = Runner {
+            host: &self.host,
+            reporter: &Silent,
+            registry: &registry,
+            cancel: &cancel,
+            root: self.root().to_owned(),
+        };
+        let id = JournalDir::below(self.root()).ids().unwrap().pop().expect("an operation");
+        rollback::roll_back_operation(&runner, &id).await.map(|(_, steps)| steps)
+    }
+
+    /// Where the newest operation stands.
+    pub fn status(&self) -> Status {
+        JournalDir::below(self.root())
+            .load_all()
+            .unwrap()
+            .pop()
+            .map_or(Status::New, |operation| operation.status)
+    }
+
+    pub fn journal_text(&self, operation: &str) -> String {
+        fs::read_to_string(JournalDir::below(self.root()).path().join(format!("{operation}.jsonl"))).unwrap()
+    }
+
+    pub fn plant_journal(&self, operation: &str, text: &str) {
+        let dir = JournalDir::below(self.root());
+        fs::create_dir_all(dir.path()).unwrap();
+        fs::write(dir.path().join(format!("{operation}.jsonl")), text).unwrap();
+    }
+}
+
+/// Whether a run ended in a panic, which stands for a killed process.
+async fn died<T>(run: impl Future<Output = T>) -> bool {
+    use futures::FutureExt;
+    std::panic::AssertUnwindSafe(run).catch_unwind().await.is_err()
+}
+
+/// A reporter in which the process dies at the event with this number.
+pub struct Crashing {
+    at: usize,
+    seen: AtomicUsize,
+}
+
+impl Crashing {
+    pub fn at(at: usize) -> Self {
+        Self { at, seen: AtomicUsize::new(0) }
+    }
+}
+
+impl Reporter for Crashing {
+    fn report(&self, event: Event) {
+        // Once the operation is finished there is nothing to resume.
+        if matches!(event, Event::OperationFinished { .. }) {
+            return;
+        }
+        let number = self.seen.fetch_add(1, Ordering::Relaxed);
+        assert!(number != self.at, "the process dies at event {number}");
+    }
+}
+
+/// A machine without what is random: keys, tokens, what they sign and encrypt.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Shape {
+    paths: BTreeMap<String, String>,
+    objects: BTreeSet<String>,
+    services: BTreeMap<String, String>,
+    sandboxes: BTreeSet<String>,
+}
+
+pub fn shape(world: &World) -> Shape {
+    let path = |(path, node): (&std::path::PathBuf, &Node)| {
+        let kind = match node {
+            Node::Dir(mode) => format!("dir {mode:o}"),
+            Node::File(content, mode) => {
+                format!("file {mode:o} {}", if content.is_empty() { "empty" } else { "full" })
+            }
+        };
+        (path.display().to_string(), kind)
+    };
+    // A token's id is random; how many tokens there are is not compared: each attempt may leave one that expires.
+    let object = |name: &String| match name.split_once("bootstrap-token-") {
+        Some((kind, _)) => format!("{kind}bootstrap-token"),
+        None => name.clone(),
+    };
+    Shape {
+        paths: world.paths.iter().map(path).collect(),
+        objects: world.objects.keys().map(object).collect(),
+        services: world.services.iter().map(|(name, state)| (name.clone(), state.active.clone())).collect(),
+        sandboxes: world.sandboxes.iter().map(|sandbox| sandbox.pod.clone()).collect(),
+    }
+}
+
+/// Journals are synced to the disk record by record; thousands of scenarios need not wait for a real one.
+fn memory_dir() -> TempDir {
+    TempDir::new_in("/dev/shm").or_else(|_| TempDir::new()).unwrap()
+}
