@@ -55,7 +55,7 @@ fn prepared(node: &Node) -> Result<Node> {
     node.sh_ok(
         "mkdir -p -m 750 /etc/kubernetes/mine /var/lib/kubelet/mine && mkdir -m 711 /var/lib/etcd &&
          echo mine > /etc/kubernetes/mine/file && ln -s file /etc/kubernetes/mine/link &&
-         echo KUBELET_KUBEADM_ARGS='--v=1' > /var/lib/kubelet/kubeadm-flags.env && chmod 640 /var/lib/kubelet/kubeadm-flags.env",
+         echo 'KUBELET_KUBEADM_ARGS=\"--v=1\"' > /var/lib/kubelet/kubeadm-flags.env && chmod 640 /var/lib/kubelet/kubeadm-flags.env",
     )?;
     Ok(node.clone())
 }
@@ -123,7 +123,7 @@ fn control_plane_crashes(node: &Node) -> Result<()> {
     fails(
         node,
         "wait-control-plane",
-        &["API server", "still missing", "container kube-apiserver", "unknown flag: --no-such-flag"],
+        &["still missing: Namespace kube-system: the API server does not answer", "container kube-apiserver", "unknown flag: --no-such-flag"],
     )
 }
 

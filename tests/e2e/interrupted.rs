@@ -1,6 +1,6 @@
 //! Ctrl-C, power loss, and a second rkadm.
 
-use anyhow::{Result, ensure};
+use anyhow::ensure;
 use rkadm_nodes::run;
 
 use crate::support::{Running, Snapshot, expect, fresh, healthy, init, nothing_half_written, rkadm, wait};

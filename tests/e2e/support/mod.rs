@@ -10,7 +10,7 @@ pub use cluster::{get, healthy, install_network, kubectl, wait};
 pub use config::{Config, patch_version};
 pub use host::{Snapshot, nothing_half_written};
 pub use random::Random;
-pub use running::{Event, Running};
+pub use running::Running;
 
 use std::env;
 use std::path::PathBuf;
