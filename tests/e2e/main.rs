@@ -1,1 +1,14 @@
-//! Real machines, real Kubernetes.
+//! Real machines, real Kubernetes: what `rkadm init` promises, kept on nodes with systemd, containerd and a kubelet.
+//!
+//! The program under test is `$RKADM` (the release binary, see `make e2e`), else the one that cargo built for the tests.
+//! One machine carries several checks where they do not disturb each other; nothing runs in parallel.
+
+mod bench;
+mod failures;
+mod init;
+mod interrupted;
+mod kill;
+mod kubeadm;
+mod messages;
+mod parity;
+mod support;

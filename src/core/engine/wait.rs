@@ -19,6 +19,8 @@ const LONGEST_PAUSE: Duration = Duration::from_millis(120);
 /// The kubelet's unit restarts it after 10 s; a second restart is a crash loop, not an accident.
 const CRASH_LOOP_RESTARTS: u32 = 2;
 const LOG_LINES: usize = 12;
+/// Calls to the API server are repeated within their own, longer time: a wait must know sooner what is missing.
+const LONGEST_LOOK: Duration = Duration::from_secs(5);
 
 /// Something that can become true.
 #[derive(Debug, Clone)]
@@ -214,10 +216,11 @@ async fn look(host: &dyn Probe, condition: &Condition) -> Result<(), String> {
         Condition::Healthy { target, .. } => host.health(target).await?,
         Condition::ApiHealthy { access, path } => host.api_health(access, path).await?,
         Condition::ObjectExists { access, target } => {
-            return match host.object(access, target).await {
-                Ok(Some(_)) => Ok(()),
-                Ok(None) => Err("does not exist yet".into()),
-                Err(error) => Err(error.to_string()),
+            return match tokio::time::timeout(LONGEST_LOOK, host.object(access, target)).await {
+                Ok(Ok(Some(_))) => Ok(()),
+                Ok(Ok(None)) => Err("does not exist yet".into()),
+                Ok(Err(error)) => Err(error.to_string()),
+                Err(_) => Err("the API server does not answer".into()),
             };
         }
         Condition::FileExists { path } => {

@@ -226,6 +226,7 @@ fn api_server_context(inputs: &StaticPodInputs<'_>, address: IpAddr) -> Value {
         "address": address.to_string(), "host": bracketed(address), "port": inputs.endpoint.bind_port,
         "pki": pki, "etcd": etcd, "image": images::kubernetes(cluster, "kube-apiserver"),
         "dns_domain": cluster.networking.dns_domain, "service_subnet": cluster.networking.service_subnet,
+        "authorization_file": args::value(&cluster.api_server.extra_args, "authorization-config"),
         "startup_failures": startup_failures(inputs),
     })
 }

@@ -27,8 +27,13 @@ const REPORTS: &[(&str, &str)] = &[
     ),
 ];
 
-const DIRECTORIES: &[&str] =
-    &["/etc/kubernetes/manifests", "/var/lib/rkadm", "/var/log/pods", "/var/lib/kubelet/config.yaml"];
+const DIRECTORIES: &[&str] = &[
+    "/etc/kubernetes/manifests",
+    "/var/lib/rkadm",
+    "/var/log/pods",
+    "/var/lib/kubelet/config.yaml",
+    "/var/log/rkadm-under-test.log",
+];
 
 /// Runs a test in a lab of its own. When it fails, evidence of all nodes is collected in one folder and the
 /// test panics with its error; in every case the lab is cleared away.

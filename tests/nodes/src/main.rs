@@ -50,6 +50,13 @@ enum Verb {
         #[command(flatten)]
         lab: LabArg,
     },
+    /// Give the pods of machines a network, once the machines are nodes of a cluster
+    Network {
+        #[arg(required = true)]
+        names: Vec<String>,
+        #[command(flatten)]
+        lab: LabArg,
+    },
     /// Show all labs and their machines
     List,
     /// Remove the machines made by `up`, and what killed tests left behind
@@ -87,6 +94,7 @@ fn run(verb: Verb) -> Result<()> {
         Verb::Up { names, minor, lab } => up(&Lab::persistent(&lab.lab)?, &names, &minor),
         Verb::Shell { name, lab } => enter(&lab, &name, &["bash".to_owned(), "-l".to_owned()]),
         Verb::Exec { name, command, lab } => enter(&lab, &name, &command),
+        Verb::Network { names, lab } => network(&Lab::open(&lab.lab)?, &names),
         Verb::List => list(),
         Verb::Clean { lab } => {
             let reaped = rkadm_nodes::clean(lab.as_deref())?;
@@ -107,6 +115,23 @@ fn up(lab: &Lab, names: &[String], minor: &str) -> Result<()> {
             Err(_) => lab.node(name, NodeSpec::new(minor))?,
         };
         println!("{name} {}", node.ip());
+    }
+    Ok(())
+}
+
+/// Each node's share of the pod network is what the cluster gave it.
+fn network(lab: &Lab, names: &[String]) -> Result<()> {
+    for name in names {
+        let node = lab.get(name)?;
+        // The administrator's on control planes, the kubelet's own elsewhere.
+        let cidr = node.sh_ok(&format!(
+            "export KUBECONFIG=/etc/kubernetes/admin.conf; test -e $KUBECONFIG || KUBECONFIG=/etc/kubernetes/kubelet.conf
+             for i in $(seq 300); do
+                 kubectl get node {name} -o jsonpath={{.spec.podCIDR}} 2>/dev/null | grep . && exit
+                 sleep 0.2
+             done; echo 'the cluster gives the node no podCIDR' >&2; exit 1"
+        ))?;
+        node.install_cni(cidr.trim())?;
     }
     Ok(())
 }

@@ -44,6 +44,18 @@ fn command(pod: &Pod) -> &[String] {
     pod.spec.as_ref().unwrap().containers[0].command.as_ref().unwrap()
 }
 
+/// The API server refuses to start with both.
+#[test]
+fn a_file_of_authorizers_takes_the_place_of_the_default_modes() {
+    let mut cluster = cluster();
+    let value = "/etc/kubernetes/authorizers.yaml".to_owned();
+    cluster.api_server.extra_args = vec![Arg { name: "authorization-config".to_owned(), value }];
+    let endpoint = endpoint();
+    let pod = static_pod(Component::ApiServer, &inputs(&cluster, &endpoint)).unwrap();
+    let flags: Vec<_> = command(&pod).iter().filter(|flag| flag.starts_with("--authorization")).collect();
+    assert_eq!(flags, ["--authorization-config=/etc/kubernetes/authorizers.yaml"]);
+}
+
 #[test]
 fn a_joining_member_lists_all_members() {
     let (cluster, endpoint) = (cluster(), endpoint());

@@ -1,0 +1,90 @@
+//! Ctrl-C, power loss, and a second rkadm.
+
+use anyhow::ensure;
+use rkadm_nodes::run;
+
+use crate::support::{Running, Snapshot, expect, fresh, healthy, init, nothing_half_written, rkadm, wait};
+
+#[test]
+fn ctrl_c_stops_at_once_and_resume_finishes() {
+    run("ctrl-c resume", |lab| {
+        let node = fresh(lab, "cp1")?;
+        for phase in ["certs/etcd-server", "control-plane/scheduler", "wait-control-plane", "addon/coredns"] {
+            let mut running = Running::init(&node)?;
+            running.until(phase)?;
+            running.signal("INT")?;
+            expect(
+                &running.end()?,
+                130,
+                &[
+                    "SIGINT: stopping",
+                    "stopped by SIGINT",
+                    "nothing is half-written",
+                    "rkadm op resume",
+                    "rkadm op rollback",
+                ],
+            )?;
+            nothing_half_written(&node)?;
+        }
+        let list = expect(&rkadm(&node, &["op", "list"])?, 0, &[])?;
+        ensure!(list.lines().count() == 2 && list.contains("interrupted"), "{list}");
+        expect(&rkadm(&node, &["op", "resume"])?, 0, &["resuming operation"])?;
+        healthy(&node)
+    });
+}
+
+#[test]
+fn ctrl_c_and_rollback_leave_the_machine_as_it_was() {
+    run("ctrl-c rollback", |lab| {
+        let node = fresh(lab, "cp1")?;
+        node.sh_ok("mkdir -m 711 /var/lib/etcd && echo mine > /etc/kubernetes/mine && echo own > /var/lib/kubelet/own")?;
+        let before = Snapshot::of(&node)?;
+        for (phase, signal) in
+            [("kubeconfig/admin", "INT"), ("wait-control-plane", "TERM"), ("addon/kube-proxy", "INT")]
+        {
+            let mut running = Running::init(&node)?;
+            running.until(phase)?;
+            running.signal(signal)?;
+            expect(&running.end()?, 130, &[&format!("stopped by SIG{signal}")])?;
+            let stdout = expect(&rkadm(&node, &["op", "rollback"])?, 0, &[])?;
+            ensure!(stdout.contains("is rolled back"), "{stdout}");
+            before.unchanged(&node)?;
+        }
+        expect(&init(&node)?, 0, &[])?;
+        healthy(&node)
+    });
+}
+
+#[test]
+fn a_second_rkadm_is_told_who_is_at_work() {
+    run("second rkadm", |lab| {
+        let node = fresh(lab, "cp1")?;
+        let mut first = Running::init(&node)?;
+        first.until("wait-control-plane")?;
+        let who = format!("another rkadm is at work on this machine: pid {}: rkadm init", first.pid()?);
+        expect(&init(&node)?, 7, &[&who, "wait until it has ended"])?;
+        expect(&rkadm(&node, &["op", "rollback"])?, 7, &[&who])?;
+        // Looking is free.
+        expect(&rkadm(&node, &["op", "show"])?, 0, &[])?;
+        expect(&first.end()?, 0, &[])?;
+        healthy(&node)
+    });
+}
+
+#[test]
+fn init_goes_on_after_the_power_was_lost() {
+    for phase in ["certs/front-proxy-client", "wait-control-plane", "addon/coredns"] {
+        run("power loss", |lab| {
+            let node = fresh(lab, "cp1")?;
+            let mut running = Running::init(&node)?;
+            running.until(phase)?;
+            node.power_loss()?;
+            drop(running);
+            node.boot()?;
+            nothing_half_written(&node)?;
+            expect(&init(&node)?, 0, &["resuming operation"])?;
+            wait(&node, "kubectl get --raw /readyz")?;
+            healthy(&node)
+        });
+    }
+}

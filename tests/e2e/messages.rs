@@ -1,0 +1,149 @@
+//! Bad luck, and what rkadm says about it. In every case the machine is as it was before.
+
+use anyhow::{Context as _, Result, ensure};
+use rkadm_nodes::{Node, NodeSpec, run};
+
+use crate::support::{CONFIG, Config, NEWEST, Snapshot, expect, fresh, fresh_of, init, rkadm};
+
+#[test]
+fn what_is_wrong_with_a_machine_is_said_before_anything_is_done() {
+    run("preflight", |lab| {
+        let node = fresh(lab, "cp1")?;
+        port_taken(&node)?;
+        manifests_are_there(&node)?;
+        disk_is_full(&node)?;
+        not_root(&node)?;
+        newer_than_the_kubelet(&node)?;
+        node.sh_ok("systemctl stop containerd")?;
+        refused(&node, 3, &["[CRI] container runtime is not running", "containerd"])
+    });
+}
+
+#[test]
+fn what_goes_wrong_on_the_way_is_said_and_taken_back() {
+    run("bad luck", |lab| {
+        let node = fresh(lab, "cp1")?;
+        foreign_authorities(&node)?;
+        read_only(&node)?;
+        disk_fills_up(&node)?;
+        kubelet_crashes(&node)
+    });
+}
+
+#[test]
+fn a_missing_image_that_cannot_be_pulled_is_named() {
+    run("no image", |lab| {
+        let node = fresh_of(lab, "cp1", NodeSpec::new(NEWEST).without_images())?;
+        refused(&node, 1, &["phase preflight", "registry.k8s.io/", "pull"])?;
+        let never = Config { registration: "  imagePullPolicy: Never\n".to_owned(), ..Config::new(NEWEST) };
+        never.install(&node)?;
+        let all = ["kube-apiserver:v1.37.2", "etcd:3.7.0-0", "coredns/coredns:v1.14.6", "pause:3.10.2"];
+        refused(&node, 3, &all)
+    });
+}
+
+/// Runs init, which must end with this code and these words, and change nothing.
+fn refused(node: &Node, code: i32, words: &[&str]) -> Result<()> {
+    let before = Snapshot::of(node)?;
+    expect(&init(node)?, code, words)?;
+    before.unchanged(node).with_context(|| format!("after {words:?}"))
+}
+
+fn port_taken(node: &Node) -> Result<()> {
+    node.sh_ok("systemd-run --unit taker socat TCP-LISTEN:6443,fork,reuseaddr PIPE")?;
+    node.sh_ok("for i in $(seq 100); do ss -ltn | grep -q :6443 && exit; sleep 0.05; done; exit 1")?;
+    refused(node, 3, &["[Port-6443] Port 6443 is in use", "kube-apiserver needs it", "Nothing was changed"])?;
+    node.sh_ok("systemctl stop taker").map(drop)
+}
+
+fn manifests_are_there(node: &Node) -> Result<()> {
+    node.write("/etc/kubernetes/manifests/kube-scheduler.yaml", "kind: Pod\n", 0o600)?;
+    node.write("/var/lib/etcd/member/wal/0.wal", "data", 0o600)?;
+    let words = [
+        "kube-scheduler.yaml already exists",
+        "kubeadm reset",
+        "DirAvailable--var-lib-etcd",
+        "/var/lib/etcd is not empty",
+    ];
+    refused(node, 3, &words)?;
+    node.sh_ok("rm -r /etc/kubernetes/manifests /var/lib/etcd").map(drop)
+}
+
+fn disk_is_full(node: &Node) -> Result<()> {
+    node.small_fs("/etc/kubernetes", 64 << 10)?;
+    refused(node, 3, &["[DiskSpace] the file system of /etc/kubernetes has", "free some space"])?;
+    node.remove_small_fs("/etc/kubernetes")
+}
+
+fn not_root(node: &Node) -> Result<()> {
+    node.sh_ok(&format!("install -m 644 {CONFIG} /tmp/cluster.yaml"))?;
+    let user = ["setpriv", "--reuid=nobody", "--regid=nogroup", "--clear-groups"];
+    let output = crate::support::wrapped(node, &user, &["init", "--config", "/tmp/cluster.yaml"])?;
+    expect(&output, 3, &["`rkadm init` must be run as root", "sudo rkadm init"]).map(drop)
+}
+
+fn newer_than_the_kubelet(node: &Node) -> Result<()> {
+    node.install_programs("1.36", &["kubelet"])?;
+    refused(node, 3, &["KubeletVersion", "1.36"])?;
+    node.install_programs("1.37", &["kubelet"])
+}
+
+/// Certificate authorities that an operator brought, and that cannot work.
+fn foreign_authorities(node: &Node) -> Result<()> {
+    node.sh_ok(
+        "set -e; mkdir -p /root/ca; cd /root/ca
+         make() { openssl req -x509 -newkey rsa:2048 -nodes -subj /CN=kubernetes -keyout $1.key -out $1.crt \"${@:2}\" 2>/dev/null; }
+         make good -days 100; make other -days 100
+         make expired -not_before 20200101000000Z -not_after 20210101000000Z 2>/dev/null || make expired -days -1
+         make leaf -days 100 -addext basicConstraints=critical,CA:FALSE",
+    )?;
+    for (cert, key, why) in [
+        ("good", "other", "does not match"),
+        ("expired", "expired", "expired"),
+        ("leaf", "leaf", "not a certificate authority"),
+    ] {
+        node.sh_ok(&format!(
+            "mkdir -p /etc/kubernetes/pki; cp /root/ca/{cert}.crt /etc/kubernetes/pki/ca.crt; cp /root/ca/{key}.key /etc/kubernetes/pki/ca.key"
+        ))?;
+        refused(node, 1, &["phase certs/ca: /etc/kubernetes/pki/ca.crt cannot be used", why, "move"])
+            .with_context(|| format!("a CA that is {why}"))?;
+    }
+    node.sh_ok("rm -r /etc/kubernetes/pki").map(drop)
+}
+
+fn read_only(node: &Node) -> Result<()> {
+    node.sh_ok("mount --bind /etc/kubernetes /etc/kubernetes && mount -o remount,bind,ro /etc/kubernetes")?;
+    refused(
+        node,
+        1,
+        &["/etc/kubernetes", "ead-only", "remount it writable", "Nothing was changed on this machine"],
+    )?;
+    node.sh_ok("umount /etc/kubernetes").map(drop)
+}
+
+/// Room for the check before, and not for the files.
+fn disk_fills_up(node: &Node) -> Result<()> {
+    node.small_fs("/etc/kubernetes", 1 << 20)?;
+    let ignoring = Config { ignored: vec!["DiskSpace".to_owned()], ..Config::new(NEWEST) };
+    ignoring.install(node)?;
+    node.sh_ok("head -c 1010000 /dev/zero > /etc/kubernetes/ballast")?;
+    refused(node, 1, &["phase certs/", "No space left", "the file system is full", "as it was before"])?;
+    node.remove_small_fs("/etc/kubernetes")?;
+    Config::new(NEWEST).install(node)
+}
+
+fn kubelet_crashes(node: &Node) -> Result<()> {
+    let extra = "  kubeletExtraArgs:\n  - {name: no-such-flag, value: \"1\"}\n";
+    let config = Config { registration: extra.to_owned(), ..Config::new(NEWEST) };
+    config.install(node)?;
+    let words = [
+        "phase wait-control-plane: the kubelet crashes again and again",
+        "unknown flag: --no-such-flag",
+        "kubeletExtraArgs",
+        "journalctl -u kubelet",
+    ];
+    refused(node, 1, &words)?;
+    let shown = expect(&rkadm(node, &["op", "show"])?, 0, &[])?;
+    ensure!(shown.contains("unknown flag: --no-such-flag"), "the timeline forgets why:\n{shown}");
+    Ok(())
+}

@@ -1,0 +1,64 @@
+//! Looks into a cluster from its control-plane node.
+
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, ensure};
+use rkadm_nodes::Node;
+use serde_json::Value;
+
+/// Runs kubectl as the cluster's administrator.
+pub fn kubectl(node: &Node, args: &str) -> Result<String> {
+    node.sh_ok(&format!("kubectl --kubeconfig /etc/kubernetes/admin.conf {args}"))
+}
+
+/// What `kubectl get` finds, parsed.
+pub fn get(node: &Node, what: &str) -> Result<Value> {
+    serde_json::from_str(&kubectl(node, &format!("get {what} -o json"))?).context("kubectl printed no JSON")
+}
+
+/// Repeats the script until it succeeds, for at most two minutes.
+pub fn wait(node: &Node, script: &str) -> Result<String> {
+    let start = Instant::now();
+    loop {
+        let output = node.sh(&format!("export KUBECONFIG=/etc/kubernetes/admin.conf; {script}"))?;
+        if output.success() {
+            return Ok(output.stdout);
+        }
+        ensure!(start.elapsed() < Duration::from_mins(2), "{}: {script}: {output:?}", node.name());
+        thread::sleep(Duration::from_millis(200));
+    }
+}
+
+/// Gives the nodes a pod network and waits until they are Ready and the addons run.
+pub fn install_network(cp: &Node, nodes: &[&Node]) -> Result<()> {
+    for node in nodes {
+        let cidr =
+            wait(cp, &format!("kubectl get node {} -o jsonpath={{.spec.podCIDR}} | grep .", node.name()))?;
+        node.install_cni(cidr.trim())?;
+    }
+    wait(cp, "kubectl wait --for=condition=Ready node --all --timeout=60s")?;
+    wait(cp, "kubectl -n kube-system rollout status daemonset/kube-proxy --timeout=60s")?;
+    wait(cp, "kubectl -n kube-system rollout status deployment/coredns --timeout=60s").map(drop)
+}
+
+/// A control plane that answers, its node registered and marked, its addons applied, a token to join with.
+pub fn healthy(node: &Node) -> Result<()> {
+    let livez = kubectl(node, "get --raw /livez")?;
+    ensure!(livez == "ok", "/livez: {livez}");
+    let object = get(node, &format!("node {}", node.name()))?;
+    let label = "node-role.kubernetes.io/control-plane";
+    ensure!(object["metadata"]["labels"][label] == "", "the node is not labelled: {object}");
+    let taints = object["spec"]["taints"].as_array().cloned().unwrap_or_default();
+    ensure!(taints.iter().any(|taint| taint["key"] == label), "the node has no taint: {taints:?}");
+    let system = "-n kube-system get deployment/coredns service/kube-dns daemonset/kube-proxy \
+                  configmap/kubeadm-config configmap/kubelet-config -o name";
+    let found = kubectl(node, system)?;
+    ensure!(found.lines().count() == 5, "objects are missing: {found}");
+    let tokens = kubectl(
+        node,
+        "-n kube-system get secrets --field-selector type=bootstrap.kubernetes.io/token -o name",
+    )?;
+    ensure!(tokens.lines().count() == 1, "one bootstrap token was to be made: {tokens:?}");
+    wait(node, "kubectl -n kube-public get configmap cluster-info -o yaml | grep -q jws-kubeconfig").map(drop)
+}

@@ -1,0 +1,92 @@
+//! An rkadm at work, followed by its events.
+
+use std::io::{BufRead as _, BufReader, Read as _};
+use std::process::{Child, ChildStderr};
+use std::thread::{self, JoinHandle};
+
+use anyhow::{Context as _, Result, bail};
+use rkadm_nodes::{Node, Output};
+use serde_json::Value;
+
+/// A line of `--progress json`.
+#[derive(Debug, Clone)]
+pub struct Event(pub Value);
+
+impl Event {
+    /// Whether it says that this phase starts.
+    pub fn starts(&self, phase: &str) -> bool {
+        self.0["type"] == "phase-started" && self.0["phase"] == phase
+    }
+}
+
+/// `rkadm init --progress json` that was started and not waited for.
+pub struct Running {
+    node: Node,
+    child: Child,
+    stdout: JoinHandle<String>,
+    stderr: BufReader<ChildStderr>,
+    seen: String,
+}
+
+impl Running {
+    /// Starts `rkadm init` with the node's configuration.
+    pub fn init(node: &Node) -> Result<Self> {
+        let mut child = node.spawn(&["rkadm", "init", "--config", super::CONFIG, "--progress", "json"])?;
+        drop(child.stdin.take());
+        let mut out = child.stdout.take().context("no stdout")?;
+        let stdout = thread::spawn(move || {
+            let mut text = String::new();
+            // An end in the middle of a character is no failure of the test.
+            let _ = out.read_to_string(&mut text);
+            text
+        });
+        let stderr = BufReader::new(child.stderr.take().context("no stderr")?);
+        Ok(Self { node: node.clone(), child, stdout, stderr, seen: String::new() })
+    }
+
+    /// The next event; none when rkadm has ended. Lines that are no events are messages for people.
+    pub fn next(&mut self) -> Result<Option<Event>> {
+        loop {
+            let mut line = String::new();
+            if self.stderr.read_line(&mut line)? == 0 {
+                return Ok(None);
+            }
+            self.seen += &line;
+            if let Ok(value) = serde_json::from_str(&line) {
+                return Ok(Some(Event(value)));
+            }
+        }
+    }
+
+    /// Reads on until this phase starts.
+    pub fn until(&mut self, phase: &str) -> Result<()> {
+        while let Some(event) = self.next()? {
+            if event.starts(phase) {
+                return Ok(());
+            }
+        }
+        bail!("rkadm ended before {phase}:\n{}", self.seen)
+    }
+
+    /// Sends a signal to rkadm, as an operator at another terminal would. That it has ended already is as good.
+    pub fn signal(&self, name: &str) -> Result<()> {
+        self.node.exec(&["pkill", &format!("-{name}"), "-x", "rkadm"]).map(drop)
+    }
+
+    /// The process id inside the node.
+    pub fn pid(&self) -> Result<String> {
+        Ok(self.node.sh_ok("pgrep -x rkadm")?.trim().to_owned())
+    }
+
+    /// Waits for the end, however it comes.
+    pub fn end(mut self) -> Result<Output> {
+        while self.next()?.is_some() {}
+        let status = self.child.wait()?;
+        let stdout = self.stdout.join().unwrap_or_default();
+        let output =
+            std::process::Output { status, stdout: stdout.into_bytes(), stderr: self.seen.into_bytes() };
+        let output = Output::from(output);
+        super::keep(&self.node, &["rkadm", "init"], &output)?;
+        Ok(output)
+    }
+}
