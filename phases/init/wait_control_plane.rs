@@ -6,7 +6,6 @@ use async_trait::async_trait;
 use rkadm_core::{
     engine::{Phase, PhaseError, PhaseMeta, PlanCx, Step, Verdict, wait::Condition},
     host::ApiAccess,
-    kube::ObjectRef,
 };
 
 use super::cluster::Cluster;
@@ -23,10 +22,13 @@ impl WaitControlPlane {
 
     /// The API server takes requests: it has made the namespaces that all that follows goes into.
     fn serving(admin: &ApiAccess) -> Vec<Condition> {
-        ["kube-system", "kube-public"]
+        let namespaces = ["kube-system", "kube-public"];
+        namespaces
             .into_iter()
-            .filter_map(|name| ObjectRef::new("Namespace", None, name).ok())
-            .map(|target| Condition::ObjectExists { access: admin.clone(), target })
+            .map(|name| Condition::ApiHealthy {
+                access: admin.clone(),
+                path: format!("/api/v1/namespaces/{name}"),
+            })
             .collect()
     }
 }

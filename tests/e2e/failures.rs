@@ -123,7 +123,11 @@ fn control_plane_crashes(node: &Node) -> Result<()> {
     fails(
         node,
         "wait-control-plane",
-        &["still missing: Namespace kube-system: the API server does not answer", "container kube-apiserver", "unknown flag: --no-such-flag"],
+        &[
+            "still missing: Namespace kube-system: the API server does not answer",
+            "container kube-apiserver",
+            "unknown flag: --no-such-flag",
+        ],
     )
 }
 

@@ -15,7 +15,7 @@ use crate::{
 
 /// First pause between two looks; doubled each time up to [`LONGEST_PAUSE`].
 const FIRST_PAUSE: Duration = Duration::from_millis(15);
-const LONGEST_PAUSE: Duration = Duration::from_millis(120);
+const LONGEST_PAUSE: Duration = Duration::from_millis(60);
 /// The kubelet's unit restarts it after 10 s; a second restart is a crash loop, not an accident.
 const CRASH_LOOP_RESTARTS: u32 = 2;
 const LOG_LINES: usize = 12;
