@@ -9,7 +9,7 @@ node=cp1
 say() { printf '\n\033[1m%s\033[0m\n' "$*"; }
 on() { "$nodes" exec "$node" -- "$@"; }
 
-if "$nodes" list | grep -q "^  $node "; then
+if "$nodes" list | sed -n "/^default /,/^[^ ]/p" | grep -q "^  $node "; then
     echo "There is a node $node already. Look at it with \`make shell NODE=$node\`, or start anew with \`make clean-nodes\`." >&2
     exit 1
 fi
@@ -34,6 +34,12 @@ apiVersion: kubelet.config.k8s.io/v1beta1
 kind: KubeletConfiguration
 cgroupDriver: cgroupfs
 failCgroupV1: false
+# The disk is the whole machine's: its being fairly full is no reason to keep pods away.
+evictionHard:
+  nodefs.available: 1%
+  imagefs.available: 1%
+  nodefs.inodesFree: 1%
+  imagefs.inodesFree: 1%
 ---
 apiVersion: kubeproxy.config.k8s.io/v1alpha1
 kind: KubeProxyConfiguration

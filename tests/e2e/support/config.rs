@@ -69,6 +69,12 @@ kind: KubeletConfiguration
 # Works with every way the nodes' cgroups can be made.
 cgroupDriver: cgroupfs
 failCgroupV1: false
+# The disk is the whole machine's: its being fairly full is no reason to keep pods away.
+evictionHard:
+  nodefs.available: 1%
+  imagefs.available: 1%
+  nodefs.inodesFree: 1%
+  imagefs.inodesFree: 1%
 {kubelet}---
 apiVersion: kubeproxy.config.k8s.io/v1alpha1
 kind: KubeProxyConfiguration
