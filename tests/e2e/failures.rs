@@ -108,6 +108,7 @@ fn kubelet_unit_fails(node: &Node, phase: &str, command: &str) -> Result<()> {
     let text = format!("[Service]\nExecStartPre=/bin/sh -c '! {command}'\n");
     node.write(dropin, text, 0o644)?;
     node.sh_ok("systemctl daemon-reload")?;
+    Config::new("1.37").install(node)?;
     fails(node, phase, &["kubelet"])?;
     node.sh_ok(&format!("rm {dropin} && systemctl daemon-reload")).map(drop)
 }
