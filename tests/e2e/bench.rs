@@ -134,7 +134,7 @@ fn size(node: &Node, program: &str) -> Result<f64> {
         "rkadm" => std::fs::metadata(binary())?.len(),
         _ => node.sh_ok(&format!("stat -Lc %s $(command -v {program})"))?.trim().parse()?,
     };
-    Ok(bytes as f64 / 1e6)
+    Ok(f64::from(u32::try_from(bytes / 1000)?) / 1000.0)
 }
 
 fn print(lines: &[Line]) {

@@ -169,7 +169,8 @@ authorizers:
   - {{name: authorizers, hostPath: {AUTHORIZERS}, mountPath: {AUTHORIZERS}, readOnly: true}}
 "
         ),
-        init: "skipPhases: [kubeconfig/super-admin]\ntimeouts: {controlPlaneComponentHealthCheck: 40s}\n".to_owned(),
+        init: "skipPhases: [kubeconfig/super-admin]\ntimeouts: {controlPlaneComponentHealthCheck: 40s}\n"
+            .to_owned(),
         ..Config::new("1.37")
     };
     config.install(node)?;

@@ -12,7 +12,7 @@ use rkadm_nodes::Node;
 pub struct Snapshot(BTreeSet<String>);
 
 /// Times are left out: a directory that a file came to and went from has a new one.
-const SCRIPT: &str = r#"
+const SCRIPT: &str = r"
 set -eu
 for dir in /etc/kubernetes /var/lib/kubelet /var/lib/etcd; do
     test -e $dir || continue
@@ -24,7 +24,7 @@ systemctl show kubelet -p ActiveState -p UnitFileState -p FragmentPath -p DropIn
     sed 's/ActiveState=\(active\|activating\|deactivating\)$/ActiveState=up/; s/ActiveState=.*/&/'
 if systemctl is-active --quiet containerd; then ctr -n k8s.io containers list -q; fi
 findmnt -rno TARGET | grep ^/var/lib/kubelet/ || true
-"#;
+";
 
 impl Snapshot {
     pub fn of(node: &Node) -> Result<Self> {
