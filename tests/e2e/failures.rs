@@ -30,6 +30,7 @@ fn a_failure_after_the_kubelet_started_leaves_the_machine_as_it_was() {
     run("fail late", |lab| {
         let node = prepared(&fresh(lab, "cp1")?)?;
         control_plane_crashes(&node)?;
+        somebody_who_says_no(&node)?;
         forbidden(&node, "upload-config/kubeadm", "kubeadm-config")?;
         forbidden(&node, "upload-config/kubelet", "kubelet-config")?;
         forbidden(&node, "upload-certs", "kubeadm-certs")?;
@@ -132,6 +133,20 @@ fn control_plane_crashes(node: &Node) -> Result<()> {
     )
 }
 
+/// An authorizer for every request that is put before it.
+fn somebody_who_says_no(node: &Node) -> Result<()> {
+    let body = r#"{"apiVersion": "authorization.k8s.io/v1", "kind": "SubjectAccessReview", "status": {"allowed": false, "denied": true, "reason": "the test says no"}}"#;
+    let length = body.len();
+    let answer = format!(
+        "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{body}"
+    );
+    node.write(&format!("{AUTHORIZERS}/answer"), answer, 0o600)?;
+    node.sh_ok(&format!(
+        "systemd-run --unit says-no socat TCP-LISTEN:9999,bind=127.0.0.1,fork,reuseaddr SYSTEM:'cat {AUTHORIZERS}/answer'"
+    ))
+    .map(drop)
+}
+
 /// The API server lets the administrator write no objects of this name. Nothing can be forbidden to super-admin.conf, so
 /// init does without; its group would get its rights only later, so everything else is allowed to all.
 fn forbidden(node: &Node, phase: &str, name: &str) -> Result<()> {
@@ -157,7 +172,7 @@ authorizers:
 - {{type: AlwaysAllow, name: alwaysallow}}
 "
     );
-    let nobody = "{apiVersion: v1, kind: Config, current-context: c, contexts: [{name: c, context: {cluster: c}}], clusters: [{name: c, cluster: {server: 'https://127.0.0.1:1/'}}]}";
+    let nobody = "{apiVersion: v1, kind: Config, current-context: c, contexts: [{name: c, context: {cluster: c}}], clusters: [{name: c, cluster: {server: 'http://127.0.0.1:9999/'}}]}";
     node.write(&format!("{AUTHORIZERS}/authorizers.yaml"), authorizers, 0o600)?;
     node.write(&format!("{AUTHORIZERS}/nobody.conf"), nobody, 0o600)?;
     let config = Config {
@@ -174,5 +189,5 @@ authorizers:
         ..Config::new("1.37")
     };
     config.install(node)?;
-    fails(node, phase, &[name])
+    fails(node, phase, &[name, "the test says no"])
 }

@@ -82,7 +82,7 @@ fn last_line_is_whole(path: &str, text: &str) -> Result<()> {
     let needed = match path.rsplit('/').next().unwrap_or_default() {
         "config.yaml" => "volumeStatsAggPeriod: 0s\n",
         "instance-config.yaml" => "containerd.sock\"",
-        name if name.ends_with(".conf") => "users:",
+        name if name.rsplit('.').next() == Some("conf") => "users:",
         _ => "status: {}\n",
     };
     ensure!(text.contains(needed) && text.ends_with('\n'), "it lacks {needed:?}:\n{text}");
