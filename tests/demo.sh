@@ -5,17 +5,19 @@ set -euo pipefail
 rkadm=$1
 nodes=$2
 node=cp1
+# Another one, for a second demo beside the first.
+lab=${LAB:-default}
 
 say() { printf '\n\033[1m%s\033[0m\n' "$*"; }
-on() { "$nodes" exec "$node" -- "$@"; }
+on() { "$nodes" exec --lab "$lab" "$node" -- "$@"; }
 
-if "$nodes" list | sed -n "/^default /,/^[^ ]/p" | grep -q "^  $node "; then
-    echo "There is a node $node already. Look at it with \`make shell NODE=$node\`, or start anew with \`make clean-nodes\`." >&2
+if on test -e /etc/kubernetes/admin.conf 2>/dev/null; then
+    echo "There is a cluster on $node already. Look at it with \`make shell NODE=$node\`, or start anew with \`make clean-nodes\`." >&2
     exit 1
 fi
 
 say "A machine with systemd, containerd and a kubelet: $node"
-"$nodes" up "$node"
+"$nodes" up --lab "$lab" "$node"
 on install -m 755 /dev/stdin /usr/local/bin/rkadm < "$rkadm"
 on install -D -m 600 /dev/stdin /root/cluster.yaml <<'EOF'
 apiVersion: kubeadm.k8s.io/v1beta4
@@ -54,7 +56,7 @@ on rkadm init --config /root/cluster.yaml
 on bash -c 'mkdir -p ~/.kube && ln -sf /etc/kubernetes/admin.conf ~/.kube/config'
 
 say "A pod network, and the addons on it"
-"$nodes" network "$node"
+"$nodes" network --lab "$lab" "$node"
 on kubectl wait --for=condition=Ready "node/$node" --timeout=120s
 on kubectl -n kube-system rollout status daemonset/kube-proxy --timeout=120s
 on kubectl -n kube-system rollout status deployment/coredns --timeout=120s
@@ -69,7 +71,7 @@ The cluster stays until \`make clean-nodes\`. What to try next:
   rkadm op show                     (on the node) what init did, step by step, and how long it took
   rkadm init --config /root/cluster.yaml
                                     (on the node) again: there is nothing to do
-  rkadm init --config <(sed s/10.244/10.245/ /root/cluster.yaml)
+  rkadm init --config /root/cluster.yaml --pod-network-cidr 10.245.0.0/16
                                     (on the node) with another configuration: the difference
   kubeadm certs check-expiration    (on the node) kubeadm works with the cluster as if it had made it
 EOF

@@ -5,7 +5,7 @@
 use anyhow::{Context as _, Result, ensure};
 use rkadm_nodes::{Node, run};
 
-use crate::support::{Config, Snapshot, expect, fresh, healthy, init, nothing_half_written, rkadm};
+use crate::support::{CONFIG, Config, Snapshot, expect, fresh, healthy, init, nothing_half_written, rkadm};
 
 const AUTHORIZERS: &str = "/etc/kubernetes-authorizers";
 
@@ -30,6 +30,7 @@ fn a_failure_after_the_kubelet_started_leaves_the_machine_as_it_was() {
     run("fail late", |lab| {
         let node = prepared(&fresh(lab, "cp1")?)?;
         control_plane_crashes(&node)?;
+        somebody_who_says_no(&node)?;
         forbidden(&node, "upload-config/kubeadm", "kubeadm-config")?;
         forbidden(&node, "upload-config/kubelet", "kubelet-config")?;
         forbidden(&node, "upload-certs", "kubeadm-certs")?;
@@ -64,7 +65,7 @@ fn prepared(node: &Node) -> Result<Node> {
 fn fails(node: &Node, phase: &str, why: &[&str]) -> Result<()> {
     let before = Snapshot::of(node)?;
     let check = || {
-        let output = init(node)?;
+        let output = rkadm(node, &["init", "--config", CONFIG, "--upload-certs"])?;
         let said = format!("Error: phase {phase}: ");
         expect(&output, 1, &[&[said.as_str()], why].concat())?;
         let undone = ["this machine is as it was before", "Nothing was changed on this machine"];
@@ -108,6 +109,7 @@ fn kubelet_unit_fails(node: &Node, phase: &str, command: &str) -> Result<()> {
     let text = format!("[Service]\nExecStartPre=/bin/sh -c '! {command}'\n");
     node.write(dropin, text, 0o644)?;
     node.sh_ok("systemctl daemon-reload")?;
+    Config::new("1.37").install(node)?;
     fails(node, phase, &["kubelet"])?;
     node.sh_ok(&format!("rm {dropin} && systemctl daemon-reload")).map(drop)
 }
@@ -131,7 +133,22 @@ fn control_plane_crashes(node: &Node) -> Result<()> {
     )
 }
 
-/// The API server lets nobody write objects of this name, whoever may according to RBAC.
+/// An authorizer for every request that is put before it.
+fn somebody_who_says_no(node: &Node) -> Result<()> {
+    let body = r#"{"apiVersion": "authorization.k8s.io/v1", "kind": "SubjectAccessReview", "status": {"allowed": false, "denied": true, "reason": "the test says no"}}"#;
+    let length = body.len();
+    let answer = format!(
+        "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{body}"
+    );
+    node.write(&format!("{AUTHORIZERS}/answer"), answer, 0o600)?;
+    node.sh_ok(&format!(
+        "systemd-run --unit says-no socat TCP-LISTEN:9999,bind=127.0.0.1,fork,reuseaddr SYSTEM:'cat {AUTHORIZERS}/answer'"
+    ))
+    .map(drop)
+}
+
+/// The API server lets the administrator write no objects of this name. Nothing can be forbidden to super-admin.conf, so
+/// init does without; its group would get its rights only later, so everything else is allowed to all.
 fn forbidden(node: &Node, phase: &str, name: &str) -> Result<()> {
     let authorizers = format!(
         "
@@ -152,9 +169,10 @@ authorizers:
     - expression: \"request.user == 'kubernetes-admin' && has(request.resourceAttributes) && request.resourceAttributes.name == '{name}' && request.resourceAttributes.verb in ['create', 'patch', 'update']\"
 - {{type: Node, name: node}}
 - {{type: RBAC, name: rbac}}
+- {{type: AlwaysAllow, name: alwaysallow}}
 "
     );
-    let nobody = "{apiVersion: v1, kind: Config, current-context: c, contexts: [{name: c, context: {cluster: c}}], clusters: [{name: c, cluster: {server: 'https://127.0.0.1:1/'}}]}";
+    let nobody = "{apiVersion: v1, kind: Config, current-context: c, contexts: [{name: c, context: {cluster: c}}], clusters: [{name: c, cluster: {server: 'http://127.0.0.1:9999/'}}]}";
     node.write(&format!("{AUTHORIZERS}/authorizers.yaml"), authorizers, 0o600)?;
     node.write(&format!("{AUTHORIZERS}/nobody.conf"), nobody, 0o600)?;
     let config = Config {
@@ -166,10 +184,10 @@ authorizers:
   - {{name: authorizers, hostPath: {AUTHORIZERS}, mountPath: {AUTHORIZERS}, readOnly: true}}
 "
         ),
-        // 32 bytes: uploads the certificates.
-        init: format!("certificateKey: {}\n", "0f".repeat(32)),
+        init: "skipPhases: [kubeconfig/super-admin]\ntimeouts: {controlPlaneComponentHealthCheck: 40s}\n"
+            .to_owned(),
         ..Config::new("1.37")
     };
     config.install(node)?;
-    fails(node, phase, &[name])
+    fails(node, phase, &[name, "the test says no"])
 }

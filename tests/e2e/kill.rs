@@ -31,7 +31,7 @@ fn init_killed_at_twenty_random_moments_makes_a_healthy_cluster_when_run_again()
             Moment::After(duration.mul_f64(part))
         } else {
             let pause = Duration::from_micros(u64::from(random.below(20_000)));
-            Moment::Event((f64::from(events) * part) as u32, pause)
+            Moment::Event((events * round + random.below(events)) / ROUNDS, pause)
         };
         run(&format!("kill {round}"), |lab| {
             println!("round {round}: {moment:?}");

@@ -2,6 +2,7 @@
 //!
 //! The program under test is `$RKADM` (the release binary, see `make e2e`), else the one that cargo built for the tests.
 //! One machine carries several checks where they do not disturb each other; nothing runs in parallel.
+#![allow(clippy::print_stdout, reason = "tests show what they measure, and how to replay them")]
 
 mod bench;
 mod failures;

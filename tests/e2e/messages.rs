@@ -13,7 +13,7 @@ fn what_is_wrong_with_a_machine_is_said_before_anything_is_done() {
         manifests_are_there(&node)?;
         disk_is_full(&node)?;
         not_root(&node)?;
-        newer_than_the_kubelet(&node)?;
+        versions_that_do_not_fit(&node)?;
         node.sh_ok("systemctl stop containerd")?;
         refused(&node, 3, &["[CRI] container runtime is not running", "containerd"])
     });
@@ -82,23 +82,35 @@ fn not_root(node: &Node) -> Result<()> {
     expect(&output, 3, &["`rkadm init` must be run as root", "sudo rkadm init"]).map(drop)
 }
 
-fn newer_than_the_kubelet(node: &Node) -> Result<()> {
-    node.install_programs("1.36", &["kubelet"])?;
-    refused(node, 3, &["KubeletVersion", "1.36"])?;
-    node.install_programs("1.37", &["kubelet"])
+/// A kubelet may be older than the API server, never newer; and rkadm knows four minors.
+fn versions_that_do_not_fit(node: &Node) -> Result<()> {
+    Config::new("1.36").install(node)?;
+    refused(node, 3, &["[KubeletVersion]", "1.37.2", "1.36.4"])?;
+    let version = "v1.99.0".to_owned();
+    Config { version, ..Config::new(NEWEST) }.install(node)?;
+    refused(node, 4, &["kubernetesVersion", "1.99.0", "1.37"])?;
+    Config::new(NEWEST).install(node)
 }
 
 /// Certificate authorities that an operator brought, and that cannot work.
 fn foreign_authorities(node: &Node) -> Result<()> {
     node.sh_ok(
-        "set -e; mkdir -p /root/ca; cd /root/ca
-         make() { openssl req -x509 -newkey rsa:2048 -nodes -subj /CN=kubernetes -keyout $1.key -out $1.crt \"${@:2}\" 2>/dev/null; }
-         make good -days 100; make other -days 100
-         make expired -not_before 20200101000000Z -not_after 20210101000000Z 2>/dev/null || make expired -days -1
-         make leaf -days 100 -addext basicConstraints=critical,CA:FALSE",
+        "set -e; mkdir -p /root/ca/new; cd /root/ca; touch index
+         printf '[req]\ndistinguished_name = none\n[none]\n[ca]\ndefault_ca = one\n[one]\ndatabase = index\nrand_serial = yes\n' > conf
+         printf 'new_certs_dir = new\ndefault_md = sha256\npolicy = any\n[any]\ncommonName = supplied\n' >> conf
+         printf '[authority]\nbasicConstraints = critical,CA:TRUE\n[leaf]\nbasicConstraints = critical,CA:FALSE\n' >> conf
+         make() {
+             openssl req -config conf -new -newkey rsa:2048 -nodes -subj /CN=kubernetes -keyout $1.key -out $1.csr
+             openssl ca -config conf -batch -notext -selfsign -keyfile $1.key -in $1.csr -out $1.crt -extensions $2 -startdate $3 -enddate $4
+             rm index*; touch index
+         }
+         make good authority 20200101000000Z 20400101000000Z
+         make other authority 20200101000000Z 20400101000000Z
+         make expired authority 20200101000000Z 20210101000000Z
+         make leaf leaf 20200101000000Z 20400101000000Z",
     )?;
     for (cert, key, why) in [
-        ("good", "other", "does not match"),
+        ("good", "other", "does not belong to the certificate"),
         ("expired", "expired", "expired"),
         ("leaf", "leaf", "not a certificate authority"),
     ] {
@@ -113,11 +125,7 @@ fn foreign_authorities(node: &Node) -> Result<()> {
 
 fn read_only(node: &Node) -> Result<()> {
     node.sh_ok("mount --bind /etc/kubernetes /etc/kubernetes && mount -o remount,bind,ro /etc/kubernetes")?;
-    refused(
-        node,
-        1,
-        &["/etc/kubernetes", "ead-only", "remount it writable", "Nothing was changed on this machine"],
-    )?;
+    refused(node, 1, &["/etc/kubernetes", "ead-only", "remount it writable", "as it was before"])?;
     node.sh_ok("umount /etc/kubernetes").map(drop)
 }
 

@@ -288,7 +288,10 @@ pub async fn diagnose(host: &dyn Probe, socket: &str, since: SystemTime) -> Vec<
                 || line.contains("failed to")
                 || line.contains("fatal")
         });
-        let errors: Vec<_> = last_lines(errors).collect();
+        let mut errors: Vec<_> = errors.collect();
+        // The same again with another time and process id says nothing new.
+        errors.dedup_by_key(|line| line.split_once("] ").map_or(*line, |(_, text)| text));
+        let errors: Vec<_> = last_lines(errors.into_iter()).collect();
         if !errors.is_empty() {
             lines.push("the kubelet says:".into());
             lines.extend(errors.into_iter().map(|line| format!("  {line}")));

@@ -62,8 +62,10 @@ fn normal(mut object: Value) -> Value {
         }
     }
     if let Some(owners) = object["metadata"]["ownerReferences"].as_array_mut() {
-        owners.iter_mut().for_each(|owner| owner["uid"] = json!("(uid)"));
-        owners.iter_mut().for_each(|owner| owner["name"] = json!(no_token_id(&owner["name"])));
+        for owner in owners {
+            owner["uid"] = json!("(uid)");
+            owner["name"] = json!(no_token_id(&owner["name"]));
+        }
     }
     match object["kind"].as_str() {
         Some("Node") => node(&mut object),
@@ -102,7 +104,7 @@ fn secret(object: &mut Value) {
 
 /// The files of `kubeadm-certs`, each encrypted.
 fn object_is_certs(key: &str) -> bool {
-    key.ends_with(".crt") || key.ends_with(".key") || key.ends_with(".pub")
+    key.rsplit_once('.').is_some_and(|(_, extension)| ["crt", "key", "pub"].contains(&extension))
 }
 
 /// `bootstrap-token-(id)`, whatever the id.

@@ -12,7 +12,7 @@ use rkadm_nodes::Node;
 pub struct Snapshot(BTreeSet<String>);
 
 /// Times are left out: a directory that a file came to and went from has a new one.
-const SCRIPT: &str = r#"
+const SCRIPT: &str = r"
 set -eu
 for dir in /etc/kubernetes /var/lib/kubelet /var/lib/etcd; do
     test -e $dir || continue
@@ -24,7 +24,7 @@ systemctl show kubelet -p ActiveState -p UnitFileState -p FragmentPath -p DropIn
     sed 's/ActiveState=\(active\|activating\|deactivating\)$/ActiveState=up/; s/ActiveState=.*/&/'
 if systemctl is-active --quiet containerd; then ctr -n k8s.io containers list -q; fi
 findmnt -rno TARGET | grep ^/var/lib/kubelet/ || true
-"#;
+";
 
 impl Snapshot {
     pub fn of(node: &Node) -> Result<Self> {
@@ -82,7 +82,7 @@ fn last_line_is_whole(path: &str, text: &str) -> Result<()> {
     let needed = match path.rsplit('/').next().unwrap_or_default() {
         "config.yaml" => "volumeStatsAggPeriod: 0s\n",
         "instance-config.yaml" => "containerd.sock\"",
-        name if name.ends_with(".conf") => "users:",
+        name if name.rsplit('.').next() == Some("conf") => "users:",
         _ => "status: {}\n",
     };
     ensure!(text.contains(needed) && text.ends_with('\n'), "it lacks {needed:?}:\n{text}");

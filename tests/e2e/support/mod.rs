@@ -55,20 +55,20 @@ pub fn rkadm(node: &Node, args: &[&str]) -> Result<Output> {
 
 /// Runs rkadm under another program, such as `timeout`.
 pub fn wrapped(node: &Node, wrapper: &[&str], args: &[&str]) -> Result<Output> {
-    let argv: Vec<&str> = wrapper.iter().copied().chain(["rkadm"]).chain(args.iter().copied()).collect();
-    let output = node.exec(&argv)?;
-    keep(node, &argv, &output)?;
+    let command: Vec<&str> = wrapper.iter().copied().chain(["rkadm"]).chain(args.iter().copied()).collect();
+    let output = node.exec(&command)?;
+    keep(node, &command, &output)?;
     Ok(output)
 }
 
 /// Adds to the node's record of what rkadm printed. A node that is off keeps what it has.
-fn keep(node: &Node, argv: &[&str], output: &Output) -> Result<()> {
+fn keep(node: &Node, command: &[&str], output: &Output) -> Result<()> {
     if !node.running() {
         return Ok(());
     }
     let text = format!(
         "$ {}\n--- exit code {}\n--- stdout\n{}--- stderr\n{}\n",
-        argv.join(" "),
+        command.join(" "),
         output.status,
         output.stdout,
         output.stderr
