@@ -71,7 +71,7 @@ The cluster stays until \`make clean-nodes\`. What to try next:
   rkadm op show                     (on the node) what init did, step by step, and how long it took
   rkadm init --config /root/cluster.yaml
                                     (on the node) again: there is nothing to do
-  rkadm init --config /root/cluster.yaml --pod-network-cidr 10.245.0.0/16
+  rkadm init --config <(sed s/10.244/10.245/ /root/cluster.yaml)
                                     (on the node) with another configuration: the difference
   kubeadm certs check-expiration    (on the node) kubeadm works with the cluster as if it had made it
 EOF
