@@ -127,7 +127,9 @@ For more information, try '--help'.
 /// The binary as another user: the directory it is built in may be closed to others.
 fn as_nobody(machine: &Machine, args: &str) -> Command {
     let rkadm = machine.dir().join("rkadm");
-    fs::copy(env!("CARGO_BIN_EXE_rkadm"), &rkadm).unwrap();
+    // By another process: a program that a forked child of this one still has open for writing cannot be run.
+    let copied = Command::new("cp").arg(env!("CARGO_BIN_EXE_rkadm")).arg(&rkadm).status().unwrap();
+    assert!(copied.success());
     fs::set_permissions(machine.dir(), fs::Permissions::from_mode(0o755)).unwrap();
     let mut command = Command::new("setpriv");
     command.args(["--reuid", "65534", "--regid", "65534", "--clear-groups"]).arg(rkadm);
