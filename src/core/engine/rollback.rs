@@ -75,7 +75,12 @@ pub async fn roll_back(journal: &mut Journal, runner: &Runner<'_>) -> Result<usi
         })
         .collect();
     for (position, (entry, description, undo)) in stack.iter().enumerate() {
-        if let Err(error) = undo.carry_out(runner.host, journal, runner.registry, &removed).await {
+        let undone = if is_redone(undo, &stack[position + 1..]) {
+            Ok(())
+        } else {
+            undo.carry_out(runner.host, journal, runner.registry, &removed).await
+        };
+        if let Err(error) = undone {
             let message = error.to_string();
             let by_hand: Vec<_> =
                 stack.iter().skip(position).flat_map(|(_, _, undo)| undo.by_hand()).collect();
@@ -101,4 +106,10 @@ pub async fn roll_back(journal: &mut Journal, runner: &Runner<'_>) -> Result<usi
     let private = Store::new(Some(journal.folder().join("private")), BTreeMap::new());
     private.forget_secrets().map_err(|source| JournalError::Io { path: journal.folder(), source })?;
     Ok(stack.len())
+}
+
+/// Whether an older step brings the same unit to its state anyway: starting it in between could only fail.
+fn is_redone(undo: &Undo, older: &[(u64, String, Undo)]) -> bool {
+    let Undo::Service { unit, .. } = undo else { return false };
+    older.iter().any(|(_, _, older)| matches!(older, Undo::Service { unit: same, .. } if same == unit))
 }
