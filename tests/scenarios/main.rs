@@ -217,7 +217,7 @@ async fn an_operation_is_not_resumed_with_another_configuration() {
     let error =
         machine.run(&workflow.with_digest("another")).await.expect_err("resumed with another configuration");
     assert!(matches!(error, RunError::Unfinished { .. }), "{error}");
-    assert!(error.to_string().contains("its configuration is another one"), "{error}");
+    assert!(error.to_string().contains("this configuration is another one"), "{error}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
