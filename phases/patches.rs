@@ -4,6 +4,7 @@ use std::path::Path;
 
 use rkadm_core::{
     engine::{PhaseError, PlanCx},
+    host::FileKind,
     manifest::patch::{self, Patch, PatchTarget},
 };
 use serde_json::Value;
@@ -23,7 +24,11 @@ pub async fn read(cx: &PlanCx<'_>, cluster: &Cluster) -> Result<Vec<Patch>, Phas
     }
     let mut files = vec![];
     for name in cx.host.list(dir).await? {
-        if let Some(bytes) = cx.host.read(&dir.join(&name)).await? {
+        let path = dir.join(&name);
+        if cx.host.stat(&path).await?.is_none_or(|stat| stat.kind != FileKind::File) {
+            continue;
+        }
+        if let Some(bytes) = cx.host.read(&path).await? {
             files.push((name, String::from_utf8_lossy(&bytes).into_owned()));
         }
     }

@@ -44,11 +44,17 @@ impl Phase for CoreDns {
             .map_err(|error| PhaseError::Config { message: error.to_string() })?;
         let live = cx.host.object(&self.cluster.admin(cx.host).await?, &deployment).await?;
         let replicas = live.as_ref().and_then(|live| live.pointer("/spec/replicas")).and_then(Value::as_i64);
+        // An operator's Corefile is kept.
+        let config_map = ObjectRef::new("ConfigMap", Some("kube-system"), "coredns")
+            .map_err(|error| PhaseError::Config { message: error.to_string() })?;
+        let live = cx.host.object(&self.cluster.admin(cx.host).await?, &config_map).await?;
+        let corefile = live.as_ref().and_then(|live| live.pointer("/data/Corefile")).and_then(Value::as_str);
+        let corefile = corefile.map(str::to_owned);
         let inputs = CoreDnsInputs {
             cluster: &config.cluster,
             row: self.cluster.row(),
             replicas: replicas.and_then(|replicas| i32::try_from(replicas).ok()),
-            corefile: None,
+            corefile: corefile.as_deref(),
         };
         let mut objects =
             objects::coredns(&inputs).map_err(|error| PhaseError::Config { message: error.to_string() })?;

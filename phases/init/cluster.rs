@@ -76,9 +76,10 @@ impl Cluster {
     /// server makes in its first seconds.
     pub async fn admin(&self, host: &dyn Probe) -> Result<ApiAccess, HostError> {
         let super_admin = Self::kubeconfig("super-admin.conf");
+        // On a node that lives, only admin.conf is sure to be renewed.
         let kubeconfig = match host.stat(&super_admin).await? {
-            Some(_) => super_admin,
-            None => Self::kubeconfig("admin.conf"),
+            Some(_) if self.environment.whole => super_admin,
+            _ => Self::kubeconfig("admin.conf"),
         };
         Ok(ApiAccess { kubeconfig, server: Some(self.config.local_api_url()) })
     }

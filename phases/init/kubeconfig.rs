@@ -10,7 +10,7 @@ use rkadm_core::{
         content::{Content, KubeconfigContent},
     },
     kubeconfig::{
-        self, Expected,
+        self, Expected, KubeconfigProblem,
         list::{self, KubeconfigSpec},
     },
     pki::Certificate,
@@ -113,9 +113,13 @@ impl Kubeconfig {
         };
         let problems =
             kubeconfig::problems(&file, &Expected { server, ca: &ca, client: None }, Timestamp::now());
-        if !problems.is_empty() {
-            let why: Vec<_> = problems.iter().map(ToString::to_string).collect();
+        let (fatal, other): (Vec<_>, Vec<_>) = problems.into_iter().partition(KubeconfigProblem::is_fatal);
+        if !fatal.is_empty() {
+            let why: Vec<_> = fatal.iter().map(ToString::to_string).collect();
             return Err(unusable(why.join("; ")));
+        }
+        for problem in other {
+            cx.warn(format!("{} is kept: {problem}", path.display()));
         }
         Ok(Verdict::AlreadyDone("uses the existing file".into()))
     }

@@ -71,7 +71,7 @@ impl Phase for EnableClientCertRotation {
             Step::WriteFile {
                 path,
                 mode: PRIVATE,
-                content: Content::text(file.to_yaml().as_str()),
+                content: Content::Private(file.to_yaml().as_bytes().to_vec()),
                 seen: Seen::Sha256(sha256_hex(&yaml)),
             },
             Step::Service { unit: KUBELET.into(), verb: ServiceVerb::Restart },

@@ -1,6 +1,9 @@
 //! `kubelet-start`: the kubelet's files, and the kubelet.
 
-use std::{path::Path, sync::Arc};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use async_trait::async_trait;
 use rkadm_core::{
@@ -78,8 +81,10 @@ impl Phase for KubeletStart {
         // brings the unit back to its state last of all, with its old files in place.
         let mut steps = vec![Step::Service { unit: KUBELET.into(), verb: ServiceVerb::Stop }];
         steps.extend(writes);
-        steps
-            .push(Step::Action(Arc::new(RunKubelet { socket: config.node_registration.cri_socket.clone() })));
+        steps.push(Step::Action(Arc::new(RunKubelet {
+            socket: config.node_registration.cri_socket.clone(),
+            was_active: service.active == "active",
+        })));
         Ok(Verdict::Apply(steps))
     }
 }
@@ -87,6 +92,8 @@ impl Phase for KubeletStart {
 /// Starts the kubelet. What comes of that is more than a unit's state: pods, mounts, files.
 struct RunKubelet {
     socket: String,
+    /// Whether the kubelet ran when this was planned, before the step that stops it.
+    was_active: bool,
 }
 
 /// What was there before the kubelet was started.
@@ -97,6 +104,10 @@ struct Before {
     entries: Vec<String>,
     /// Ids of the pod sandboxes.
     sandboxes: Vec<String>,
+    /// What was mounted below the kubelet's directory.
+    mounts: Vec<PathBuf>,
+    /// A kubelet that ran before has pods that are not this operation's: they stay.
+    was_active: bool,
 }
 
 #[async_trait]
@@ -115,6 +126,8 @@ impl Action for RunKubelet {
             socket: self.socket.clone(),
             entries: host.list(KUBELET_DIR.as_ref()).await?,
             sandboxes: sandboxes.into_iter().map(|sandbox| sandbox.id).collect(),
+            mounts: host.mounts_below(KUBELET_DIR.as_ref()).await?,
+            was_active: self.was_active,
         };
         serde_json::to_value(before).map_err(|error| StepError::Content(error.to_string()))
     }
@@ -132,19 +145,45 @@ impl UndoAction for UndoKubelet {
     async fn undo(&self, host: &dyn Actuator, data: &Value) -> Result<(), StepError> {
         let before: Before =
             serde_json::from_value(data.clone()).map_err(|error| StepError::Content(error.to_string()))?;
-        host.control_service(KUBELET, ServiceVerb::Stop).await?;
+        // The unit's own undo, which comes last, starts such a kubelet again with its old files.
+        if host.service(KUBELET).await?.exists {
+            host.control_service(KUBELET, ServiceVerb::Stop).await?;
+        }
+        if before.was_active {
+            return Ok(());
+        }
         for sandbox in host.sandboxes(&before.socket).await? {
             if !before.sandboxes.contains(&sandbox.id) {
                 host.remove_sandbox(&before.socket, &sandbox.id).await?;
             }
         }
         let dir = Path::new(KUBELET_DIR);
-        host.unmount_below(dir).await?;
+        for mount in host.mounts_below(dir).await?.into_iter().rev() {
+            if !before.mounts.contains(&mount) {
+                host.unmount(&mount).await?;
+            }
+        }
         for name in host.list(dir).await? {
             if !before.entries.contains(&name) {
                 host.remove_tree(&dir.join(name)).await?;
             }
         }
         Ok(())
+    }
+
+    fn by_hand(&self, data: &Value) -> Vec<String> {
+        let known = |field: &str| {
+            let names = data[field].as_array().into_iter().flatten().filter_map(Value::as_str);
+            names.collect::<Vec<_>>().join(" ")
+        };
+        vec![
+            "systemctl stop kubelet".into(),
+            format!(
+                "remove with `crictl rmp -f` every pod sandbox that `crictl pods` shows, but: {}",
+                known("sandboxes")
+            ),
+            format!("unmount what is mounted below {KUBELET_DIR}, but: {}", known("mounts")),
+            format!("remove from {KUBELET_DIR} everything but: {}", known("entries")),
+        ]
     }
 }

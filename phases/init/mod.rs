@@ -6,6 +6,7 @@ mod certs;
 mod cluster;
 mod control_plane;
 mod etcd;
+mod in_use;
 mod kubeconfig;
 mod kubelet_finalize;
 mod kubelet_start;
@@ -25,6 +26,7 @@ use rkadm_core::{
 
 pub use bootstrap_token::{TOKEN, secret_name as token_secret_name};
 pub use cluster::{Cluster, Environment, key_algorithm};
+pub use in_use::in_use;
 pub use kubelet_start::{KUBELET_ACTION, UndoKubelet};
 pub use show_join_command::{JoinCommand, OUTPUT as JOIN_OUTPUT};
 pub use upload_certs::CERTIFICATE_KEY;

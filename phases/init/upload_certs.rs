@@ -21,6 +21,7 @@ use rkadm_core::{
 use serde_json::Value;
 
 use super::cluster::Cluster;
+use crate::files::Existing;
 
 /// Name of the secret that decrypts the uploaded files, in the operation's store.
 pub const CERTIFICATE_KEY: &str = "certificate-key";
@@ -50,6 +51,20 @@ impl Phase for UploadCerts {
     async fn plan(&self, cx: &PlanCx<'_>) -> Result<Verdict, PhaseError> {
         if !self.cluster.config.upload_certs {
             return Ok(Verdict::NotApplicable("not asked for (--upload-certs)".into()));
+        }
+        for ca in ["ca.key", "front-proxy-ca.key"] {
+            let path = self.cluster.cert_file(ca);
+            if Existing::at(cx, &path).await? == Existing::Absent {
+                return Err(PhaseError::Unusable {
+                    message: format!(
+                        "{} is not here: an authority that is kept elsewhere cannot be uploaded",
+                        path.display()
+                    ),
+                    hint:
+                        "leave --upload-certs out, and bring the certificates of other control planes by hand"
+                            .into(),
+                });
+            }
         }
         let token: Arc<dyn ObjectMaker> = Arc::new(OwnerToken);
         let certs: Arc<dyn ObjectMaker> = Arc::new(Certs { cluster: Arc::clone(&self.cluster) });
@@ -124,6 +139,17 @@ impl ObjectMaker for Certs {
             }
             let plain = cx.read(&self.cluster.cert_file(file)).await?;
             encrypted.insert(name.to_owned(), key.encrypt(&plain).map_err(|error| fail(&error))?);
+        }
+        if let Some(etcd) = &self.cluster.config.cluster.etcd.external {
+            let files = [
+                ("external-etcd-ca.crt", &etcd.ca_file),
+                ("external-etcd.crt", &etcd.cert_file),
+                ("external-etcd.key", &etcd.key_file),
+            ];
+            for (name, file) in files.into_iter().filter(|(_, file)| !file.is_empty()) {
+                let plain = cx.read(file.as_ref()).await?;
+                encrypted.insert(name.to_owned(), key.encrypt(&plain).map_err(|error| fail(&error))?);
+            }
         }
         let mut objects = objects::uploaded_certs(&encrypted, &owner, uid);
         Ok(objects.swap_remove(0))

@@ -18,7 +18,7 @@ pub struct Global {
     #[arg(long, global = true, value_enum, default_value_t)]
     pub progress: Mode,
     /// Log what rkadm does to stderr; twice for more. kubeadm's -v=N is taken too
-    #[arg(short, long, global = true, action = ArgAction::Set, num_args = 0..=1, default_missing_value = "1",
+    #[arg(short, long, alias = "v", global = true, action = ArgAction::Set, num_args = 0..=1, default_missing_value = "1",
           default_value_t = 0, require_equals = true, value_name = "N", hide_default_value = true)]
     pub verbose: u8,
     /// Work on the machine whose file system is mounted at DIR; its programs and sockets are looked for there too
@@ -59,7 +59,11 @@ pub fn redact(typed: &[OsString]) -> Vec<String> {
 
 /// The first Ctrl-C lets the step at work finish, the second ends the process: the journal covers both.
 pub fn watch_signals(cancel: &Cancel) {
-    for (kind, name) in [(SignalKind::interrupt(), "SIGINT"), (SignalKind::terminate(), "SIGTERM")] {
+    for (kind, name) in [
+        (SignalKind::interrupt(), "SIGINT"),
+        (SignalKind::terminate(), "SIGTERM"),
+        (SignalKind::hangup(), "SIGHUP"),
+    ] {
         let cancel = cancel.clone();
         let Ok(mut signals) = signal(kind) else { continue };
         tokio::spawn(async move {

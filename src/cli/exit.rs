@@ -195,11 +195,15 @@ impl From<RollbackError> for CommandError {
             RollbackError::Lock(error) => error.into(),
             RollbackError::Journal(error) => error.into(),
             RollbackError::Settled { .. } => Self::new(ExitKind::Failed, message),
+            RollbackError::Interrupted { operation, .. } => Self::new(ExitKind::Interrupted, message)
+                .hint(format!("go on with it: `rkadm op rollback {operation}`")),
             RollbackError::Stuck { operation, by_hand, .. } => {
                 let mut error = Self::new(ExitKind::Stuck, format!("the rollback is stuck: {message}"));
                 error.details.push("What is not undone yet can be undone by hand, in this order:".into());
                 error.details.extend(by_hand.into_iter().map(|command| format!("  {command}")));
-                error.hint(format!("when the cause is gone: `rkadm op rollback {operation}`"))
+                error.hint(format!("when the cause is gone: `rkadm op rollback {operation}`")).hint(format!(
+                    "to leave this and go on with the rest: `rkadm op rollback --skip-failed {operation}`"
+                ))
             }
         }
     }

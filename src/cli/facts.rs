@@ -10,18 +10,22 @@ use rkadm_core::{
 const CRI_SOCKETS: [&str; 3] =
     ["/var/run/containerd/containerd.sock", "/var/run/crio/crio.sock", "/var/run/cri-dockerd.sock"];
 
-/// Looks at the host.
+/// Looks at the host. Asking the kubelet for its version takes longer than all the rest.
 ///
 /// # Errors
 /// The host cannot be read at all.
-pub async fn gather(host: &dyn Probe) -> Result<HostFacts, HostError> {
+pub async fn gather(host: &dyn Probe, with_kubelet: bool) -> Result<HostFacts, HostError> {
     let mut cri_sockets = vec![];
     for socket in CRI_SOCKETS {
         if host.stat(socket.as_ref()).await?.is_some() {
             cri_sockets.push(format!("unix://{socket}"));
         }
     }
-    let kubelet = host.query(&["kubelet", "--version"]).await.ok().filter(|output| output.code == 0);
+    let kubelet = if with_kubelet {
+        host.query(&["kubelet", "--version"]).await.ok().filter(|output| output.code == 0)
+    } else {
+        None
+    };
     let kubelet_version = kubelet
         .and_then(|output| parse::kubelet_version(output.stdout.as_bytes()))
         .and_then(|version| version.to_string().parse().ok());

@@ -35,9 +35,9 @@ pub struct Session {
 }
 
 impl Session {
-    /// This machine.
-    pub fn host(&self) -> LocalHost {
-        LocalHost::new(&self.root, Duration::from_mins(1))
+    /// This machine. `api_timeout` bounds a call to the API server with its retries.
+    pub fn host(&self, api_timeout: Duration) -> LocalHost {
+        LocalHost::new(&self.root, api_timeout)
     }
 
     /// Refuses to go on without root's rights.

@@ -1,11 +1,13 @@
 //! `rkadm op`: look at operations, resume them, take them back.
 
+use std::time::Duration;
+
 use clap::Subcommand;
 use rkadm_core::engine::{
     Event, Runner,
     journal::{JournalDir, JournalError, Record},
     operation::{Operation, PhaseLine, StepLine, StepState},
-    rollback,
+    rollback::{self, Stubborn},
 };
 use serde::Serialize;
 
@@ -34,6 +36,12 @@ pub enum OpCommand {
     Rollback {
         /// Id, or a unique beginning of it; the unfinished operation when left out
         id: Option<String>,
+        /// Leave what cannot be taken back, and go on with the rest
+        #[arg(long)]
+        skip_failed: bool,
+        /// Take it back although the cluster is in use, or cannot be asked whether it is
+        #[arg(long)]
+        force: bool,
     },
 }
 
@@ -46,7 +54,10 @@ pub async fn run(session: &Session, command: OpCommand) -> Result<(), CommandErr
             let operation = unfinished(session, id.as_deref())?;
             super::init::resume(session, &operation).await
         }
-        OpCommand::Rollback { id } => roll_back(session, id.as_deref()).await,
+        OpCommand::Rollback { id, skip_failed, force } => {
+            let stubborn = if skip_failed { Stubborn::Skip } else { Stubborn::Stop };
+            roll_back(session, id.as_deref(), stubborn, force).await
+        }
     }
 }
 
@@ -194,6 +205,7 @@ fn timeline_text(timeline: &Timeline) -> String {
                 StepState::Started => "?",
                 StepState::Done => "+",
                 StepState::Undone => "-",
+                StepState::Left => "!",
             };
             let elapsed = step.elapsed_ms.map(text::duration).unwrap_or_default();
             out += format!("  {mark} {elapsed:>9}  {}", step.description).trim_end();
@@ -206,7 +218,12 @@ fn timeline_text(timeline: &Timeline) -> String {
     if !timeline.by_hand.is_empty() {
         out += &format!("To be undone by hand, in this order:\n  {}\n", timeline.by_hand.join("\n  "));
     }
-    out + "(+ done, ? begun, - undone)\n"
+    let left = timeline.steps.iter().any(|step| step.state == StepState::Left);
+    out + if left {
+        "(+ done, ? begun, - undone, ! left as it is)\n"
+    } else {
+        "(+ done, ? begun, - undone)\n"
+    }
 }
 
 /// The result of `op rollback`.
@@ -217,11 +234,28 @@ struct RolledBack {
     steps: usize,
 }
 
-async fn roll_back(session: &Session, id: Option<&str>) -> Result<(), CommandError> {
+async fn roll_back(
+    session: &Session,
+    id: Option<&str>,
+    stubborn: Stubborn,
+    force: bool,
+) -> Result<(), CommandError> {
     Session::require_root("op rollback")?;
     let operation = unfinished(session, id)?;
     let registry = rkadm_phases::actions();
-    let host = session.host();
+    // A call that fails here is not worth a minute: what it would undo mostly goes with the data directory.
+    let host = session.host(Duration::from_secs(10));
+    if !force {
+        let why = rkadm_phases::init::in_use(&host, &operation).await;
+        if !why.is_empty() {
+            let message = format!("operation {} made a cluster that is in use", operation.id);
+            let mut error = CommandError::new(ExitKind::Failed, message)
+                .hint(format!("finish it instead: `rkadm op resume {}`", operation.id))
+                .hint("to delete the cluster with all that is in it: the same command with --force");
+            error.details = why;
+            return Err(error);
+        }
+    }
     let runner = Runner {
         host: &host,
         reporter: session.reporter.as_ref(),
@@ -229,7 +263,7 @@ async fn roll_back(session: &Session, id: Option<&str>) -> Result<(), CommandErr
         cancel: &session.cancel,
         root: session.root.clone(),
     };
-    let (operation, steps) = rollback::roll_back_operation(&runner, &operation.id).await?;
+    let (operation, steps) = rollback::roll_back_operation(&runner, &operation.id, stubborn).await?;
     let result = RolledBack { id: operation.id, steps };
     session.printer.result("Rollback", &result, || {
         format!("Operation {} is rolled back: {} undone.\n", result.id, text::count(result.steps, "change"))

@@ -258,15 +258,11 @@ fn kubeconfig_for_another_server() {
     let file = machine.path("/etc/kubernetes/admin.conf");
     let other = fs::read_to_string(&file).unwrap().replace("192.0.2.10", "192.0.2.99");
     fs::write(&file, other).unwrap();
-    assert_snapshot!(refused(&machine, "kubeconfig admin"), @r#"
-exit 1
---- stderr
-operation <ULID>
-  kubeconfig/admin                       failed
-Error: phase kubeconfig/admin: /etc/kubernetes/admin.conf cannot be used: server is "https://192.0.2.99:6443", expected "https://192.0.2.10:6443"
-  Nothing was changed on this machine.
-Hint: move /etc/kubernetes/admin.conf away to have a new one made
-"#);
+    // It may lead through a load balancer on purpose: kubeadm keeps such a file too, with a warning.
+    let kept = machine.phase("kubeconfig admin");
+    kept.succeeds();
+    let warning = "Warning: /etc/kubernetes/admin.conf is kept: server is \"https://192.0.2.99:6443\", expected \"https://192.0.2.10:6443\"";
+    assert!(kept.stderr().contains(warning), "{}", kept.stderr());
     fs::write(&file, "apiVersion: v1\nkind: Config\nusers: 5\n").unwrap();
     assert_snapshot!(refused(&machine, "kubeconfig admin"), @r#"
 exit 1

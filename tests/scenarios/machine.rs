@@ -17,7 +17,7 @@ use rkadm_core::{
         event::Silent,
         journal::JournalDir,
         operation::Status,
-        rollback::{self, RollbackError},
+        rollback::{self, RollbackError, Stubborn},
         runner::Header,
     },
     host::fake::{FakeHost, Node, World},
@@ -182,7 +182,7 @@ impl Machine {
             root: self.root().to_owned(),
         };
         let id = JournalDir::below(self.root()).ids().unwrap().pop().expect("an operation");
-        rollback::roll_back_operation(&runner, &id).await.map(|(_, steps)| steps)
+        rollback::roll_back_operation(&runner, &id, Stubborn::Stop).await.map(|(_, steps)| steps)
     }
 
     /// Where the newest operation stands.

@@ -227,14 +227,14 @@ async fn a_changed_file_is_never_overwritten() {
     // A file that appears between plan and act: the step that would write it fails and leaves it alone.
     machine.host.edit(|world| {
         world.paths.insert(
-            "/etc/kubernetes/pki/ca.crt".into(),
+            "/etc/kubernetes/pki/apiserver.crt".into(),
             rkadm_core::host::fake::Node::File(b"theirs".into(), 0o644),
         );
     });
     let error = machine.run(workflow).await.expect_err("a foreign file was accepted");
-    assert!(error.to_string().contains("/etc/kubernetes/pki/ca.crt"), "{error}");
+    assert!(error.to_string().contains("/etc/kubernetes/pki/apiserver.crt"), "{error}");
     let world = machine.host.world();
-    let kept = world.paths.get(std::path::Path::new("/etc/kubernetes/pki/ca.crt"));
+    let kept = world.paths.get(std::path::Path::new("/etc/kubernetes/pki/apiserver.crt"));
     assert_eq!(kept, Some(&rkadm_core::host::fake::Node::File(b"theirs".into(), 0o644)));
 }
 

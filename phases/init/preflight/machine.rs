@@ -171,3 +171,21 @@ pub async fn writable(host: &dyn Probe) -> Vec<Found> {
     }
     found
 }
+
+/// An authority that is kept elsewhere cannot be uploaded; kubeadm refuses this before it begins, too.
+pub async fn uploadable(host: &dyn Probe, cluster: &Cluster) -> Vec<Found> {
+    let mut found = vec![];
+    for name in ["ca", "front-proxy-ca"] {
+        let files = cluster.ca_files(name);
+        let there = |path| async move { host.stat(path).await.ok().flatten().is_some() };
+        if cluster.config.upload_certs
+            && there(files.cert.as_path()).await
+            && !there(files.key.as_path()).await
+        {
+            let message = format!("--upload-certs needs {}, which is not here", files.key.display());
+            let hint = "leave --upload-certs out, and bring the certificates of other control planes by hand";
+            found.push(error("UploadCerts", message, hint));
+        }
+    }
+    found
+}

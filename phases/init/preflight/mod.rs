@@ -73,7 +73,11 @@ impl Phase for Preflight {
                 cx.warn(format!("[{}] {}", finding.check, finding.message));
             }
         }
-        let (missing, found) = images::missing(cx.host, &self.cluster).await;
+        let (mut missing, found) = images::missing(cx.host, &self.cluster).await;
+        if is_ignored("ImagePull") && !missing.is_empty() {
+            cx.warn(format!("[ImagePull] not here and not pulled: {}", missing.join(", ")));
+            missing.clear();
+        }
         for (_, finding) in found {
             if is_ignored(&finding.check) {
                 cx.warn(format!("[{}] {}", finding.check, finding.message));
@@ -101,6 +105,7 @@ async fn check_all(host: &dyn Probe, cluster: &Cluster) -> Vec<Found> {
         machine::cgroups(host, cluster).boxed(),
         machine::left_over(host, cluster).boxed(),
         machine::writable(host).boxed(),
+        machine::uploadable(host, cluster).boxed(),
         ports::free(host, cluster).boxed(),
         runtime::container_runtime(host, cluster).boxed(),
         runtime::kubelet(host, cluster).boxed(),

@@ -4,11 +4,11 @@ mod args;
 mod finished;
 mod report;
 
-use std::{collections::BTreeSet, io::Read, path::Path, sync::Arc};
+use std::{collections::BTreeSet, io::Read, path::Path, sync::Arc, time::Duration};
 
 use clap::{ArgMatches, Args, Command, FromArgMatches};
 use rkadm_core::{
-    config::{ConfigError, ConfigErrors, Documents, ResolvedInit, Source, resolve_init, secret},
+    config::{ConfigError, ConfigErrors, Documents, GoDuration, ResolvedInit, Source, resolve_init, secret},
     engine::{
         Event, RunOptions, Runner, Workflow, journal::JournalDir, operation::Operation, plan, runner::Header,
         store::Store, workflow::SelectionError,
@@ -26,6 +26,8 @@ use super::{
 
 /// Name of the private copy of the resolved configuration, which a resume without flags works from.
 const CONFIGURATION: &str = "configuration";
+/// Name of the private copy of the proxy variables, which may hold a password.
+const PROXIES: &str = "proxies";
 
 /// The subcommand with its phases.
 pub fn command() -> Command {
@@ -54,10 +56,11 @@ pub async fn run(session: &Session, matches: &ArgMatches) -> Result<(), CommandE
     };
     let args = InitArgs::from_arg_matches(matches)
         .map_err(|error| CommandError::new(ExitKind::Usage, error.to_string()))?;
-    let host = session.host();
-    let facts =
-        facts::gather(&host).await.map_err(|error| CommandError::new(ExitKind::Failed, error.to_string()))?;
     let documents = load(&args)?;
+    let version_given = args.kubernetes_version.is_some() || names_version(&documents);
+    let facts = facts::gather(&session.host(API_TIMEOUT), !version_given)
+        .await
+        .map_err(|error| CommandError::new(ExitKind::Failed, error.to_string()))?;
     let config = resolve_init(&documents, &args.flags(), &facts).map_err(|errors| invalid(&errors))?;
     if !config.dry_run {
         Session::require_root("init")?;
@@ -65,8 +68,9 @@ pub async fn run(session: &Session, matches: &ArgMatches) -> Result<(), CommandE
     for warning in &config.warnings {
         session.reporter.report(Event::Warning { message: warning.to_string() });
     }
+    let host = session.host(api_timeout(&config));
     let config = Arc::new(config);
-    let request = Request { only, on_failure: args.on_failure.into() };
+    let request = Request { only, on_failure: args.on_failure.into(), proxies: proxies() };
     let selected = Selected::of(&config, &request)?;
     if let (None, false) = (&request.only, config.dry_run)
         && finished::already(session, &host, &config).await?
@@ -84,9 +88,9 @@ pub async fn resume(session: &Session, operation: &Operation) -> Result<(), Comm
         return Err(CommandError::new(ExitKind::Failed, format!("operation {} is {status}", operation.id))
             .hint(format!("look at it: `rkadm op show {}`", operation.id)));
     }
-    let private = JournalDir::below(&session.root).path().join(&operation.id).join("private");
-    let stored = Store::new(Some(private), std::collections::BTreeMap::new()).secret(CONFIGURATION);
-    let config = stored.ok().flatten().and_then(|text| serde_json::from_str(&text).ok());
+    let private = JournalDir::below(&session.root).private(&operation.id);
+    let store = Store::new(Some(private), std::collections::BTreeMap::new());
+    let config = store.secret(CONFIGURATION).ok().flatten().and_then(|text| serde_json::from_str(&text).ok());
     let config: ResolvedInit = config.ok_or_else(|| {
         CommandError::new(
             ExitKind::Failed,
@@ -95,10 +99,31 @@ pub async fn resume(session: &Session, operation: &Operation) -> Result<(), Comm
         .hint("run the command again with the same configuration, which resumes it too")
     })?;
     let only = operation.workflow().strip_prefix("init phase ").map(str::to_owned);
-    let request = Request { only, on_failure: rkadm_core::engine::OnFailure::Rollback };
+    let began_with = store.secret(PROXIES).ok().flatten().and_then(|text| serde_json::from_str(&text).ok());
+    let request = Request {
+        only,
+        on_failure: rkadm_core::engine::OnFailure::Stop,
+        proxies: began_with.unwrap_or_else(proxies),
+    };
     let config = Arc::new(config);
     let selected = Selected::of(&config, &request)?;
-    execute(session, &session.host(), &config, &request, selected).await
+    execute(session, &session.host(api_timeout(&config)), &config, &request, selected).await
+}
+
+/// How long a call to the API server may take, with its retries, where the configuration says nothing.
+const API_TIMEOUT: Duration = Duration::from_mins(1);
+
+fn api_timeout(config: &ResolvedInit) -> Duration {
+    config.timeouts.kubernetes_api_call.map_or(API_TIMEOUT, GoDuration::as_std)
+}
+
+/// Whether a file says which version is wanted: the kubelet need not be asked for its own then.
+fn names_version(documents: &Documents) -> bool {
+    let cluster =
+        documents.find("ClusterConfiguration").map(rkadm_core::config::document::Document::to_value);
+    cluster.is_some_and(|cluster| {
+        cluster["kubernetesVersion"].as_str().is_some_and(|text| text.starts_with('v'))
+    })
 }
 
 /// What to run, and how.
@@ -106,6 +131,8 @@ struct Request {
     /// Only this phase, or the phases below this name.
     only: Option<String>,
     on_failure: rkadm_core::engine::OnFailure,
+    /// Proxy variables for the pods: a resume uses those that the operation began with.
+    proxies: Vec<(String, String)>,
 }
 
 /// The phases to run and to leave out.
@@ -116,8 +143,14 @@ struct Selected {
 
 impl Selected {
     fn of(config: &Arc<ResolvedInit>, request: &Request) -> Result<Self, CommandError> {
-        let workflow = workflow(config, request)?;
-        let skip = workflow.skips(&config.skip_phases).map_err(|error| selection(&error))?;
+        let mut workflow = workflow(config, request);
+        let mut skip = workflow.skips(&config.skip_phases).map_err(|error| selection(&error))?;
+        if let Some(only) = &request.only {
+            // A phase that is asked for by name is run, whatever the configuration leaves out of a whole init.
+            skip.clear();
+            workflow = workflow.only(std::slice::from_ref(only)).map_err(|error| selection(&error))?;
+            workflow.name = format!("init phase {only}");
+        }
         Ok(Self { workflow, skip })
     }
 }
@@ -149,7 +182,7 @@ async fn execute(
     };
     let options =
         RunOptions { skip, on_failure: request.on_failure, key_algorithm: Some(init::key_algorithm(config)) };
-    let outcome = runner.run(&workflow, header(session, config)?, &options).await;
+    let outcome = runner.run(&workflow, header(session, config, request)?, &options).await;
     match outcome {
         Ok(done) => {
             if request.only.is_none() {
@@ -163,24 +196,24 @@ async fn execute(
     }
 }
 
-fn workflow(config: &Arc<ResolvedInit>, request: &Request) -> Result<Workflow, CommandError> {
+fn workflow(config: &Arc<ResolvedInit>, request: &Request) -> Workflow {
+    let environment = Environment { proxies: request.proxies.clone(), whole: request.only.is_none() };
+    init::workflow(Arc::clone(config), environment)
+}
+
+/// The proxy variables of this process.
+fn proxies() -> Vec<(String, String)> {
     // Not `vars`, which panics when any variable, also one that does not matter here, is not UTF-8.
     let variables = std::env::vars_os()
         .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
-    let proxies = variables.filter(|(name, _)| rkadm_core::manifest::env::is_proxy(name)).collect();
-    let mut workflow =
-        init::workflow(Arc::clone(config), Environment { proxies, whole: request.only.is_none() });
-    if let Some(only) = &request.only {
-        workflow = workflow.only(std::slice::from_ref(only)).map_err(|error| selection(&error))?;
-        workflow.name = format!("init phase {only}");
-    }
-    Ok(workflow)
+    variables.filter(|(name, _)| rkadm_core::manifest::env::is_proxy(name)).collect()
 }
 
-fn header(session: &Session, config: &ResolvedInit) -> Result<Header, CommandError> {
+fn header(session: &Session, config: &ResolvedInit, request: &Request) -> Result<Header, CommandError> {
     let bug = |error: serde_json::Error| CommandError::new(ExitKind::Bug, error.to_string());
     let mut secrets =
         vec![(CONFIGURATION.to_owned(), secret::exposed(|| serde_json::to_string(config)).map_err(bug)?)];
+    secrets.push((PROXIES.to_owned(), serde_json::to_string(&request.proxies).map_err(bug)?));
     for (index, token) in config.bootstrap_tokens.iter().enumerate() {
         let given = token.token.as_ref().map(|token| token.expose().to_owned());
         secrets.extend(given.map(|token| (init::token_secret_name(index), token)));

@@ -3,6 +3,7 @@
 use std::{
     path::{Path, PathBuf},
     sync::Arc,
+    time::Duration,
 };
 
 use serde_json::Value;
@@ -227,6 +228,11 @@ async fn patch(
         let (patch, _) = made(host, access, target, change).await?;
         match host.patch(access, target, &patch).await {
             Err(HostError::Api(KubeError::Conflict { .. })) if tries < PATCH_TRIES => tries += 1,
+            // Made anew from the live object, it may be sent again where a blind repeat may not.
+            Err(HostError::Api(error)) if error.is_transient() && tries < PATCH_TRIES => {
+                tokio::time::sleep(Duration::from_millis(200)).await;
+                tries += 1;
+            }
             result => return Ok(result?),
         }
     }

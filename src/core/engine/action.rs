@@ -29,6 +29,8 @@ pub trait Action: Send + Sync {
 pub trait UndoAction: Send + Sync {
     /// Undoes it with the data of [`Action::prepare`].
     async fn undo(&self, host: &dyn Actuator, data: &Value) -> Result<(), StepError>;
+    /// The commands that do the same by hand.
+    fn by_hand(&self, data: &Value) -> Vec<String>;
 }
 
 /// The undo of every action, by name.

@@ -1,6 +1,9 @@
 //! Ctrl-C and SIGTERM, as something that steps and waits can look at.
 
-use std::sync::Arc;
+use std::sync::{
+    Arc,
+    atomic::{AtomicUsize, Ordering},
+};
 
 use tokio::sync::watch;
 
@@ -8,17 +11,19 @@ use tokio::sync::watch;
 #[derive(Debug, Clone)]
 pub struct Cancel {
     sender: Arc<watch::Sender<Option<&'static str>>>,
+    count: Arc<AtomicUsize>,
 }
 
 impl Default for Cancel {
     fn default() -> Self {
-        Self { sender: Arc::new(watch::Sender::new(None)) }
+        Self { sender: Arc::new(watch::Sender::new(None)), count: Arc::default() }
     }
 }
 
 impl Cancel {
     /// Asks everybody to stop; `signal` names the reason (`SIGINT`). The first reason stays.
     pub fn cancel(&self, signal: &'static str) {
+        self.count.fetch_add(1, Ordering::Relaxed);
         self.sender.send_if_modified(|state| {
             let first = state.is_none();
             if first {
@@ -26,6 +31,11 @@ impl Cancel {
             }
             first
         });
+    }
+
+    /// How often somebody asked.
+    pub fn count(&self) -> usize {
+        self.count.load(Ordering::Relaxed)
     }
 
     /// The signal that asked to stop, if one did.

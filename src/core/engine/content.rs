@@ -43,6 +43,8 @@ pub struct KubeconfigContent {
 pub enum Content {
     /// These bytes; not secret, so plans may show them.
     Bytes(Vec<u8>),
+    /// These bytes, which no plan may show.
+    Private(Vec<u8>),
     /// A new private key (PEM).
     NewKey(KeyAlgorithm),
     /// The public half (PEM) of a key on the host.
@@ -70,6 +72,7 @@ impl Content {
     pub fn describe(&self) -> String {
         match self {
             Self::Bytes(bytes) => format!("{} bytes", bytes.len()),
+            Self::Private(_) => "(secret)".to_owned(),
             Self::NewKey(algorithm) => format!("new {algorithm} private key"),
             Self::PublicKeyOf(key) => format!("public key of {}", key.display()),
             Self::Certificate { spec, ca: None, .. } => {
@@ -98,7 +101,7 @@ impl Content {
     /// Files that are absent or unusable on the host, or a key that cannot be made.
     pub async fn make(&self, cx: &ActCx<'_>) -> Result<Vec<u8>, StepError> {
         match self {
-            Self::Bytes(bytes) => Ok(bytes.clone()),
+            Self::Bytes(bytes) | Self::Private(bytes) => Ok(bytes.clone()),
             Self::NewKey(algorithm) => Ok(cx.new_key(*algorithm).await?.to_pem().as_bytes().to_vec()),
             Self::PublicKeyOf(key) => Ok(read_key(cx, key).await?.public_key_pem().into_bytes()),
             Self::Certificate { spec, key, ca } => {

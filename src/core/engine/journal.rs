@@ -128,6 +128,13 @@ pub enum Record {
         /// What an operator can do by hand.
         by_hand: Vec<String>,
     },
+    /// A step that could not be taken back was left as it is, on the operator's word.
+    UndoSkipped {
+        /// `seq` of its [`Record::StepStarted`].
+        entry: u64,
+        /// Why it could not be taken back.
+        message: String,
+    },
     /// Everything back to the last commit point was taken back.
     RolledBack,
 }
@@ -199,6 +206,11 @@ impl JournalDir {
     /// The folder.
     pub fn path(&self) -> &Path {
         &self.0
+    }
+
+    /// Where the secrets of an operation are.
+    pub fn private(&self, id: &str) -> PathBuf {
+        self.0.join(id).join("private")
     }
 
     /// Ids of all operations, oldest first.
@@ -279,7 +291,11 @@ impl Journal {
         let fail = |source| JournalError::Io { path: path.clone(), source };
         let file = OpenOptions::new().append(true).open(&path).map_err(fail)?;
         file.set_len(length).map_err(fail)?;
-        let saved = fs::read_dir(dir.path().join(id).join("saved")).map_or(0, Iterator::count);
+        let saved = match fs::read_dir(dir.path().join(id).join("saved")) {
+            Ok(entries) => entries.count(),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => 0,
+            Err(source) => return Err(fail(source)),
+        };
         Ok(Self { file, path, operation, saved: AtomicUsize::new(saved) })
     }
 
@@ -328,7 +344,7 @@ impl Saver for Journal {
         let dir = self.folder().join("saved");
         make_private_dir(&dir)?;
         let path = dir.join(self.saved.fetch_add(1, Ordering::Relaxed).to_string());
-        let mut file = OpenOptions::new().create(true).truncate(true).write(true).mode(0o600).open(&path)?;
+        let mut file = OpenOptions::new().create_new(true).write(true).mode(0o600).open(&path)?;
         file.write_all(bytes)?;
         file.sync_all()?;
         File::open(&dir)?.sync_all()?;
@@ -337,6 +353,18 @@ impl Saver for Journal {
 
     fn saved(&self, name: &str) -> io::Result<Vec<u8>> {
         fs::read(name)
+    }
+}
+
+/// A newer version may mean other things by the same words.
+fn refuse_newer(entry: &Entry, path: &Path) -> Result<(), JournalError> {
+    match &entry.record {
+        Record::Begun { schema, rkadm, .. } if *schema > SCHEMA => Err(JournalError::Corrupt {
+            path: path.to_owned(),
+            line: 1,
+            message: format!("written by rkadm {rkadm}, which is newer"),
+        }),
+        _ => Ok(()),
     }
 }
 
@@ -350,13 +378,14 @@ fn read(path: &Path, id: &str) -> Result<(Operation, u64), JournalError> {
         let last = length + line.len() == bytes.len();
         match parsed {
             Ok(entry) if line.ends_with(b"\n") => {
+                refuse_newer(&entry, path)?;
                 operation
                     .accept(entry)
                     .map_err(|source| JournalError::Illegal { path: path.to_owned(), source })?;
                 length += line.len();
             }
             // The write was cut off: the act it announced never began.
-            _ if last => break,
+            _ if last && !line.ends_with(b"\n") => break,
             Ok(_) => break,
             Err(error) => {
                 let message = error.to_string();

@@ -80,7 +80,7 @@ impl Status {
                 Self::Running | Self::Interrupted | Self::Failed | Self::RollingBack | Self::Stuck,
                 R::RollbackStarted,
             )
-            | (Self::RollingBack, R::Undone { .. }) => Some(Self::RollingBack),
+            | (Self::RollingBack, R::Undone { .. } | R::UndoSkipped { .. }) => Some(Self::RollingBack),
             (Self::RollingBack, R::UndoFailed { .. }) => Some(Self::Stuck),
             (Self::RollingBack, R::RolledBack) => Some(Self::RolledBack),
             _ => None,
@@ -116,6 +116,8 @@ pub enum StepState {
     Done,
     /// Taken back.
     Undone,
+    /// Could not be taken back and was left, on the operator's word.
+    Left,
 }
 
 /// A step in the timeline.
@@ -248,7 +250,9 @@ impl Operation {
         let steps = self.steps().into_iter().rev();
         steps
             .filter(|step| {
-                step.entry >= commit && step.state != StepState::Undone && step.undo != Undo::Nothing
+                step.entry >= commit
+                    && !matches!(step.state, StepState::Undone | StepState::Left)
+                    && step.undo != Undo::Nothing
             })
             .map(|step| (step.entry, step.description, step.undo))
             .collect()
@@ -276,9 +280,10 @@ impl Operation {
                         line.elapsed_ms = self.elapsed(line.entry, entry);
                     }
                 }
-                Record::Undone { entry: undone } => {
-                    if let Some(line) = steps.iter_mut().find(|line| line.entry == *undone) {
-                        line.state = StepState::Undone;
+                Record::Undone { entry: settled } | Record::UndoSkipped { entry: settled, .. } => {
+                    let left = matches!(entry.record, Record::UndoSkipped { .. });
+                    if let Some(line) = steps.iter_mut().find(|line| line.entry == *settled) {
+                        line.state = if left { StepState::Left } else { StepState::Undone };
                     }
                 }
                 _ => {}

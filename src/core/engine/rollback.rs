@@ -32,6 +32,14 @@ pub enum RollbackError {
         /// What an operator can do by hand, this step and the older ones in order.
         by_hand: Vec<String>,
     },
+    /// The operator asked to stop; the rollback can be gone on with.
+    #[error("the rollback was stopped by {signal}")]
+    Interrupted {
+        /// The operation.
+        operation: String,
+        /// `SIGINT`, `SIGTERM` or `SIGHUP`.
+        signal: &'static str,
+    },
     /// Nothing to take back.
     #[error("operation {id} is {}: there is nothing to roll back", status.name())]
     Settled {
@@ -46,7 +54,11 @@ pub enum RollbackError {
 ///
 /// # Errors
 /// It is finished or rolled back already, another rkadm is at work, or a step cannot be taken back.
-pub async fn roll_back_operation(runner: &Runner<'_>, id: &str) -> Result<(Operation, usize), RollbackError> {
+pub async fn roll_back_operation(
+    runner: &Runner<'_>,
+    id: &str,
+    stubborn: Stubborn,
+) -> Result<(Operation, usize), RollbackError> {
     let holder = format!("pid {}: rkadm op rollback", std::process::id());
     let _lock = NodeLock::take(&runner.root, &holder)?;
     let dir = JournalDir::below(&runner.root);
@@ -55,8 +67,18 @@ pub async fn roll_back_operation(runner: &Runner<'_>, id: &str) -> Result<(Opera
     if journal.operation.status.is_settled() {
         return Err(RollbackError::Settled { id, status: journal.operation.status });
     }
-    let steps = roll_back(&mut journal, runner).await?;
+    let steps = roll_back_with(&mut journal, runner, stubborn).await?;
     Ok((journal.operation.clone(), steps))
+}
+
+/// What to do with a step that cannot be taken back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Stubborn {
+    /// Stop there.
+    #[default]
+    Stop,
+    /// Leave it, and go on with older ones.
+    Skip,
 }
 
 /// Takes back every step since the last commit point. The lock is held by the caller. Returns how many steps.
@@ -64,6 +86,16 @@ pub async fn roll_back_operation(runner: &Runner<'_>, id: &str) -> Result<(Opera
 /// # Errors
 /// See [`RollbackError`].
 pub async fn roll_back(journal: &mut Journal, runner: &Runner<'_>) -> Result<usize, RollbackError> {
+    roll_back_with(journal, runner, Stubborn::Stop).await
+}
+
+async fn roll_back_with(
+    journal: &mut Journal,
+    runner: &Runner<'_>,
+    stubborn: Stubborn,
+) -> Result<usize, RollbackError> {
+    // What was asked for before the rollback began is over; a new signal stops it.
+    let asked = runner.cancel.count();
     journal.append(Record::RollbackStarted)?;
     let stack = journal.operation.undo_stack();
     runner.reporter.report(Event::RollbackStarted { steps: stack.len() });
@@ -75,18 +107,26 @@ pub async fn roll_back(journal: &mut Journal, runner: &Runner<'_>) -> Result<usi
         })
         .collect();
     for (position, (entry, description, undo)) in stack.iter().enumerate() {
+        if runner.cancel.count() > asked
+            && let Some(signal) = runner.cancel.signal()
+        {
+            return Err(RollbackError::Interrupted { operation: journal.operation.id.clone(), signal });
+        }
         let undone = if is_redone(undo, &stack[position + 1..]) {
             Ok(())
         } else {
             undo.carry_out(runner.host, journal, runner.registry, &removed).await
         };
         if let Err(error) = undone {
-            let message = error.to_string();
+            let message = crate::text::chain(&error);
+            let report = Event::UndoFailed { description: description.clone(), message: message.clone() };
+            runner.reporter.report(report);
+            if stubborn == Stubborn::Skip {
+                journal.append(Record::UndoSkipped { entry: *entry, message })?;
+                continue;
+            }
             let by_hand: Vec<_> =
-                stack.iter().skip(position).flat_map(|(_, _, undo)| undo.by_hand()).collect();
-            runner
-                .reporter
-                .report(Event::UndoFailed { description: description.clone(), message: message.clone() });
+                stack.iter().skip(position).flat_map(|(_, _, undo)| undo.by_hand(runner.registry)).collect();
             journal.append(Record::UndoFailed {
                 entry: *entry,
                 message: message.clone(),
@@ -104,7 +144,8 @@ pub async fn roll_back(journal: &mut Journal, runner: &Runner<'_>) -> Result<usi
     }
     journal.append(Record::RolledBack)?;
     let private = Store::new(Some(journal.folder().join("private")), BTreeMap::new());
-    private.forget_secrets().map_err(|source| JournalError::Io { path: journal.folder(), source })?;
+    // The next run tries again.
+    let _ = private.forget_secrets();
     Ok(stack.len())
 }
 

@@ -1,6 +1,11 @@
 //! Carries a workflow out: plan, journal the intent, act, journal the receipt, verify.
 
-use std::{collections::BTreeSet, path::PathBuf, sync::Arc, time::Instant};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::PathBuf,
+    sync::Arc,
+    time::Instant,
+};
 
 use serde_json::Value;
 
@@ -19,6 +24,7 @@ use super::{
 use crate::{
     host::Actuator,
     pki::{KeyAlgorithm, KeyPool},
+    text::chain,
 };
 
 /// What to do when a phase fails.
@@ -63,7 +69,7 @@ pub struct RunReport {
     /// The phases and how they ended.
     pub phases: Vec<PhaseLine>,
     /// Recorded outputs.
-    pub outputs: std::collections::BTreeMap<String, Value>,
+    pub outputs: BTreeMap<String, Value>,
     /// Secrets that the result may show to the operator.
     pub secrets: Vec<(String, String)>,
 }
@@ -200,7 +206,7 @@ impl Runner<'_> {
             phases: workflow.metas().iter().map(|meta| meta.id.to_owned()).collect(),
             resumed,
         });
-        let mut run = Run { runner: self, journal, store, keys: Arc::new(keys), ended, options };
+        let mut run = Run { runner: self, journal, store, keys: Arc::new(keys), ended, options, resumed };
         let result = run.phases(workflow).await;
         let result = run.conclude(result).await;
         let status = run.journal.operation.status.name().to_owned();
@@ -216,16 +222,17 @@ impl Runner<'_> {
     /// The journal to write to: a new one, or that of the same operation that was interrupted.
     async fn open(&self, workflow: &Workflow, header: &Header) -> Result<(Journal, bool), RunError> {
         let dir = JournalDir::below(&self.root);
-        let unfinished = dir
-            .load_all()
-            .map_err(RunError::CannotBegin)?
-            .into_iter()
-            .rev()
-            .find(|operation| !operation.status.is_settled());
+        let operations = dir.load_all().map_err(RunError::CannotBegin)?;
+        for settled in operations.iter().filter(|operation| operation.status.is_settled()) {
+            // Its process may have died between its last record and this.
+            let _ = Store::new(Some(dir.private(&settled.id)), BTreeMap::new()).forget_secrets();
+        }
+        let unfinished = operations.into_iter().rev().find(|operation| !operation.status.is_settled());
         if let Some(operation) = unfinished {
             let same_command = operation.workflow() == workflow.name;
             let same_config = operation.begun().is_some_and(|begun| begun.digest == header.digest);
-            if operation.status == Status::RollingBack {
+            // Another command's files may belong to something that is alive by now: only an operator decides then.
+            if operation.status == Status::RollingBack && same_command && same_config {
                 let mut journal = Journal::open(&dir, &operation.id)?;
                 rollback::roll_back(&mut journal, self).await.map_err(RunError::Rollback)?;
             } else if same_command && same_config && operation.status.is_resumable() {
@@ -235,6 +242,7 @@ impl Runner<'_> {
             } else {
                 let reason = match (operation.status, same_command) {
                     (Status::Stuck, _) => "its rollback failed",
+                    (Status::RollingBack, _) => "its rollback was cut off",
                     (_, false) => "this is another command",
                     (_, true) => "this configuration is another one",
                 };
@@ -270,6 +278,8 @@ struct Run<'a, 'r> {
     /// Phases that ended well before an interruption.
     ended: BTreeSet<String>,
     options: &'r RunOptions,
+    /// An earlier process began this operation.
+    resumed: bool,
 }
 
 impl Run<'_, '_> {
@@ -398,11 +408,13 @@ impl Run<'_, '_> {
             message: message.clone(),
             hints: hints.clone(),
         });
-        let aftermath = match self.options.on_failure {
-            OnFailure::Stop if findings.is_none() => Aftermath::Resumable,
+        // What an earlier process began may have been in use since: it is not taken back without a word.
+        let stay = self.options.on_failure == OnFailure::Stop || self.resumed;
+        let aftermath = match findings {
+            None if stay => Aftermath::Resumable,
             _ => self.take_back().await,
         };
-        if let Some(findings) = findings {
+        if let (Some(findings), false) = (findings, matches!(aftermath, Aftermath::Stuck(_))) {
             return Err(RunError::Preflight(findings));
         }
         Err(RunError::Failed { operation, phase, message, hints, aftermath: Box::new(aftermath) })
@@ -424,9 +436,12 @@ impl Run<'_, '_> {
             }
         }
         self.journal.append(Record::Finished)?;
-        self.store
-            .forget_secrets()
-            .map_err(|source| JournalError::Io { path: self.journal.folder(), source })?;
+        // The next run tries again.
+        if let Err(error) = self.store.forget_secrets() {
+            let message =
+                format!("cannot remove {}: {error}", self.journal.folder().join("private").display());
+            self.runner.reporter.report(Event::Warning { message });
+        }
         let outputs = self.store.outputs().clone();
         Ok(RunReport { operation, phases: self.journal.operation.phases(), outputs, secrets })
     }
@@ -437,20 +452,6 @@ fn into_stop(error: StepError) -> Stop {
         StepError::Cancelled(signal) => Stop::Cancelled(signal),
         error => Stop::Step(error),
     }
-}
-
-/// The error and its causes, each once.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        let cause_text = cause.to_string();
-        if !text.contains(&cause_text) {
-            text = format!("{text}: {cause_text}");
-        }
-        source = cause.source();
-    }
-    text
 }
 
 fn millis(since: Instant) -> u64 {

@@ -203,7 +203,7 @@ impl Undo {
     }
 
     /// The commands that an operator can run when the undo fails; empty where there is none.
-    pub fn by_hand(&self) -> Vec<String> {
+    pub fn by_hand(&self, registry: &ActionRegistry) -> Vec<String> {
         match self {
             Self::RemoveFile { path } => vec![format!("rm -f {}", path.display())],
             Self::RestoreFile { path, saved, mode } => {
@@ -218,22 +218,21 @@ impl Undo {
                 vec![format!("systemctl {} {unit}", if was.is_up() { "restart" } else { "stop" })]
             }
             Self::Run { argv } => vec![argv.join(" ")],
-            Self::Objects { access, created, .. } => created
-                .iter()
-                .map(|target| {
-                    format!(
-                        "kubectl --kubeconfig {} delete {}",
-                        access.kubeconfig.display(),
-                        target.kubectl()
-                    )
-                })
-                .collect(),
+            Self::Objects { access, created, saved, .. } => {
+                let kubectl = format!("kubectl --kubeconfig {}", access.kubeconfig.display());
+                let deletes = created.iter().map(|target| format!("{kubectl} delete {}", target.kubectl()));
+                let applies = saved.iter().map(|file| format!("{kubectl} apply --server-side -f {file}"));
+                deletes.chain(applies).collect()
+            }
             Self::Patch { access, target, patch, .. } => vec![format!(
                 "kubectl --kubeconfig {} patch {} --type merge -p '{patch}'",
                 access.kubeconfig.display(),
                 target.kubectl()
             )],
-            Self::Nothing | Self::Action { .. } => vec![],
+            Self::Action { name, data } => {
+                registry.find(name).map(|undo| undo.by_hand(data)).unwrap_or_default()
+            }
+            Self::Nothing => vec![],
         }
     }
 }

@@ -39,6 +39,8 @@ pub struct World {
     pub objects: BTreeMap<String, Value>,
     /// Units.
     pub services: BTreeMap<String, ServiceState>,
+    /// What is mounted.
+    pub mounts: BTreeSet<PathBuf>,
     /// Images that the runtime holds.
     pub images: BTreeSet<String>,
     /// Images that can be pulled.
@@ -95,6 +97,7 @@ impl World {
             paths,
             objects: BTreeMap::new(),
             services: services.into_iter().map(|(name, active)| (name.to_owned(), unit(active))).collect(),
+            mounts: BTreeSet::new(),
             images: BTreeSet::new(),
             registry: BTreeSet::new(),
             ports: BTreeSet::new(),
@@ -143,6 +146,7 @@ impl World {
         self.paths.extend(made.into_iter().map(|dir| (PathBuf::from(dir), Node::Dir(0o750))));
         let cert = PathBuf::from("/var/lib/kubelet/pki/kubelet-client-current.pem");
         self.paths.entry(cert).or_insert_with(|| Node::File(b"PEM".to_vec(), 0o600));
+        self.mounts.insert("/var/lib/kubelet/pods/token".into());
         for component in ["etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler"] {
             let known = self.sandboxes.iter().any(|sandbox| sandbox.pod.starts_with(component));
             if self.serves(component) && !known {
@@ -261,6 +265,10 @@ impl Probe for FakeHost {
         Ok(names.filter_map(|path| Some(path.file_name()?.to_string_lossy().into_owned())).collect())
     }
 
+    async fn mounts_below(&self, dir: &Path) -> Result<Vec<PathBuf>, HostError> {
+        Ok(lock(&self.world).mounts.iter().filter(|mount| mount.starts_with(dir)).cloned().collect())
+    }
+
     async fn query(&self, argv: &[&str]) -> Result<CommandOutput, HostError> {
         let command = argv.join(" ");
         let missing =
@@ -299,6 +307,10 @@ impl Probe for FakeHost {
 
     async fn object(&self, _access: &ApiAccess, target: &ObjectRef) -> Result<Option<Value>, HostError> {
         Ok(self.api()?.objects.get(&target.to_string()).cloned())
+    }
+
+    async fn objects(&self, _access: &ApiAccess, kind: &str) -> Result<Vec<Value>, HostError> {
+        Ok(self.api()?.objects.values().filter(|object| object["kind"] == kind).cloned().collect())
     }
 
     async fn health(&self, target: &HealthTarget) -> Result<Health, String> {
@@ -373,8 +385,10 @@ impl Actuator for FakeHost {
         })
     }
 
-    async fn unmount_below(&self, path: &Path) -> Result<(), HostError> {
-        self.change(format!("umount {}", path.display()), |_| {})
+    async fn unmount(&self, path: &Path) -> Result<(), HostError> {
+        self.change(format!("umount {}", path.display()), |world| {
+            world.mounts.remove(path);
+        })
     }
 
     async fn control_service(&self, unit: &str, verb: ServiceVerb) -> Result<(), HostError> {

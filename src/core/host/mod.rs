@@ -225,6 +225,8 @@ pub trait Probe: Send + Sync {
     async fn read(&self, path: &Path) -> Result<Option<Vec<u8>>, HostError>;
     /// Names in a directory, sorted; empty where nothing is.
     async fn list(&self, dir: &Path) -> Result<Vec<String>, HostError>;
+    /// What is mounted below a directory, in the order of the mounts.
+    async fn mounts_below(&self, dir: &Path) -> Result<Vec<PathBuf>, HostError>;
     /// Runs a command that only reads.
     async fn query(&self, argv: &[&str]) -> Result<CommandOutput, HostError>;
     /// Where a program is found on the host's PATH.
@@ -243,6 +245,8 @@ pub trait Probe: Send + Sync {
     async fn free_space(&self, path: &Path) -> Option<(u64, u64)>;
     /// A live API object, `None` where it is absent.
     async fn object(&self, access: &ApiAccess, target: &ObjectRef) -> Result<Option<Value>, HostError>;
+    /// All live objects of a kind, of every namespace.
+    async fn objects(&self, access: &ApiAccess, kind: &str) -> Result<Vec<Value>, HostError>;
     /// Asks a health endpoint once, with a short timeout. `Err` holds why it could not be reached.
     async fn health(&self, target: &HealthTarget) -> Result<Health, String>;
     /// Asks the API server once on a path such as `/readyz`. `Err` holds why it could not be reached.
@@ -274,8 +278,8 @@ pub trait Actuator: Probe {
     async fn remove_file(&self, path: &Path) -> Result<(), HostError>;
     /// Removes a directory with all it holds, never crossing into another file system; nothing there is fine.
     async fn remove_tree(&self, path: &Path) -> Result<(), HostError>;
-    /// Unmounts everything mounted below the path.
-    async fn unmount_below(&self, path: &Path) -> Result<(), HostError>;
+    /// Unmounts what is mounted at the path.
+    async fn unmount(&self, path: &Path) -> Result<(), HostError>;
     /// Starts, restarts or stops a unit, and returns when the service manager says that it is so.
     async fn control_service(&self, unit: &str, verb: ServiceVerb) -> Result<(), HostError>;
     /// Runs a command; a code other than 0 is an error.

@@ -48,7 +48,7 @@ impl<'a> Overlay<'a> {
             Step::EnsureDir { path, mode, .. } => self.set(path, Planned::Dir(*mode)),
             Step::WriteFile { path, mode, content, .. } => {
                 let known = match content {
-                    Content::Bytes(bytes) => Some(bytes.clone()),
+                    Content::Bytes(bytes) | Content::Private(bytes) => Some(bytes.clone()),
                     _ => None,
                 };
                 self.set(path, Planned::File(known, *mode));
@@ -131,6 +131,10 @@ impl Probe for Overlay<'_> {
         Ok(names)
     }
 
+    async fn mounts_below(&self, dir: &Path) -> Result<Vec<PathBuf>, HostError> {
+        self.inner.mounts_below(dir).await
+    }
+
     async fn query(&self, argv: &[&str]) -> Result<CommandOutput, HostError> {
         self.inner.query(argv).await
     }
@@ -176,6 +180,10 @@ impl Probe for Overlay<'_> {
             (None, Some(Planned::File(None, _))) => Ok(None),
             (None, _) => self.inner.object(access, target).await,
         }
+    }
+
+    async fn objects(&self, access: &ApiAccess, kind: &str) -> Result<Vec<Value>, HostError> {
+        self.inner.objects(access, kind).await
     }
 
     async fn health(&self, target: &HealthTarget) -> Result<Health, String> {

@@ -43,10 +43,11 @@ pub enum KubeconfigProblem {
 
 impl KubeconfigProblem {
     /// Whether the file is of no use with this cluster. Another server may be on purpose, for example a load balancer
-    /// in front of one node; kubeadm refuses to reuse such a file, so it is fatal here too.
+    /// in front of one node; kubeadm warns of it and keeps the file.
     pub const fn is_fatal(&self) -> bool {
         match self {
-            Self::Unusable(_) | Self::WrongServer { .. } | Self::WrongCa(_) | Self::NoCertificate => true,
+            Self::Unusable(_) | Self::WrongCa(_) | Self::NoCertificate => true,
+            Self::WrongServer { .. } => false,
             Self::Client(problem) => problem.is_fatal(),
         }
     }

@@ -22,12 +22,10 @@ pub fn etcd(cluster: &ClusterConfiguration, default_tag: &str) -> String {
 
 /// CoreDNS; `default_tag` is the one of the Kubernetes release.
 pub fn coredns(cluster: &ClusterConfiguration, default_tag: &str) -> String {
-    let repository = match (cluster.dns.image_repository.as_str(), cluster.image_repository.as_str()) {
-        // Only upstream's own registry keeps CoreDNS one level deeper.
-        ("", DEFAULT_REPOSITORY) => "registry.k8s.io/coredns",
-        ("", shared) => shared,
-        (own, _) => own,
-    };
+    let own = cluster.dns.image_repository.as_str();
+    let repository = if own.is_empty() { cluster.image_repository.as_str() } else { own };
+    // Only upstream's own registry keeps CoreDNS one level deeper; mirrors do not.
+    let repository = if repository == DEFAULT_REPOSITORY { "registry.k8s.io/coredns" } else { repository };
     let tag = if cluster.dns.image_tag.is_empty() { default_tag } else { &cluster.dns.image_tag };
     format!("{repository}/coredns:{tag}")
 }

@@ -8,14 +8,13 @@ use crate::config::types::{
     BootstrapToken, ClusterConfiguration, LocalApiEndpoint, NodeRegistration, Timeouts,
 };
 use crate::config::validate::names::split_host_port;
+use crate::manifest::images;
 use crate::version::{KubeVersion, MinorRow, NEWEST};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use sha2::{Digest as _, Sha256};
 use std::fmt::Write as _;
 use std::net::IpAddr;
-
-const DEFAULT_REGISTRY: &str = "registry.k8s.io";
 
 /// Everything `init` needs to know, with nothing left to default or to check.
 ///
@@ -171,26 +170,14 @@ impl ResolvedInit {
     pub fn image(&self, image: Image) -> String {
         let cluster = &self.cluster;
         let row: &MinorRow = self.kubernetes_version.row().unwrap_or(NEWEST);
-        // A tag must not hold the plus sign of build metadata.
-        let version = self.kubernetes_version.to_string().replace('+', "_");
-        let component = |name: &str| format!("{}/{name}:{version}", cluster.image_repository);
         match image {
-            Image::ApiServer => component("kube-apiserver"),
-            Image::ControllerManager => component("kube-controller-manager"),
-            Image::Scheduler => component("kube-scheduler"),
-            Image::Proxy => component("kube-proxy"),
+            Image::ApiServer => images::kubernetes(cluster, "kube-apiserver"),
+            Image::ControllerManager => images::kubernetes(cluster, "kube-controller-manager"),
+            Image::Scheduler => images::kubernetes(cluster, "kube-scheduler"),
+            Image::Proxy => images::kubernetes(cluster, "kube-proxy"),
             Image::Pause => format!("{}/pause:{}", cluster.image_repository, row.pause_tag),
-            Image::Etcd => {
-                let local = cluster.etcd.local.clone().unwrap_or_default();
-                let repository = first_given(&local.image_repository, &cluster.image_repository);
-                format!("{repository}/etcd:{}", first_given(&local.image_tag, row.etcd_tag))
-            }
-            Image::CoreDns => {
-                let repository = first_given(&cluster.dns.image_repository, &cluster.image_repository);
-                // The project's own registry keeps the image one level down; mirrors do not.
-                let name = if repository == DEFAULT_REGISTRY { "coredns/coredns" } else { "coredns" };
-                format!("{repository}/{name}:{}", first_given(&cluster.dns.image_tag, row.coredns_tag))
-            }
+            Image::Etcd => images::etcd(cluster, row.etcd_tag),
+            Image::CoreDns => images::coredns(cluster, row.coredns_tag),
         }
     }
 
@@ -263,10 +250,6 @@ const RUNTIME: [&str; 7] = [
     "warnings",
 ];
 const SECRETS: &str = "secrets";
-
-fn first_given<'a>(value: &'a str, otherwise: &'a str) -> &'a str {
-    if value.is_empty() { otherwise } else { value }
-}
 
 fn https(host: &str, port: u16) -> String {
     if host.contains(':') { format!("https://[{host}]:{port}") } else { format!("https://{host}:{port}") }

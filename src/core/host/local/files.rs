@@ -7,7 +7,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use crate::host::{FileKind, FileStat, HostError};
+use crate::{
+    host::{FileKind, FileStat, HostError},
+    preflight::parse,
+};
 
 fn fail<'a>(what: &'static str, path: &'a Path) -> impl Fn(io::Error) -> HostError + 'a {
     move |source| HostError::File { what, path: path.to_owned(), source }
@@ -16,6 +19,8 @@ fn fail<'a>(what: &'static str, path: &'a Path) -> impl Fn(io::Error) -> HostErr
 pub(super) fn stat(path: &Path) -> Result<Option<FileStat>, HostError> {
     match fs::symlink_metadata(path) {
         Ok(meta) => {
+            // A link to a directory or file on another disk is as good as the thing itself.
+            let meta = if meta.is_symlink() { fs::metadata(path).unwrap_or(meta) } else { meta };
             let kind = match meta.file_type() {
                 kind if kind.is_file() => FileKind::File,
                 kind if kind.is_dir() => FileKind::Dir,
@@ -73,6 +78,12 @@ pub(super) fn make_dir(path: &Path, mode: u32) -> Result<(), HostError> {
 
 /// Never leaves a partial file under its final name: the content is complete and on the disk before the rename.
 pub(super) fn write(path: &Path, content: &[u8], mode: u32) -> Result<(), HostError> {
+    // A link stays a link: what it leads to is replaced.
+    let resolved = match fs::symlink_metadata(path) {
+        Ok(meta) if meta.is_symlink() => fs::canonicalize(path).unwrap_or_else(|_| path.to_owned()),
+        _ => path.to_owned(),
+    };
+    let path = resolved.as_path();
     let partial = partial_name(path);
     let result = write_partial(&partial, content, mode)
         .and_then(|()| fs::rename(&partial, path))
@@ -125,25 +136,29 @@ pub(super) fn remove_tree(path: &Path) -> Result<(), HostError> {
         Err(error) => return Err(fail("remove", path)(error)),
     };
     if meta.is_dir() {
-        remove_below(path, meta.dev())?;
+        remove_below(&fs::canonicalize(path).unwrap_or_else(|_| path.to_owned()), &mount_points()?)?;
     } else {
         fs::remove_file(path).map_err(fail("remove", path))?;
     }
     sync_parent(path)
 }
 
-fn remove_below(dir: &Path, device: u64) -> Result<(), HostError> {
+/// Leaves what is mounted in it, and the directories that lead there. Bind mounts of the same file system count too.
+fn remove_below(dir: &Path, mounts: &[PathBuf]) -> Result<(), HostError> {
+    if mounts.iter().any(|mount| mount == dir) {
+        return Ok(());
+    }
     for entry in fs::read_dir(dir).map_err(fail("list", dir))? {
-        let entry = entry.map_err(fail("list", dir))?;
-        let path = entry.path();
+        let path = entry.map_err(fail("list", dir))?.path();
         let meta = fs::symlink_metadata(&path).map_err(fail("look at", &path))?;
         if meta.is_dir() {
-            if meta.dev() == device {
-                remove_below(&path, device)?;
-            }
+            remove_below(&path, mounts)?;
         } else {
             fs::remove_file(&path).map_err(fail("remove", &path))?;
         }
+    }
+    if mounts.iter().any(|mount| mount.starts_with(dir)) {
+        return Ok(());
     }
     match fs::remove_dir(dir) {
         Err(error) if !is_absent(&error) => Err(fail("remove", dir)(error)),
@@ -151,22 +166,24 @@ fn remove_below(dir: &Path, device: u64) -> Result<(), HostError> {
     }
 }
 
-pub(super) fn unmount_below(path: &Path) -> Result<(), HostError> {
-    let table =
-        fs::read_to_string("/proc/self/mounts").map_err(fail("read", Path::new("/proc/self/mounts")))?;
-    let mut below: Vec<PathBuf> = table
-        .lines()
-        .filter_map(|line| line.split(' ').nth(1))
-        .map(|field| PathBuf::from(field.replace("\\040", " ").replace("\\011", "\t").replace("\\134", "\\")))
-        .filter(|mount| mount.starts_with(path) && mount != path)
-        .collect();
-    // The innermost and newest first.
-    below.reverse();
-    for mount in below {
-        rustix::mount::unmount(&mount, rustix::mount::UnmountFlags::empty())
-            .map_err(|error| fail("unmount", &mount)(error.into()))?;
-    }
-    Ok(())
+/// Every mount point of this process's view, in the order of the mounts. Paths are resolved ones.
+fn mount_points() -> Result<Vec<PathBuf>, HostError> {
+    let table = Path::new("/proc/self/mounts");
+    let text = fs::read(table).map_err(fail("read", table))?;
+    Ok(parse::mounts(&text).into_iter().map(|mount| PathBuf::from(mount.target)).collect())
+}
+
+/// The mounts below a directory, in the order of the mounts.
+pub(super) fn mounts_below(path: &Path) -> Result<Vec<PathBuf>, HostError> {
+    let path = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+    let mut points = mount_points()?;
+    points.retain(|mount| mount.starts_with(&path) && *mount != path);
+    Ok(points)
+}
+
+pub(super) fn unmount(mount: &Path) -> Result<(), HostError> {
+    let flags = rustix::mount::UnmountFlags::empty();
+    rustix::mount::unmount(mount, flags).map_err(|error| fail("unmount", mount)(error.into()))
 }
 
 fn sync_parent(path: &Path) -> Result<(), HostError> {

@@ -66,6 +66,10 @@ impl Probe for LocalHost {
         files::list(&self.real(dir))
     }
 
+    async fn mounts_below(&self, dir: &Path) -> Result<Vec<PathBuf>, HostError> {
+        files::mounts_below(&self.real(dir))
+    }
+
     async fn query(&self, argv: &[&str]) -> Result<CommandOutput, HostError> {
         system::output(&self.root, argv).await
     }
@@ -100,6 +104,10 @@ impl Probe for LocalHost {
 
     async fn object(&self, access: &ApiAccess, target: &ObjectRef) -> Result<Option<Value>, HostError> {
         Ok(self.client(access).await?.get(target).await?)
+    }
+
+    async fn objects(&self, access: &ApiAccess, kind: &str) -> Result<Vec<Value>, HostError> {
+        Ok(self.client(access).await?.list(kind, None).await?)
     }
 
     async fn health(&self, target: &HealthTarget) -> Result<Health, String> {
@@ -158,8 +166,8 @@ impl Actuator for LocalHost {
         files::remove_tree(&self.real(path))
     }
 
-    async fn unmount_below(&self, path: &Path) -> Result<(), HostError> {
-        files::unmount_below(&self.real(path))
+    async fn unmount(&self, path: &Path) -> Result<(), HostError> {
+        files::unmount(&self.real(path))
     }
 
     async fn control_service(&self, unit: &str, verb: ServiceVerb) -> Result<(), HostError> {
