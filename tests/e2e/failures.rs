@@ -126,7 +126,7 @@ fn control_plane_crashes(node: &Node) -> Result<()> {
         node,
         "wait-control-plane",
         &[
-            "still missing: Namespace kube-system: the API server does not answer",
+            "still missing: API server /api/v1/namespaces/kube-system: ",
             "container kube-apiserver",
             "unknown flag: --no-such-flag",
         ],

@@ -74,6 +74,7 @@ fn configuration(cp1: &Node) -> Result<()> {
     let (proxy, dns) = ("-n kube-system daemonset kube-proxy", "-n kube-system deployment coredns");
     let before = (generation(proxy)?, generation(dns)?);
     cp1.sh_ok("kubeadm init phase addon all --config /root/cluster.yaml")?;
-    ensure!((generation(proxy)?, generation(dns)?) == before, "kubeadm's addons differ from rkadm's");
+    let after = (generation(proxy)?, generation(dns)?);
+    ensure!(after == before, "kubeadm's addons differ from rkadm's: generations {before:?}, then {after:?}");
     Ok(())
 }
