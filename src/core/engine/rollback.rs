@@ -102,7 +102,7 @@ async fn roll_back_with(
     let removed: Vec<PathBuf> = stack
         .iter()
         .filter_map(|(_, _, undo)| match undo {
-            Undo::RemoveDir { path } | Undo::EmptyDir { path, .. } => Some(path.clone()),
+            Undo::RemoveTree { path } | Undo::EmptyDir { path, .. } => Some(path.clone()),
             _ => None,
         })
         .collect();

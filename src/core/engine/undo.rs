@@ -31,8 +31,13 @@ pub enum Undo {
         /// Permission bits it had.
         mode: u32,
     },
-    /// The directory was not there before; all that came into it goes with it.
+    /// The directory was not there before; it goes when it is empty again. What others put there keeps it.
     RemoveDir {
+        /// Which.
+        path: PathBuf,
+    },
+    /// The directory was not there before; all that came into it is this operation's and goes with it.
+    RemoveTree {
         /// Which.
         path: PathBuf,
     },
@@ -164,7 +169,8 @@ impl Undo {
                 }
                 Ok(host.write(path, &bytes, *mode).await?)
             }
-            Self::RemoveDir { path } => Ok(host.remove_tree(path).await?),
+            Self::RemoveDir { path } => Ok(host.remove_empty_dir(path).await?),
+            Self::RemoveTree { path } => Ok(host.remove_tree(path).await?),
             Self::EmptyDir { path, mode } => {
                 for name in host.list(path).await? {
                     host.remove_tree(&path.join(name)).await?;
@@ -209,7 +215,8 @@ impl Undo {
             Self::RestoreFile { path, saved, mode } => {
                 vec![format!("install -m {mode:o} {saved} {}", path.display())]
             }
-            Self::RemoveDir { path } => vec![format!("rm -rf --one-file-system {}", path.display())],
+            Self::RemoveDir { path } => vec![format!("rmdir {}", path.display())],
+            Self::RemoveTree { path } => vec![format!("rm -rf --one-file-system {}", path.display())],
             Self::EmptyDir { path, .. } => {
                 vec![format!("find {} -xdev -mindepth 1 -delete", path.display())]
             }
@@ -239,6 +246,7 @@ impl Undo {
 
 async fn before_dir(host: &dyn Actuator, path: &Path, owned: bool) -> Result<Undo, StepError> {
     match host.stat(path).await? {
+        None if owned => Ok(Undo::RemoveTree { path: path.to_owned() }),
         None => Ok(Undo::RemoveDir { path: path.to_owned() }),
         Some(stat) if stat.kind == FileKind::Dir && owned && host.list(path).await?.is_empty() => {
             Ok(Undo::EmptyDir { path: path.to_owned(), mode: stat.mode })

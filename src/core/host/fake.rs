@@ -379,6 +379,14 @@ impl Actuator for FakeHost {
         })
     }
 
+    async fn remove_empty_dir(&self, path: &Path) -> Result<(), HostError> {
+        self.change(format!("rmdir {}", path.display()), |world| {
+            if !world.paths.keys().any(|known| known != path && known.starts_with(path)) {
+                world.paths.remove(path);
+            }
+        })
+    }
+
     async fn remove_tree(&self, path: &Path) -> Result<(), HostError> {
         self.change(format!("rm -r {}", path.display()), |world| {
             world.paths.retain(|known, _| !known.starts_with(path));

@@ -276,6 +276,8 @@ pub trait Actuator: Probe {
     async fn set_mode(&self, path: &Path, mode: u32) -> Result<(), HostError>;
     /// Removes a file; nothing there is fine.
     async fn remove_file(&self, path: &Path) -> Result<(), HostError>;
+    /// Removes a directory that is empty; one that is not stays, and nothing there is fine.
+    async fn remove_empty_dir(&self, path: &Path) -> Result<(), HostError>;
     /// Removes a directory with all it holds, never crossing into another file system; nothing there is fine.
     async fn remove_tree(&self, path: &Path) -> Result<(), HostError>;
     /// Unmounts what is mounted at the path.

@@ -128,6 +128,14 @@ pub(super) fn remove_file(path: &Path) -> Result<(), HostError> {
     }
 }
 
+pub(super) fn remove_empty_dir(path: &Path) -> Result<(), HostError> {
+    match fs::remove_dir(path) {
+        Ok(()) => sync_parent(path),
+        Err(error) if is_absent(&error) || error.kind() == io::ErrorKind::DirectoryNotEmpty => Ok(()),
+        Err(error) => Err(fail("remove", path)(error)),
+    }
+}
+
 /// A mount point in the tree is emptied of nothing and stays: it may be the operator's own file system.
 pub(super) fn remove_tree(path: &Path) -> Result<(), HostError> {
     let meta = match fs::symlink_metadata(path) {

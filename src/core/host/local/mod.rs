@@ -162,6 +162,10 @@ impl Actuator for LocalHost {
         files::remove_file(&self.real(path))
     }
 
+    async fn remove_empty_dir(&self, path: &Path) -> Result<(), HostError> {
+        files::remove_empty_dir(&self.real(path))
+    }
+
     async fn remove_tree(&self, path: &Path) -> Result<(), HostError> {
         files::remove_tree(&self.real(path))
     }

@@ -1,0 +1,58 @@
+//! Whether the cluster that an unfinished `init` made has been taken into use since.
+
+use std::path::Path;
+
+use rkadm_core::{
+    engine::operation::{Operation, StepState},
+    host::{ApiAccess, Probe},
+};
+use serde_json::Value;
+
+/// Namespaces that every cluster has.
+const OWN: [&str; 4] = ["default", "kube-system", "kube-public", "kube-node-lease"];
+/// From here on the API server takes requests of anybody who has a kubeconfig.
+const SERVING: &str = "wait-control-plane";
+
+/// What speaks against taking the operation back, in words; empty when nothing does.
+///
+/// A rollback removes etcd's data. Before the API server served there can be nothing in it; afterwards only the API
+/// server can tell, and one that does not answer proves nothing.
+pub async fn in_use(host: &dyn Probe, operation: &Operation) -> Vec<String> {
+    let served = operation.phases().iter().any(|phase| phase.phase == SERVING && phase.outcome.is_some());
+    let undone = operation.steps().iter().any(|step| step.state == StepState::Undone);
+    // A rollback that has begun has stopped the API server already.
+    if operation.workflow() != "init" || !served || undone {
+        return vec![];
+    }
+    let access = ApiAccess { kubeconfig: "/etc/kubernetes/super-admin.conf".into(), server: None };
+    let access = match host.stat(Path::new(&access.kubeconfig)).await {
+        Ok(Some(_)) => access,
+        _ => ApiAccess { kubeconfig: "/etc/kubernetes/admin.conf".into(), ..access },
+    };
+    let mut why = vec![];
+    match host.objects(&access, "Node").await {
+        Ok(nodes) if nodes.len() > 1 => {
+            why.push(format!("{} nodes: {}", nodes.len(), names(&nodes).join(", ")));
+        }
+        Ok(_) => {}
+        Err(error) => return vec![format!("the API server cannot be asked whether it is: {error}")],
+    }
+    match host.objects(&access, "Namespace").await {
+        Ok(namespaces) => {
+            let others: Vec<_> =
+                names(&namespaces).into_iter().filter(|name| !OWN.contains(&name.as_str())).collect();
+            if !others.is_empty() {
+                why.push(format!("namespaces: {}", others.join(", ")));
+            }
+        }
+        Err(error) => why.push(format!("the API server cannot be asked whether it is: {error}")),
+    }
+    why
+}
+
+fn names(objects: &[Value]) -> Vec<String> {
+    objects
+        .iter()
+        .filter_map(|object| object.pointer("/metadata/name").and_then(Value::as_str).map(str::to_owned))
+        .collect()
+}
