@@ -52,8 +52,8 @@ pub async fn already(
         let result = Unchanged { operation: operation.id.clone(), changed: false };
         session.printer.result("InitResult", &result, || {
             format!(
-                "Nothing to do: operation {} made this control plane with the same configuration.\n\
-                 A new join command: kubeadm token create --print-join-command\n",
+                "Nothing to do: operation {} made this control plane with the same configuration \
+                 (for a new join command: kubeadm token create --print-join-command).\n",
                 operation.id
             )
         });
