@@ -18,6 +18,8 @@ const FIRST_PAUSE: Duration = Duration::from_millis(15);
 const LONGEST_PAUSE: Duration = Duration::from_millis(60);
 /// The kubelet's unit restarts it after 10 s; a second restart is a crash loop, not an accident.
 const CRASH_LOOP_RESTARTS: u32 = 2;
+/// A component may end once or twice because another one is not there yet.
+const CONTAINER_RESTARTS: u32 = 3;
 const LOG_LINES: usize = 12;
 /// Calls to the API server are repeated within their own, longer time: a wait must know sooner what is missing.
 const LONGEST_LOOK: Duration = Duration::from_secs(5);
@@ -89,10 +91,12 @@ pub enum WaitError {
         /// What the kubelet and the containers say.
         diagnosis: Vec<String>,
     },
-    /// The kubelet cannot stay up.
-    #[error("the kubelet crashes again and again ({restarts} restarts){}", indented(.diagnosis))]
+    /// The kubelet, or a component that it runs, cannot stay up.
+    #[error("{what} crashes again and again ({restarts} restarts){}", indented(.diagnosis))]
     CrashLoop {
-        /// How often the service manager restarted it.
+        /// Which.
+        what: String,
+        /// How often it was started again.
         restarts: u32,
         /// Its last words.
         diagnosis: Vec<String>,
@@ -109,7 +113,7 @@ impl WaitError {
             ],
             Self::CrashLoop { .. } => vec![
                 "the whole log: journalctl -u kubelet".into(),
-                "check the KubeletConfiguration and nodeRegistration.kubeletExtraArgs against this kubelet's version".into(),
+                "check the KubeletConfiguration, nodeRegistration.kubeletExtraArgs and the extraArgs of the components".into(),
             ],
         }
     }
@@ -128,18 +132,18 @@ pub async fn wait(cx: &ActCx<'_>, condition: &Condition, timeout: Duration) -> R
     let missing = Missing { cx, lines: Mutex::new(vec![]) };
     let all = hold(cx, condition, &missing);
     let watched = async {
-        if kubelet_socket(condition).is_none() {
+        let Some(socket) = kubelet_socket(condition) else {
             all.await;
             return Ok(());
-        }
+        };
         tokio::select! {
             () = all => Ok(()),
-            restarts = crash_loop(cx.host.probe()) => Err(restarts),
+            crashing = crash_loop(cx.host.probe(), socket) => Err(crashing),
         }
     };
     let error = match tokio::time::timeout(timeout, watched).await {
         Ok(Ok(())) => return Ok(()),
-        Ok(Err(restarts)) => Some(restarts),
+        Ok(Err(crashing)) => Some(crashing),
         Err(_) => None,
     };
     let diagnosis = match kubelet_socket(condition) {
@@ -147,7 +151,7 @@ pub async fn wait(cx: &ActCx<'_>, condition: &Condition, timeout: Duration) -> R
         None => vec![],
     };
     Err(match error {
-        Some(restarts) => WaitError::CrashLoop { restarts, diagnosis },
+        Some(Crashing { what, restarts }) => WaitError::CrashLoop { what, restarts, diagnosis },
         None => WaitError::TimedOut { waited: started.elapsed(), missing: missing.lines(), diagnosis },
     })
 }
@@ -246,15 +250,29 @@ fn kubelet_socket(condition: &Condition) -> Option<&str> {
     }
 }
 
-/// Returns when the service manager restarted the kubelet too often since the wait began.
-async fn crash_loop(host: &dyn Probe) -> u32 {
-    let restarts = async || host.service("kubelet").await.map_or(0, |state| state.restarts);
-    let before = restarts().await;
+/// What crashes, and how often it was started again since the wait began.
+struct Crashing {
+    what: String,
+    restarts: u32,
+}
+
+/// Returns when the kubelet, or a container that it runs for the control plane, was started again too often.
+async fn crash_loop(host: &dyn Probe, socket: &str) -> Crashing {
+    let kubelet = async || host.service("kubelet").await.map_or(0, |state| state.restarts);
+    let attempts = async || host.containers(socket, "kube-system").await.unwrap_or_default();
+    let (kubelet_before, before) = (kubelet().await, attempts().await);
     loop {
         tokio::time::sleep(Duration::from_secs(1)).await;
-        let since = restarts().await.saturating_sub(before);
-        if since >= CRASH_LOOP_RESTARTS {
-            return since;
+        let restarts = kubelet().await.saturating_sub(kubelet_before);
+        if restarts >= CRASH_LOOP_RESTARTS {
+            return Crashing { what: "the kubelet".into(), restarts };
+        }
+        for container in attempts().await {
+            let known = before.iter().find(|before| before.name == container.name);
+            let restarts = container.attempt.saturating_sub(known.map_or(0, |known| known.attempt));
+            if restarts >= CONTAINER_RESTARTS && !container.running {
+                return Crashing { what: container.name, restarts };
+            }
         }
     }
 }
