@@ -3,13 +3,13 @@
 use std::{
     path::{Path, PathBuf},
     sync::Arc,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use serde_json::Value;
 
 use super::{
-    Cancel, Reporter, Seen, Step,
+    Cancel, Event, Reporter, Seen, Step,
     step::{ObjectSource, PatchSource},
     store::Store,
     wait::{self, WaitError},
@@ -188,8 +188,8 @@ pub async fn act(step: &Step, cx: &ActCx<'_>) -> Result<(), StepError> {
         Step::Run { argv, .. } => Ok(cx.host.run(argv).await?),
         Step::Apply { access, objects, .. } => {
             let plain = objects.iter().filter_map(plain_object);
-            let all = futures::future::try_join_all(plain.map(|object| cx.host.apply(access, object)));
-            cancellable(cx, async { Ok(all.await.map(drop)?) }).await
+            let all = futures::future::try_join_all(plain.map(|object| apply(cx, access, object)));
+            cancellable(cx, async { all.await.map(drop) }).await
         }
         Step::Patch { access, target, change, .. } => {
             cancellable(cx, patch(cx.host, access, target, change)).await
@@ -211,6 +211,31 @@ pub async fn act(step: &Step, cx: &ActCx<'_>) -> Result<(), StepError> {
             cancellable(cx, async { Ok(wait::wait(cx, condition, *timeout).await?) }).await
         }
         Step::Action(action) => action.act(cx).await,
+    }
+}
+
+/// How long an address may seem taken. The API server's repair loop frees one that no Service has after a minute.
+const ORPHANED_ADDRESS: Duration = Duration::from_secs(150);
+
+async fn apply(cx: &ActCx<'_>, access: &ApiAccess, object: &Value) -> Result<(), StepError> {
+    let began = Instant::now();
+    loop {
+        let error = match cx.host.apply(access, object).await {
+            Ok(()) => return Ok(()),
+            Err(error) => error,
+        };
+        // An API server that died between taking a Service's address and storing the Service leaves the address
+        // taken. Kubernetes has no reason code for it, so the text has to tell.
+        let orphaned = matches!(&error, HostError::Api(KubeError::Invalid { .. }))
+            && object["kind"] == "Service"
+            && error.to_string().contains("already allocated");
+        if !orphaned || began.elapsed() > ORPHANED_ADDRESS {
+            return Err(error.into());
+        }
+        let missing =
+            "the API server to free the Service's address, which an earlier one left taken".to_owned();
+        cx.reporter.report(Event::Waiting { phase: cx.phase.to_owned(), missing });
+        tokio::time::sleep(Duration::from_secs(2)).await;
     }
 }
 
