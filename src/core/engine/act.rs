@@ -218,7 +218,7 @@ pub async fn act(step: &Step, cx: &ActCx<'_>) -> Result<(), StepError> {
 const ORPHANED_ADDRESS: Duration = Duration::from_secs(150);
 
 async fn apply(cx: &ActCx<'_>, access: &ApiAccess, object: &Value) -> Result<(), StepError> {
-    let began = Instant::now();
+    let (began, mut told) = (Instant::now(), false);
     loop {
         let error = match cx.host.apply(access, object).await {
             Ok(()) => return Ok(()),
@@ -232,9 +232,11 @@ async fn apply(cx: &ActCx<'_>, access: &ApiAccess, object: &Value) -> Result<(),
         if !orphaned || began.elapsed() > ORPHANED_ADDRESS {
             return Err(error.into());
         }
-        let missing =
-            "the API server to free the Service's address, which an earlier one left taken".to_owned();
-        cx.reporter.report(Event::Waiting { phase: cx.phase.to_owned(), missing });
+        if !std::mem::replace(&mut told, true) {
+            let missing =
+                "the API server to free the Service's address, which an earlier one left taken".into();
+            cx.reporter.report(Event::Waiting { phase: cx.phase.to_owned(), missing });
+        }
         tokio::time::sleep(Duration::from_secs(2)).await;
     }
 }
