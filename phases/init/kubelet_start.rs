@@ -3,6 +3,7 @@
 use std::{
     path::{Path, PathBuf},
     sync::Arc,
+    time::Duration,
 };
 
 use async_trait::async_trait;
@@ -152,11 +153,7 @@ impl UndoAction for UndoKubelet {
         if before.was_active {
             return Ok(());
         }
-        for sandbox in host.sandboxes(&before.socket).await? {
-            if !before.sandboxes.contains(&sandbox.id) {
-                host.remove_sandbox(&before.socket, &sandbox.id).await?;
-            }
-        }
+        remove_sandboxes(host, &before).await?;
         let dir = Path::new(KUBELET_DIR);
         for mount in host.mounts_below(dir).await?.into_iter().rev() {
             if !before.mounts.contains(&mount) {
@@ -186,4 +183,27 @@ impl UndoAction for UndoKubelet {
             format!("remove from {KUBELET_DIR} everything but: {}", known("entries")),
         ]
     }
+}
+
+/// How often the removal of pods is tried, and how long between two tries: a container that the kubelet was just
+/// starting cannot be removed until it has started.
+const REMOVAL_TRIES: u32 = 40;
+const REMOVAL_PAUSE: Duration = Duration::from_millis(500);
+
+/// Removes the pods that came with the kubelet.
+async fn remove_sandboxes(host: &dyn Actuator, before: &Before) -> Result<(), StepError> {
+    for tries in 1.. {
+        let mut failed = None;
+        for sandbox in host.sandboxes(&before.socket).await? {
+            if !before.sandboxes.contains(&sandbox.id) {
+                failed = host.remove_sandbox(&before.socket, &sandbox.id).await.err().or(failed);
+            }
+        }
+        match failed {
+            None => break,
+            Some(error) if tries == REMOVAL_TRIES || error.is_injected() => return Err(error.into()),
+            Some(_) => host.pause(REMOVAL_PAUSE).await,
+        }
+    }
+    Ok(())
 }

@@ -270,7 +270,8 @@ async fn crash_loop(host: &dyn Probe, socket: &str) -> Crashing {
         for container in attempts().await {
             let known = before.iter().find(|before| before.name == container.name);
             let restarts = container.attempt.saturating_sub(known.map_or(0, |known| known.attempt));
-            if restarts >= CONTAINER_RESTARTS && !container.running {
+            // One that is being started has no last words yet.
+            if restarts >= CONTAINER_RESTARTS && !container.running && container.exit_code != 0 {
                 return Crashing { what: container.name, restarts };
             }
         }

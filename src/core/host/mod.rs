@@ -12,6 +12,7 @@ pub use local::LocalHost;
 use std::{
     net::{IpAddr, SocketAddr},
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 use async_trait::async_trait;
@@ -210,6 +211,11 @@ impl HostError {
             if matches!(source.kind(), std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded))
     }
 
+    /// Whether a test asked for it: trying again would hide it.
+    pub fn is_injected(&self) -> bool {
+        matches!(self, Self::Injected(_))
+    }
+
     /// Whether the file system refuses writes.
     pub fn is_read_only(&self) -> bool {
         matches!(self, Self::File { source, .. } if source.kind() == std::io::ErrorKind::ReadOnlyFilesystem)
@@ -266,6 +272,10 @@ pub trait Probe: Send + Sync {
 pub trait Actuator: Probe {
     /// The same host, for reading only.
     fn probe(&self) -> &dyn Probe;
+    /// Lets time pass on the host: for what only time can change.
+    async fn pause(&self, time: Duration) {
+        tokio::time::sleep(time).await;
+    }
     /// Makes one directory (its parent exists) with these permission bits.
     async fn make_dir(&self, path: &Path, mode: u32) -> Result<(), HostError>;
     /// Replaces a file atomically and durably: temporary name beside it, mode, fsync, rename, fsync of the directory.
