@@ -121,6 +121,9 @@ pub(super) fn set_mode(path: &Path, mode: u32) -> Result<(), HostError> {
 }
 
 pub(super) fn remove_file(path: &Path) -> Result<(), HostError> {
+    if is_nothing(path) {
+        return Ok(());
+    }
     match fs::remove_file(path) {
         Ok(()) => sync_parent(path),
         Err(error) if is_absent(&error) => Ok(()),
@@ -128,7 +131,15 @@ pub(super) fn remove_file(path: &Path) -> Result<(), HostError> {
     }
 }
 
+/// A read-only file system says so before it says that there is nothing to remove.
+fn is_nothing(path: &Path) -> bool {
+    fs::symlink_metadata(path).is_err_and(|error| is_absent(&error))
+}
+
 pub(super) fn remove_empty_dir(path: &Path) -> Result<(), HostError> {
+    if is_nothing(path) {
+        return Ok(());
+    }
     match fs::remove_dir(path) {
         Ok(()) => sync_parent(path),
         Err(error) if is_absent(&error) || error.kind() == io::ErrorKind::DirectoryNotEmpty => Ok(()),
