@@ -9,11 +9,10 @@ use crate::config::types::{
 };
 use crate::config::validate::names::split_host_port;
 use crate::manifest::images;
+use crate::text::sha256_hex;
 use crate::version::{KubeVersion, MinorRow, NEWEST};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
-use sha2::{Digest as _, Sha256};
-use std::fmt::Write as _;
 use std::net::IpAddr;
 
 /// Everything `init` needs to know, with nothing left to default or to check.
@@ -185,7 +184,7 @@ impl ResolvedInit {
     /// about it (skipped phases, ignored checks, time-outs, dry run, warnings) does not count; secrets count by their
     /// hash.
     pub fn digest(&self) -> String {
-        sha256(self.essence().to_string().as_bytes())
+        sha256_hex(self.essence().to_string().as_bytes())
     }
 
     /// The fields in which another configuration differs, in the order of their names; empty if and only if the digests
@@ -227,7 +226,7 @@ impl ResolvedInit {
             for field in RUNTIME {
                 map.remove(field);
             }
-            let hash = |secret: &Secret| Value::from(sha256(secret.expose().as_bytes()));
+            let hash = |secret: &Secret| Value::from(sha256_hex(secret.expose().as_bytes()));
             let tokens = self.bootstrap_tokens.iter().map(|token| token.token.as_ref().map(hash));
             let mut secrets = Map::new();
             secrets.insert("bootstrapTokens".into(), tokens.collect());
@@ -253,13 +252,6 @@ const SECRETS: &str = "secrets";
 
 fn https(host: &str, port: u16) -> String {
     if host.contains(':') { format!("https://[{host}]:{port}") } else { format!("https://{host}:{port}") }
-}
-
-fn sha256(bytes: &[u8]) -> String {
-    Sha256::digest(bytes).iter().fold(String::with_capacity(64), |mut hex, byte| {
-        let _ = write!(hex, "{byte:02x}"); // writing to a String cannot fail
-        hex
-    })
 }
 
 fn differences(path: String, ours: Option<&Value>, theirs: Option<&Value>, found: &mut Vec<FieldDifference>) {

@@ -1,6 +1,7 @@
 //! The fields of `KubeProxyConfiguration`, as kubeadm 1.37 accepts them in strict decoding.
 
-use super::Type::{Any, Bool, Duration, DurationOrInt, Float, List, Map, Object, Quantity, Text};
+use super::Type::{Bool, Duration, Float, List, Map, Object, Text};
+use super::kubelet::LOGGING;
 use super::{Field, INT32, field};
 
 const CLIENTCONNECTION: &[Field] = &[
@@ -43,29 +44,6 @@ const IPVS: &[Field] = &[
     field("tcpFinTimeout", Duration, "IPVS time-out after a FIN"),
     field("tcpTimeout", Duration, "IPVS time-out of idle TCP sessions"),
     field("udpTimeout", Duration, "IPVS time-out of UDP packets"),
-];
-
-const LOGGING_OPTIONS_JSON: &[Field] = &[
-    field("infoBufferSize", Quantity, "Buffer of informational entries, in bytes"),
-    field("splitStream", Bool, "Write informational entries to stdout and errors to stderr"),
-];
-
-const LOGGING_OPTIONS_TEXT: &[Field] = &[
-    field("infoBufferSize", Quantity, "Buffer of informational entries, in bytes"),
-    field("splitStream", Bool, "Write informational entries to stdout and errors to stderr"),
-];
-
-const LOGGING_OPTIONS: &[Field] = &[
-    field("json", Object(LOGGING_OPTIONS_JSON), "Options of format json"),
-    field("text", Object(LOGGING_OPTIONS_TEXT), "Options of format text"),
-];
-
-const LOGGING: &[Field] = &[
-    field("flushFrequency", DurationOrInt, "How often logs are flushed"),
-    field("format", Text, "Format of log entries, text or json"),
-    field("options", Object(LOGGING_OPTIONS), "Options of the log formats"),
-    field("verbosity", INT32, "Verbosity of logs"),
-    field("vmodule", Any, "Verbosity by source file"),
 ];
 
 const NFTABLES: &[Field] = &[

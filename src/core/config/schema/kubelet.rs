@@ -46,7 +46,8 @@ const LOGGING_OPTIONS: &[Field] = &[
     field("text", Object(LOGGING_OPTIONS_TEXT), "Options of format text"),
 ];
 
-const LOGGING: &[Field] = &[
+/// Logging of any Kubernetes component; kube-proxy's is the same.
+pub(super) const LOGGING: &[Field] = &[
     field("flushFrequency", DurationOrInt, "How often logs are flushed"),
     field("format", Text, "Format of log entries, text or json"),
     field("options", Object(LOGGING_OPTIONS), "Options of the log formats"),

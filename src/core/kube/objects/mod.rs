@@ -21,11 +21,10 @@ pub use node::{
 pub use upload_config::{kubeadm_config, kubelet_config};
 
 use crate::manifest::TemplateError;
+use crate::text::sha256_hex;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
-use sha2::{Digest, Sha256};
-use std::fmt::Write;
 
 /// Group of the bootstrap tokens that nodes join with.
 pub const NODE_TOKEN_GROUP: &str = "system:bootstrappers:kubeadm:default-node-token";
@@ -60,13 +59,8 @@ fn config_map(namespace: &str, name: &str, data: &Value) -> Value {
 fn sign(config_map: &mut Value) {
     let mut keys: Vec<_> = config_map["data"].as_object().into_iter().flatten().collect();
     keys.sort_by_key(|(key, _)| key.as_str());
-    let hash = keys
-        .iter()
-        .fold(Sha256::new(), |hash, (_, text)| hash.chain_update(text.as_str().unwrap_or_default()));
-    let hex = hash.finalize().iter().fold(String::new(), |mut hex, byte| {
-        let _ = write!(hex, "{byte:02x}");
-        hex
-    });
+    let values: String = keys.iter().filter_map(|(_, text)| text.as_str()).collect();
+    let hex = sha256_hex(values.as_bytes());
     config_map["metadata"]["annotations"][CONFIG_HASH_ANNOTATION] = format!("sha256:{hex}").into();
 }
 
