@@ -20,6 +20,8 @@ if [[ ! -x $deny ]]; then
     ) 9>"$cache/locks/cargo-deny"
 fi
 
+# The lock file names crates of other systems too. A build here never fetches those, but cargo-deny reads them all.
+cargo fetch --locked --quiet
 "$deny" --workspace --locked --offline check --hide-inclusion-graph licenses bans sources
 
 # Advisories need a database from the network. Where it cannot be had the check is left out, loudly,
