@@ -1,6 +1,7 @@
 //! The command line: what can be typed, and what is called for it.
 
 pub mod args;
+pub mod documents;
 pub mod exit;
 pub mod facts;
 pub mod init;

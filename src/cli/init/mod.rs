@@ -4,11 +4,11 @@ mod args;
 mod finished;
 mod report;
 
-use std::{collections::BTreeSet, io::Read, path::Path, sync::Arc, time::Duration};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use clap::{ArgMatches, Args, Command, FromArgMatches};
 use rkadm_core::{
-    config::{ConfigError, ConfigErrors, Documents, GoDuration, ResolvedInit, Source, resolve_init, secret},
+    config::{Documents, GoDuration, ResolvedInit, resolve_init, secret},
     engine::{
         Event, RunOptions, Runner, Workflow, journal::JournalDir, operation::Operation, plan, runner::Header,
         store::Store, workflow::SelectionError,
@@ -19,7 +19,7 @@ use rkadm_phases::init::{self, Environment};
 
 use self::args::InitArgs;
 use super::{
-    Session,
+    Session, documents,
     exit::{CommandError, ExitKind},
     facts, phase_tree,
 };
@@ -56,12 +56,13 @@ pub async fn run(session: &Session, matches: &ArgMatches) -> Result<(), CommandE
     };
     let args = InitArgs::from_arg_matches(matches)
         .map_err(|error| CommandError::new(ExitKind::Usage, error.to_string()))?;
-    let documents = load(&args)?;
+    let documents = documents::load(&args.config)?;
     let version_given = args.kubernetes_version.is_some() || names_version(&documents);
     let facts = facts::gather(&session.host(API_TIMEOUT), !version_given)
         .await
         .map_err(|error| CommandError::new(ExitKind::Failed, error.to_string()))?;
-    let config = resolve_init(&documents, &args.flags(), &facts).map_err(|errors| invalid(&errors))?;
+    let config =
+        resolve_init(&documents, &args.flags(), &facts).map_err(|errors| documents::invalid(&errors))?;
     if !config.dry_run {
         Session::require_root("init")?;
     }
@@ -226,37 +227,6 @@ fn header(session: &Session, config: &ResolvedInit, request: &Request) -> Result
         digest: config.digest(),
         secrets,
     })
-}
-
-fn load(args: &InitArgs) -> Result<Documents, CommandError> {
-    if args.config.is_empty() {
-        return Ok(Documents::none());
-    }
-    let mut sources = vec![];
-    for path in &args.config {
-        let bytes = read(path).map_err(|error| {
-            CommandError::new(ExitKind::InvalidConfig, format!("cannot read {}: {error}", path.display()))
-                .hint("--config takes the path of a file, or - for stdin")
-        })?;
-        sources.push(Source::new(path.display().to_string(), bytes));
-    }
-    Documents::load(&sources).map_err(|errors| invalid(&errors))
-}
-
-fn read(path: &Path) -> std::io::Result<Vec<u8>> {
-    if path == Path::new("-") {
-        let mut bytes = vec![];
-        std::io::stdin().read_to_end(&mut bytes)?;
-        return Ok(bytes);
-    }
-    std::fs::read(path)
-}
-
-fn invalid(errors: &ConfigErrors) -> CommandError {
-    let count = errors.0.len();
-    let message = format!("the configuration has {count} error{}", if count == 1 { "" } else { "s" });
-    let details = errors.0.iter().map(ConfigError::to_string).collect();
-    CommandError { details, ..CommandError::new(ExitKind::InvalidConfig, message) }
 }
 
 fn selection(error: &SelectionError) -> CommandError {

@@ -1,0 +1,43 @@
+//! Configuration files as they are given on the command line.
+
+use std::{
+    io::Read,
+    path::{Path, PathBuf},
+};
+
+use rkadm_core::config::{ConfigError, ConfigErrors, Documents, Source};
+
+use super::exit::{CommandError, ExitKind};
+
+/// The documents of the files given with `--config`; `-` reads stdin. None when there is no file.
+pub fn load(paths: &[PathBuf]) -> Result<Documents, CommandError> {
+    if paths.is_empty() {
+        return Ok(Documents::none());
+    }
+    let mut sources = vec![];
+    for path in paths {
+        let bytes = read(path).map_err(|error| {
+            CommandError::new(ExitKind::InvalidConfig, format!("cannot read {}: {error}", path.display()))
+                .hint("--config takes the path of a file, or - for stdin")
+        })?;
+        sources.push(Source::new(path.display().to_string(), bytes));
+    }
+    Documents::load(&sources).map_err(|errors| invalid(&errors))
+}
+
+fn read(path: &Path) -> std::io::Result<Vec<u8>> {
+    if path == Path::new("-") {
+        let mut bytes = vec![];
+        std::io::stdin().read_to_end(&mut bytes)?;
+        return Ok(bytes);
+    }
+    std::fs::read(path)
+}
+
+/// Every error of a configuration at once, a line each.
+pub fn invalid(errors: &ConfigErrors) -> CommandError {
+    let count = errors.0.len();
+    let message = format!("the configuration has {count} error{}", if count == 1 { "" } else { "s" });
+    let details = errors.0.iter().map(ConfigError::to_string).collect();
+    CommandError { details, ..CommandError::new(ExitKind::InvalidConfig, message) }
+}
