@@ -1,12 +1,15 @@
 //! The command line: what can be typed, and what is called for it.
 
 pub mod args;
+pub mod certs;
+pub mod config;
 pub mod documents;
 pub mod exit;
 pub mod facts;
 pub mod init;
 pub mod op;
 pub mod phase_tree;
+pub mod token;
 pub mod version;
 
 use std::{path::PathBuf, time::Duration};
@@ -61,13 +64,27 @@ pub fn command() -> Command {
         .arg_required_else_help(true)
         .max_term_width(100)
         .subcommand(init::command())
-        .subcommand(
-            op::OpCommand::augment_subcommands(Command::new("op"))
-                .about("List, show, resume and roll back operations of this machine")
-                .subcommand_required(true)
-                .arg_required_else_help(true),
-        )
+        .subcommand(group::<certs::CertsCommand>("certs", "Handle certificates and their keys"))
+        .subcommand(group::<token::TokenCommand>("token", "Handle bootstrap tokens"))
+        .subcommand(group::<config::ConfigCommand>("config", "Look at what a configuration means"))
+        .subcommand(group::<op::OpCommand>(
+            "op",
+            "List, show, resume and roll back operations of this machine",
+        ))
         .subcommand(version::command())
+}
+
+/// A subcommand that only has subcommands.
+fn group<C: Subcommand>(name: &'static str, about: &'static str) -> Command {
+    C::augment_subcommands(Command::new(name))
+        .about(about)
+        .subcommand_required(true)
+        .arg_required_else_help(true)
+}
+
+/// What was typed below a [`group`].
+fn typed<C: FromArgMatches>(matches: &ArgMatches) -> Result<C, CommandError> {
+    C::from_arg_matches(matches).map_err(|error| CommandError::new(ExitKind::Usage, error.to_string()))
 }
 
 /// Parses, runs, and gives the exit code.
@@ -115,11 +132,10 @@ pub fn run(typed: Vec<std::ffi::OsString>) -> i32 {
 async fn dispatch(session: &Session, matches: &ArgMatches) -> Result<(), CommandError> {
     match matches.subcommand() {
         Some(("init", matches)) => init::run(session, matches).await,
-        Some(("op", matches)) => {
-            let command = op::OpCommand::from_arg_matches(matches)
-                .map_err(|error| CommandError::new(ExitKind::Usage, error.to_string()))?;
-            op::run(session, command).await
-        }
+        Some(("certs", matches)) => certs::run(session, &typed(matches)?),
+        Some(("token", matches)) => token::run(session, &typed(matches)?),
+        Some(("config", matches)) => config::run(session, &typed(matches)?),
+        Some(("op", matches)) => op::run(session, typed(matches)?).await,
         Some(("version", _)) => {
             version::run(session);
             Ok(())

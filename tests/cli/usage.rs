@@ -246,6 +246,13 @@ init
       coredns
       kube-proxy
     show-join-command
+certs
+  certificate-key
+token
+  generate
+config
+  images
+    list
 op
   list
   show

@@ -1,0 +1,40 @@
+//! `rkadm certs`.
+
+use clap::Subcommand;
+use rkadm_core::pki::encrypt::CertificateKey;
+use serde::Serialize;
+
+use super::{
+    Session,
+    exit::{CommandError, ExitKind},
+};
+
+/// What `rkadm certs` can do.
+#[derive(Debug, Subcommand)]
+pub enum CertsCommand {
+    /// Generate and print a key for `init --certificate-key` and `init phase upload-certs`
+    ///
+    /// It encrypts the certificates that control planes download when they join: 32 random bytes as hex.
+    CertificateKey,
+}
+
+/// The result of `rkadm certs certificate-key`.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Generated<'a> {
+    certificate_key: &'a str,
+}
+
+/// Runs it.
+pub fn run(session: &Session, command: &CertsCommand) -> Result<(), CommandError> {
+    match command {
+        CertsCommand::CertificateKey => {
+            let key = CertificateKey::generate()
+                .map_err(|error| CommandError::new(ExitKind::Failed, error.to_string()))?
+                .expose();
+            let body = Generated { certificate_key: &key };
+            session.printer.result("CertificateKey", &body, || format!("{}\n", *key));
+            Ok(())
+        }
+    }
+}
