@@ -24,6 +24,9 @@ use crate::output::{Printer, progress};
 use args::Global;
 use exit::{CommandError, ExitKind};
 
+/// How long a call to the API server may take, with its retries, where the configuration says nothing.
+const API_TIMEOUT: Duration = Duration::from_mins(1);
+
 /// What every command is given.
 pub struct Session {
     /// Writes results and errors.
@@ -132,7 +135,7 @@ pub fn run(typed: Vec<std::ffi::OsString>) -> i32 {
 async fn dispatch(session: &Session, matches: &ArgMatches) -> Result<(), CommandError> {
     match matches.subcommand() {
         Some(("init", matches)) => init::run(session, matches).await,
-        Some(("certs", matches)) => certs::run(session, &typed(matches)?),
+        Some(("certs", matches)) => certs::run(session, &typed(matches)?).await,
         Some(("token", matches)) => token::run(session, &typed(matches)?),
         Some(("config", matches)) => config::run(session, &typed(matches)?),
         Some(("op", matches)) => op::run(session, typed(matches)?).await,

@@ -8,6 +8,7 @@
 mod bad_luck;
 mod certificates;
 mod config;
+mod expiration;
 mod generated;
 mod machine;
 mod operations;

@@ -247,6 +247,7 @@ init
       kube-proxy
     show-join-command
 certs
+  check-expiration
   certificate-key
 token
   generate

@@ -2,6 +2,7 @@
 
 use anyhow::{Context as _, Result, ensure};
 use rkadm_nodes::{Node, NodeSpec, run};
+use serde_json::Value;
 
 use crate::support::{NEWEST, expect, fresh, get, init, install_network, kubectl, patch_version, wait};
 
@@ -32,6 +33,23 @@ fn a_worker_joins(worker: &Node, printed: &str) -> Result<()> {
     worker.sh_ok(&format!("{} {IGNORE}", command.trim())).map(drop)
 }
 
+/// rkadm tells the same of each certificate, but for the seconds between the two commands.
+fn same_expirations(cp1: &Node) -> Result<()> {
+    let lists = |command: &str| -> Result<Vec<Value>> {
+        let report: Value = serde_json::from_str(&cp1.sh_ok(command)?)?;
+        let mut lists = vec![report["certificates"].clone(), report["certificateAuthorities"].clone()];
+        for one in lists.iter_mut().filter_map(Value::as_array_mut).flatten() {
+            ensure!(one["residualTime"].as_i64() > Some(0), "{command}: {one}");
+            one["residualTime"] = Value::Null;
+        }
+        Ok(lists)
+    };
+    let theirs = lists("kubeadm certs check-expiration -o json")?;
+    let ours = lists("rkadm certs check-expiration -o json")?;
+    ensure!(ours == theirs && ours.iter().all(Value::is_array), "kubeadm: {theirs:?}\nrkadm: {ours:?}");
+    Ok(())
+}
+
 fn certificates(cp1: &Node) -> Result<()> {
     let table = cp1.sh_ok("kubeadm certs check-expiration")?;
     let named =
@@ -40,6 +58,7 @@ fn certificates(cp1: &Node) -> Result<()> {
         ensure!(table.contains(name), "{name} is missing:\n{table}");
     }
     ensure!(!table.contains("MISSING") && table.matches(" 364d ").count() == 11, "{table}");
+    same_expirations(cp1)?;
     // It finds its way through keys and kubeconfigs too.
     cp1.sh_ok("kubeadm certs renew scheduler.conf && kubeadm certs renew apiserver-kubelet-client").map(drop)
 }

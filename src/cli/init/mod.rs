@@ -19,7 +19,7 @@ use rkadm_phases::init::{self, Environment};
 
 use self::args::InitArgs;
 use super::{
-    Session, documents,
+    API_TIMEOUT, Session, documents,
     exit::{CommandError, ExitKind},
     facts, phase_tree,
 };
@@ -110,9 +110,6 @@ pub async fn resume(session: &Session, operation: &Operation) -> Result<(), Comm
     let selected = Selected::of(&config, &request)?;
     execute(session, &session.host(api_timeout(&config)), &config, &request, selected).await
 }
-
-/// How long a call to the API server may take, with its retries, where the configuration says nothing.
-const API_TIMEOUT: Duration = Duration::from_mins(1);
 
 fn api_timeout(config: &ResolvedInit) -> Duration {
     config.timeouts.kubernetes_api_call.map_or(API_TIMEOUT, GoDuration::as_std)

@@ -1,9 +1,12 @@
 //! `rkadm certs`.
 
+mod expiration;
+
 use clap::Subcommand;
 use rkadm_core::pki::encrypt::CertificateKey;
 use serde::Serialize;
 
+use self::expiration::ExpirationArgs;
 use super::{
     Session,
     exit::{CommandError, ExitKind},
@@ -12,6 +15,8 @@ use super::{
 /// What `rkadm certs` can do.
 #[derive(Debug, Subcommand)]
 pub enum CertsCommand {
+    /// Show when the certificates of this control plane expire
+    CheckExpiration(ExpirationArgs),
     /// Generate and print a key for `init --certificate-key` and `init phase upload-certs`
     ///
     /// It encrypts the certificates that control planes download when they join: 32 random bytes as hex.
@@ -26,8 +31,9 @@ struct Generated<'a> {
 }
 
 /// Runs it.
-pub fn run(session: &Session, command: &CertsCommand) -> Result<(), CommandError> {
+pub async fn run(session: &Session, command: &CertsCommand) -> Result<(), CommandError> {
     match command {
+        CertsCommand::CheckExpiration(args) => expiration::run(session, args).await,
         CertsCommand::CertificateKey => {
             let key = CertificateKey::generate()
                 .map_err(|error| CommandError::new(ExitKind::Failed, error.to_string()))?
