@@ -6,7 +6,7 @@ use std::{
 };
 
 use clap::{Args, Subcommand};
-use rkadm_core::config::{HostFacts, Image, InitFlags, resolve_init};
+use rkadm_core::config::{HostFacts, InitFlags, resolve_init};
 use serde::Serialize;
 
 use super::{Session, documents, exit::CommandError};
@@ -68,7 +68,7 @@ fn images(args: &ImagesArgs) -> Result<Images, CommandError> {
     };
     let config =
         resolve_init(&documents, &flags, &any_machine()).map_err(|errors| documents::invalid(&errors))?;
-    Ok(Images { images: Image::ALL.into_iter().map(|image| config.image(image)).collect() })
+    Ok(Images { images: config.images() })
 }
 
 /// Images do not depend on the machine: the list is the same on a laptop without a network or a container runtime. The

@@ -63,6 +63,11 @@ impl CommandError {
         Self { kind, message: message.into(), details: vec![], hints: vec![], findings: vec![] }
     }
 
+    /// Something failed and nothing is left changed.
+    pub fn failed(error: impl std::fmt::Display) -> Self {
+        Self::new(ExitKind::Failed, error.to_string())
+    }
+
     /// Adds what to do.
     #[must_use]
     pub fn hint(mut self, hint: impl Into<String>) -> Self {

@@ -4,10 +4,7 @@ use clap::Subcommand;
 use rkadm_core::pki::bootstrap_token::BootstrapToken;
 use serde::Serialize;
 
-use super::{
-    Session,
-    exit::{CommandError, ExitKind},
-};
+use super::{Session, exit::CommandError};
 
 /// What `rkadm token` can do.
 #[derive(Debug, Subcommand)]
@@ -29,9 +26,7 @@ struct Generated<'a> {
 pub fn run(session: &Session, command: &TokenCommand) -> Result<(), CommandError> {
     match command {
         TokenCommand::Generate => {
-            let token = BootstrapToken::generate()
-                .map_err(|error| CommandError::new(ExitKind::Failed, error.to_string()))?
-                .expose();
+            let token = BootstrapToken::generate().map_err(CommandError::failed)?.expose();
             session
                 .printer
                 .result("BootstrapToken", &Generated { token: &token }, || format!("{}\n", *token));

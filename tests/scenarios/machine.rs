@@ -11,7 +11,7 @@ use std::{
 };
 
 use rkadm_core::{
-    config::{Documents, HostFacts, Image, InitFlags, ResolvedInit, Source, resolve_init},
+    config::{Documents, HostFacts, InitFlags, ResolvedInit, Source, resolve_init},
     engine::{
         Cancel, Event, OnFailure, Reporter, RunError, RunOptions, RunReport, Runner, Workflow,
         event::Silent,
@@ -120,7 +120,7 @@ impl Machine {
             .with_answer("getent ahosts node1", "10.0.0.1 STREAM node1\n")
             .with_file("/proc/swaps", "")
             .with_file("/proc/sys/net/ipv4/ip_forward", "1\n");
-        world.images = Image::ALL.into_iter().map(|image| config.image(image)).collect();
+        world.images = config.images().into_iter().collect();
         world.programs = ["ip", "iptables", "mount", "losetup"].into_iter().map(str::to_owned).collect();
         Self::from_world(world)
     }

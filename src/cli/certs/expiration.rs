@@ -9,7 +9,10 @@ use rkadm_core::{
     config::GoDuration,
     host::Probe,
     kubeconfig::{Kubeconfig, list as kubeconfigs},
-    pki::{Certificate, list as certificates},
+    pki::{
+        Certificate,
+        list::{self as certificates, DEFAULT_DIR},
+    },
 };
 use serde::Serialize;
 
@@ -27,7 +30,7 @@ const KUBERNETES_DIR: &str = "/etc/kubernetes";
 #[derive(Debug, Args)]
 pub struct ExpirationArgs {
     /// Directory of the certificates
-    #[arg(long, value_name = "DIR", default_value = "/etc/kubernetes/pki")]
+    #[arg(long, value_name = "DIR", default_value = DEFAULT_DIR)]
     cert_dir: PathBuf,
     /// Exit with 1 when a certificate has expired, expires within this time, or cannot be read; `720h` for a month
     #[arg(long, value_name = "DURATION")]
@@ -66,7 +69,7 @@ pub async fn run(session: &Session, args: &ExpirationArgs) -> Result<(), Command
     let found = Files { host: &host, dir: &args.cert_dir, now: Timestamp::now() }
         .read()
         .await
-        .map_err(|error| CommandError::new(ExitKind::Failed, error.to_string()))?;
+        .map_err(CommandError::failed)?;
     session.printer.result("CertificateExpiration", &found, || human(&found));
     let Some(limit) = args.fail_within else { return Ok(()) };
     let due = found.due(limit);

@@ -7,10 +7,7 @@ use rkadm_core::pki::encrypt::CertificateKey;
 use serde::Serialize;
 
 use self::expiration::ExpirationArgs;
-use super::{
-    Session,
-    exit::{CommandError, ExitKind},
-};
+use super::{Session, exit::CommandError};
 
 /// What `rkadm certs` can do.
 #[derive(Debug, Subcommand)]
@@ -35,9 +32,7 @@ pub async fn run(session: &Session, command: &CertsCommand) -> Result<(), Comman
     match command {
         CertsCommand::CheckExpiration(args) => expiration::run(session, args).await,
         CertsCommand::CertificateKey => {
-            let key = CertificateKey::generate()
-                .map_err(|error| CommandError::new(ExitKind::Failed, error.to_string()))?
-                .expose();
+            let key = CertificateKey::generate().map_err(CommandError::failed)?.expose();
             let body = Generated { certificate_key: &key };
             session.printer.result("CertificateKey", &body, || format!("{}\n", *key));
             Ok(())

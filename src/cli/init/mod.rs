@@ -6,7 +6,7 @@ mod report;
 
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
-use clap::{ArgMatches, Args, Command, FromArgMatches};
+use clap::{ArgMatches, Args, Command};
 use rkadm_core::{
     config::{Documents, GoDuration, ResolvedInit, resolve_init, secret},
     engine::{
@@ -21,7 +21,7 @@ use self::args::InitArgs;
 use super::{
     API_TIMEOUT, Session, documents,
     exit::{CommandError, ExitKind},
-    facts, phase_tree,
+    facts, phase_tree, typed,
 };
 
 /// Name of the private copy of the resolved configuration, which a resume without flags works from.
@@ -54,13 +54,11 @@ pub async fn run(session: &Session, matches: &ArgMatches) -> Result<(), CommandE
         },
         _ => (None, matches),
     };
-    let args = InitArgs::from_arg_matches(matches)
-        .map_err(|error| CommandError::new(ExitKind::Usage, error.to_string()))?;
+    let args: InitArgs = typed(matches)?;
     let documents = documents::load(&args.config)?;
     let version_given = args.kubernetes_version.is_some() || names_version(&documents);
-    let facts = facts::gather(&session.host(API_TIMEOUT), !version_given)
-        .await
-        .map_err(|error| CommandError::new(ExitKind::Failed, error.to_string()))?;
+    let facts =
+        facts::gather(&session.host(API_TIMEOUT), !version_given).await.map_err(CommandError::failed)?;
     let config =
         resolve_init(&documents, &args.flags(), &facts).map_err(|errors| documents::invalid(&errors))?;
     if !config.dry_run {

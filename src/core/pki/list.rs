@@ -7,6 +7,8 @@ use semver::Version;
 
 use super::{CertSpec, CertUsage, Sans};
 
+/// Default directory of the certificates (`certificatesDir`).
+pub const DEFAULT_DIR: &str = "/etc/kubernetes/pki";
 /// Default validity of certificates that are not CAs: one year (`certificateValidityPeriod`).
 pub const LEAF_VALIDITY: Duration = Duration::from_hours(8760);
 /// Default validity of CAs: ten years (`caCertificateValidityPeriod`).

@@ -36,7 +36,7 @@ pub(super) fn cluster(
     set(&mut cluster.networking.dns_domain, flags.service_dns_domain.as_ref(), "cluster.local");
     set(&mut cluster.kubernetes_version, flags.kubernetes_version.as_ref(), "");
     set(&mut cluster.control_plane_endpoint, flags.control_plane_endpoint.as_ref(), "");
-    set(&mut cluster.certificates_dir, flags.cert_dir.as_ref(), "/etc/kubernetes/pki");
+    set(&mut cluster.certificates_dir, flags.cert_dir.as_ref(), crate::pki::list::DEFAULT_DIR);
     set(&mut cluster.image_repository, flags.image_repository.as_ref(), "registry.k8s.io");
     set(&mut cluster.cluster_name, None, "kubernetes");
     cluster.api_server.cert_sans.extend(flags.apiserver_cert_extra_sans.iter().cloned());

@@ -180,6 +180,11 @@ impl ResolvedInit {
         }
     }
 
+    /// Full names of all images, in the order of `kubeadm config images list`.
+    pub fn images(&self) -> Vec<String> {
+        Image::ALL.map(|image| self.image(image)).into()
+    }
+
     /// SHA-256, as hex, of what the cluster becomes. A run may only be resumed with the same digest. How this run goes
     /// about it (skipped phases, ignored checks, time-outs, dry run, warnings) does not count; secrets count by their
     /// hash.
