@@ -186,6 +186,28 @@ rolling back 2 steps
 }
 
 #[test]
+fn rollback_keeps_what_another_hand_made_of_a_file() {
+    if !is_root() {
+        return;
+    }
+    let machine = with_failed_operation();
+    fs::write(machine.pki("ca.crt"), "edited").unwrap();
+    assert_snapshot!(machine.rkadm("op rollback").report(), @r#"
+exit 0
+--- stdout
+Operation <ULID> is rolled back: 2 changes undone.
+--- stderr
+rolling back 2 steps
+Warning: /etc/kubernetes/pki/ca.crt was changed after rkadm wrote it: that content is kept as $DIR/root/var/lib/rkadm/operations/<ULID>/saved/0
+  undone: write /etc/kubernetes/pki/ca.crt (mode 0644): self-signed CA certificate, CN=kubernetes, valid for kubernetes
+  undone: write /etc/kubernetes/pki/ca.key (mode 0600): new ECDSA-P256 private key
+"#);
+    assert!(!machine.pki("ca.crt").exists());
+    let kept = machine.tree("/var/lib/rkadm").into_values().filter(|(_, bytes)| bytes == b"edited");
+    assert_eq!(kept.count(), 1);
+}
+
+#[test]
 fn operation_that_failed_goes_on_when_the_cause_is_gone() {
     if !is_root() {
         return;

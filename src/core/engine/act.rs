@@ -10,6 +10,7 @@ use serde_json::Value;
 
 use super::{
     Cancel, Event, Reporter, Seen, Step,
+    content::Content,
     step::{ObjectSource, PatchSource},
     store::Store,
     wait::{self, WaitError},
@@ -154,9 +155,16 @@ impl ActCx<'_> {
     }
 }
 
-/// Turns objects that are made at apply time into plain ones, so that their undo and their act see the same.
+/// Turns files and objects that are made at apply time into plain ones, so that their undo and their act see the same.
 pub async fn materialise(step: Step, cx: &ActCx<'_>) -> Result<Step, StepError> {
-    let Step::Apply { access, objects, dies_with } = step else { return Ok(step) };
+    let (access, objects, dies_with) = match step {
+        Step::Apply { access, objects, dies_with } => (access, objects, dies_with),
+        Step::WriteFile { path, mode, content, seen } if content.made().is_none() => {
+            let content = Content::Private(content.make(cx).await?);
+            return Ok(Step::WriteFile { path, mode, content, seen });
+        }
+        step => return Ok(step),
+    };
     let mut plain = Vec::with_capacity(objects.len());
     for object in objects {
         plain.push(match object {

@@ -95,6 +95,14 @@ impl Content {
         }
     }
 
+    /// The bytes, where nothing is left to make; they may be secret.
+    pub(super) fn made(&self) -> Option<&[u8]> {
+        match self {
+            Self::Bytes(bytes) | Self::Private(bytes) => Some(bytes),
+            _ => None,
+        }
+    }
+
     /// Makes the bytes.
     ///
     /// # Errors

@@ -11,6 +11,7 @@ pub mod action;
 pub mod cancel;
 pub mod content;
 pub mod event;
+pub mod foreign;
 pub mod journal;
 pub mod lock;
 pub mod operation;

@@ -243,7 +243,7 @@ impl Operation {
 
     /// What a rollback has to do, newest first: every announced step since the last commit point that was not taken
     /// back yet.
-    pub fn undo_stack(&self) -> Vec<(u64, String, Undo)> {
+    pub fn undo_stack(&self) -> Vec<ToUndo> {
         let commit =
             self.entries.iter().rposition(|entry| matches!(entry.record, Record::CommitPoint { .. }));
         let commit = commit.map_or(0, |position| position as u64);
@@ -254,7 +254,12 @@ impl Operation {
                     && !matches!(step.state, StepState::Undone | StepState::Left)
                     && step.undo != Undo::Nothing
             })
-            .map(|step| (step.entry, step.description, step.undo))
+            .map(|step| ToUndo {
+                acted: step.state == StepState::Done,
+                entry: step.entry,
+                description: step.description,
+                undo: step.undo,
+            })
             .collect()
     }
 
@@ -322,6 +327,19 @@ impl Operation {
         let from = self.entries.get(usize::try_from(from).ok()?)?;
         u64::try_from(to.at.duration_since(from.at).as_millis()).ok()
     }
+}
+
+/// A step that a rollback takes back.
+#[derive(Debug, Clone)]
+pub struct ToUndo {
+    /// `seq` of its [`Record::StepStarted`].
+    pub entry: u64,
+    /// In words.
+    pub description: String,
+    /// How.
+    pub undo: Undo,
+    /// It is known to have acted. Where it is not, it may have.
+    pub acted: bool,
 }
 
 /// The first record of an operation.

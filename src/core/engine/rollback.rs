@@ -6,7 +6,7 @@ use super::{
     Event, Runner,
     journal::{Journal, JournalDir, JournalError, Record},
     lock::{LockError, NodeLock},
-    operation::{Operation, Status},
+    operation::{Operation, Status, ToUndo},
     store::Store,
     undo::Undo,
 };
@@ -101,22 +101,26 @@ async fn roll_back_with(
     runner.reporter.report(Event::RollbackStarted { steps: stack.len() });
     let removed: Vec<PathBuf> = stack
         .iter()
-        .filter_map(|(_, _, undo)| match undo {
+        .filter_map(|step| match &step.undo {
             Undo::RemoveTree { path } | Undo::EmptyDir { path, .. } => Some(path.clone()),
             _ => None,
         })
         .collect();
-    for (position, (entry, description, undo)) in stack.iter().enumerate() {
+    for (position, step) in stack.iter().enumerate() {
+        let ToUndo { entry, description, undo, .. } = step;
         if runner.cancel.count() > asked
             && let Some(signal) = runner.cancel.signal()
         {
             return Err(RollbackError::Interrupted { operation: journal.operation.id.clone(), signal });
         }
         let undone = if is_redone(undo, &stack[position + 1..]) {
-            Ok(())
+            Ok(None)
         } else {
-            undo.carry_out(runner.host, journal, runner.registry, &removed).await
+            step.carry_out(runner.host, journal, runner.registry, &removed).await
         };
+        if let Ok(Some(foreign)) = &undone {
+            runner.reporter.report(Event::Warning { message: foreign.to_string() });
+        }
         if let Err(error) = undone {
             let message = crate::text::chain(&error);
             let report = Event::UndoFailed { description: description.clone(), message: message.clone() };
@@ -126,7 +130,7 @@ async fn roll_back_with(
                 continue;
             }
             let by_hand: Vec<_> =
-                stack.iter().skip(position).flat_map(|(_, _, undo)| undo.by_hand(runner.registry)).collect();
+                stack.iter().skip(position).flat_map(|step| step.undo.by_hand(runner.registry)).collect();
             journal.append(Record::UndoFailed {
                 entry: *entry,
                 message: message.clone(),
@@ -150,7 +154,7 @@ async fn roll_back_with(
 }
 
 /// Whether an older step brings the same unit to its state anyway: starting it in between could only fail.
-fn is_redone(undo: &Undo, older: &[(u64, String, Undo)]) -> bool {
+fn is_redone(undo: &Undo, older: &[ToUndo]) -> bool {
     let Undo::Service { unit, .. } = undo else { return false };
-    older.iter().any(|(_, _, older)| matches!(older, Undo::Service { unit: same, .. } if same == unit))
+    older.iter().any(|older| matches!(&older.undo, Undo::Service { unit: same, .. } if same == unit))
 }

@@ -103,8 +103,16 @@ impl Store {
     }
 }
 
-/// Makes a directory (and its parents) that only its owner may enter.
+/// Makes a directory (and its parents) that only its owner may enter; they survive a power loss.
 pub fn make_private_dir(dir: &Path) -> io::Result<()> {
     use std::os::unix::fs::DirBuilderExt;
-    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(dir)
+    if dir.is_dir() {
+        return Ok(());
+    }
+    let parent = dir.parent().unwrap_or(Path::new("/"));
+    make_private_dir(parent)?;
+    match std::fs::DirBuilder::new().mode(0o700).create(dir) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
+        _ => std::fs::File::open(parent)?.sync_all(),
+    }
 }

@@ -5,10 +5,17 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{ActionRegistry, Step, act::StepError, step::ObjectSource};
+use super::{
+    ActionRegistry, Step,
+    act::StepError,
+    foreign::{Foreign, keep_foreign},
+    operation::ToUndo,
+    step::ObjectSource,
+};
 use crate::{
     host::{Actuator, ApiAccess, FileKind, ServiceState, ServiceVerb},
     kube::ObjectRef,
+    text::sha256_hex,
 };
 
 /// How one step is taken back. Safe to repeat, and safe when the step never acted.
@@ -21,6 +28,9 @@ pub enum Undo {
     RemoveFile {
         /// Which.
         path: PathBuf,
+        /// SHA-256 (hex) of what the step writes: other content is another hand's.
+        #[serde(default)]
+        wrote: Option<String>,
     },
     /// The file's earlier content is kept beside the journal.
     RestoreFile {
@@ -30,6 +40,9 @@ pub enum Undo {
         saved: String,
         /// Permission bits it had.
         mode: u32,
+        /// SHA-256 (hex) of what the step writes, `None` where it removes: other content is another hand's.
+        #[serde(default)]
+        wrote: Option<String>,
     },
     /// The directory was not there before; it goes when it is empty again. What others put there keeps it.
     RemoveDir {
@@ -106,6 +119,51 @@ pub trait Saver: Send + Sync {
     fn saved(&self, name: &str) -> std::io::Result<Vec<u8>>;
 }
 
+impl ToUndo {
+    /// Takes the step back. `removed` are directories that the same rollback removes anyway. What another hand made of
+    /// the file in the meantime is kept first and returned; where the step may never have acted, it is left in place.
+    ///
+    /// # Errors
+    /// What could not be taken back.
+    pub async fn carry_out(
+        &self,
+        host: &dyn Actuator,
+        saver: &dyn Saver,
+        registry: &ActionRegistry,
+        removed: &[PathBuf],
+    ) -> Result<Option<Foreign>, StepError> {
+        match &self.undo {
+            Undo::RemoveFile { path, wrote } => {
+                let foreign = keep_foreign(host, saver, path, self.acted, &[wrote.as_deref()]).await?;
+                host.discard_partial(path).await?;
+                if let Some(Foreign { copy: None, .. }) = foreign {
+                    return Ok(foreign);
+                }
+                host.remove_file(path).await?;
+                Ok(foreign)
+            }
+            Undo::RestoreFile { path, saved, mode, wrote } => {
+                let bytes = saver.saved(saved).map_err(|error| StepError::saved(saved, error))?;
+                let before = sha256_hex(&bytes);
+                let foreign =
+                    keep_foreign(host, saver, path, self.acted, &[wrote.as_deref(), Some(&before)]).await?;
+                host.discard_partial(path).await?;
+                if let Some(Foreign { copy: None, .. }) = foreign {
+                    return Ok(foreign);
+                }
+                // Unchanged files are left alone, so that watchers of the path see nothing.
+                if host.read(path).await?.as_deref() == Some(&bytes) {
+                    host.set_mode(path, *mode).await?;
+                } else {
+                    host.write(path, &bytes, *mode).await?;
+                }
+                Ok(foreign)
+            }
+            other => other.carry_out_plainly(host, saver, registry, removed).await.map(|()| None),
+        }
+    }
+}
+
 impl Undo {
     /// Decides how the step will be taken back, from what is there now.
     ///
@@ -114,9 +172,10 @@ impl Undo {
     pub async fn prepare(step: &Step, host: &dyn Actuator, saver: &dyn Saver) -> Result<Self, StepError> {
         match step {
             Step::EnsureDir { path, owned, .. } => before_dir(host, path, *owned).await,
-            Step::WriteFile { path, .. } | Step::RemoveFile { path, .. } => {
-                before_file(host, saver, path).await
+            Step::WriteFile { path, content, .. } => {
+                before_file(host, saver, path, content.made().map(sha256_hex)).await
             }
+            Step::RemoveFile { path, .. } => before_file(host, saver, path, None).await,
             Step::SetMode { path, .. } => Ok(match host.stat(path).await? {
                 Some(stat) => Self::SetMode { path: path.clone(), mode: stat.mode },
                 None => Self::Nothing,
@@ -143,11 +202,8 @@ impl Undo {
         }
     }
 
-    /// Takes the step back. `removed` are directories that the same rollback removes anyway.
-    ///
-    /// # Errors
-    /// What could not be taken back.
-    pub async fn carry_out(
+    /// What is not a single file.
+    async fn carry_out_plainly(
         &self,
         host: &dyn Actuator,
         saver: &dyn Saver,
@@ -155,20 +211,7 @@ impl Undo {
         removed: &[PathBuf],
     ) -> Result<(), StepError> {
         match self {
-            Self::Nothing => Ok(()),
-            Self::RemoveFile { path } => {
-                host.discard_partial(path).await?;
-                Ok(host.remove_file(path).await?)
-            }
-            Self::RestoreFile { path, saved, mode } => {
-                host.discard_partial(path).await?;
-                let bytes = saver.saved(saved).map_err(|error| StepError::saved(saved, error))?;
-                // Unchanged files are left alone, so that watchers of the path see nothing.
-                if host.read(path).await?.as_deref() == Some(&bytes) {
-                    return Ok(host.set_mode(path, *mode).await?);
-                }
-                Ok(host.write(path, &bytes, *mode).await?)
-            }
+            Self::Nothing | Self::RemoveFile { .. } | Self::RestoreFile { .. } => Ok(()),
             Self::RemoveDir { path } => Ok(host.remove_empty_dir(path).await?),
             Self::RemoveTree { path } => Ok(host.remove_tree(path).await?),
             Self::EmptyDir { path, mode } => {
@@ -211,8 +254,8 @@ impl Undo {
     /// The commands that an operator can run when the undo fails; empty where there is none.
     pub fn by_hand(&self, registry: &ActionRegistry) -> Vec<String> {
         match self {
-            Self::RemoveFile { path } => vec![format!("rm -f {}", path.display())],
-            Self::RestoreFile { path, saved, mode } => {
+            Self::RemoveFile { path, .. } => vec![format!("rm -f {}", path.display())],
+            Self::RestoreFile { path, saved, mode, .. } => {
                 vec![format!("install -m {mode:o} {saved} {}", path.display())]
             }
             Self::RemoveDir { path } => vec![format!("rmdir {}", path.display())],
@@ -258,13 +301,18 @@ async fn before_dir(host: &dyn Actuator, path: &Path, owned: bool) -> Result<Und
     }
 }
 
-async fn before_file(host: &dyn Actuator, saver: &dyn Saver, path: &Path) -> Result<Undo, StepError> {
+async fn before_file(
+    host: &dyn Actuator,
+    saver: &dyn Saver,
+    path: &Path,
+    wrote: Option<String>,
+) -> Result<Undo, StepError> {
     let Some(stat) = host.stat(path).await? else {
-        return Ok(Undo::RemoveFile { path: path.to_owned() });
+        return Ok(Undo::RemoveFile { path: path.to_owned(), wrote });
     };
     let bytes = host.read(path).await?.unwrap_or_default();
     let saved = saver.save(&bytes).map_err(|error| StepError::saved(&path.display().to_string(), error))?;
-    Ok(Undo::RestoreFile { path: path.to_owned(), saved, mode: stat.mode })
+    Ok(Undo::RestoreFile { path: path.to_owned(), saved, mode: stat.mode, wrote })
 }
 
 async fn before_objects(
