@@ -73,7 +73,7 @@ fn images(args: &ImagesArgs) -> Result<Images, CommandError> {
 
 /// Images do not depend on the machine: the list is the same on a laptop without a network or a container runtime. The
 /// address is one of those reserved for examples (RFC 5737).
-fn any_machine() -> HostFacts {
+pub fn any_machine() -> HostFacts {
     HostFacts {
         hostname: "node".into(),
         default_ipv4: Some(IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1))),

@@ -2,6 +2,7 @@
 
 pub mod args;
 pub mod certs;
+pub mod cluster;
 pub mod config;
 pub mod documents;
 pub mod exit;
@@ -9,6 +10,7 @@ pub mod facts;
 pub mod init;
 pub mod op;
 pub mod phase_tree;
+pub mod plan;
 pub mod token;
 pub mod version;
 
@@ -136,7 +138,7 @@ async fn dispatch(session: &Session, matches: &ArgMatches) -> Result<(), Command
     match matches.subcommand() {
         Some(("init", matches)) => init::run(session, matches).await,
         Some(("certs", matches)) => certs::run(session, &typed(matches)?).await,
-        Some(("token", matches)) => token::run(session, &typed(matches)?),
+        Some(("token", matches)) => token::run(session, &typed(matches)?).await,
         Some(("config", matches)) => config::run(session, &typed(matches)?),
         Some(("op", matches)) => op::run(session, typed(matches)?).await,
         Some(("version", _)) => {

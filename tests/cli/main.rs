@@ -15,6 +15,8 @@ mod operations;
 mod output;
 mod phases;
 mod secrets;
+mod server;
+mod token;
 mod usage;
 
 /// A file that no `mod` names would be tests that never run.

@@ -250,7 +250,10 @@ certs
   check-expiration
   certificate-key
 token
+  create
+  delete
   generate
+  list
 config
   images
     list

@@ -21,7 +21,7 @@ use self::args::InitArgs;
 use super::{
     API_TIMEOUT, Session, documents,
     exit::{CommandError, ExitKind},
-    facts, phase_tree, typed,
+    facts, phase_tree, plan as planned, typed,
 };
 
 /// Name of the private copy of the resolved configuration, which a resume without flags works from.
@@ -162,7 +162,7 @@ async fn execute(
     if config.dry_run {
         return match plan::dry_run(&workflow, host, &skip, session.reporter.as_ref()).await {
             Ok(phases) => {
-                report::plan(session, phases);
+                planned::print(session, phases);
                 Ok(())
             }
             Err((phase, error)) => Err(report::plan_failed(&phase, error)),

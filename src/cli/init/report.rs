@@ -2,7 +2,7 @@
 
 use rkadm_core::{
     config::ResolvedInit,
-    engine::{PhaseError, RunError, RunReport, event::Outcome, operation::PhaseLine, plan::PlannedPhase},
+    engine::{PhaseError, RunError, RunReport, operation::PhaseLine},
 };
 use rkadm_phases::init::{CERTIFICATE_KEY, JOIN_OUTPUT, JoinCommand, TOKEN};
 use serde::Serialize;
@@ -114,35 +114,6 @@ pub fn phase_finished(session: &Session, config: &ResolvedInit, done: &RunReport
 
 fn secret(done: &RunReport, name: &str, hidden: bool) -> Option<String> {
     done.secrets.iter().find(|(known, _)| known == name && !hidden).map(|(_, secret)| secret.clone())
-}
-
-/// Prints the plan of a dry run.
-pub fn plan(session: &Session, phases: Vec<PlannedPhase>) {
-    #[derive(Serialize)]
-    struct Plan {
-        phases: Vec<PlannedPhase>,
-    }
-    let plan = Plan { phases };
-    session.printer.result("Plan", &plan, || plan.phases.iter().map(planned).collect());
-}
-
-fn planned(phase: &PlannedPhase) -> String {
-    let why = phase.why.as_ref().map(|why| format!(": {why}")).unwrap_or_default();
-    let state = match phase.outcome {
-        Outcome::Done => String::new(),
-        Outcome::AlreadyDone => format!(" (nothing to do{why})"),
-        Outcome::NotApplicable => format!(" (not applicable{why})"),
-        Outcome::Skipped => " (skipped)".into(),
-    };
-    let mut out = format!("{}{state}\n", phase.phase);
-    for step in &phase.steps {
-        out += &format!("  - {}\n", step.description);
-        for line in step.diff.iter().flat_map(|diff| diff.lines()) {
-            out += format!("      {line}").trim_end();
-            out += "\n";
-        }
-    }
-    out
 }
 
 /// Why a plan could not be made.

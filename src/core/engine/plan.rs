@@ -102,15 +102,18 @@ async fn diff(host: &dyn Probe, step: &Step) -> Option<String> {
                 let ObjectSource::Plain(new) = object else { continue };
                 let target = object.reference()?;
                 let old = host.object(access, &target).await.ok().flatten();
-                let old = old.map(|old| only_fields_of(&redacted(old), new));
-                let old = old.map(|old| crate::yaml::to_string(&old)).unwrap_or_default();
-                let new = crate::yaml::to_string(&redacted((**new).clone()));
-                text += &unified(&target.to_string(), &old, &new);
+                text += &object_diff(&target.to_string(), old.as_ref(), new);
             }
             Some(text).filter(|text| !text.is_empty())
         }
         _ => None,
     }
+}
+
+/// How an object would differ from the live one: whole where there is none, and without a Secret's values.
+pub fn object_diff(name: &str, live: Option<&Value>, new: &Value) -> String {
+    let old = live.map(|live| crate::yaml::to_string(&only_fields_of(&redacted(live.clone()), new)));
+    unified(name, &old.unwrap_or_default(), &crate::yaml::to_string(&redacted(new.clone())))
 }
 
 fn unified(name: &str, old: &str, new: &str) -> String {
