@@ -35,6 +35,31 @@ fn existing_dir(typed: &str) -> Result<PathBuf, String> {
     }
 }
 
+/// Takes `-v 5` and `-v5` for `-v=5`, as kubeadm does: to clap, `-v` alone is complete, and a number that follows it is a
+/// word of its own.
+pub fn join_verbosity(typed: Vec<OsString>) -> Vec<OsString> {
+    let is_number = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    let mut words: Vec<OsString> = Vec::with_capacity(typed.len());
+    let mut after_flag = false;
+    for word in typed {
+        let text = word.to_string_lossy();
+        if after_flag && is_number(&text) {
+            after_flag = false;
+            if let Some(flag) = words.last_mut() {
+                flag.push("=");
+                flag.push(&word);
+            }
+            continue;
+        }
+        after_flag = text == "-v" || text == "--v";
+        match text.strip_prefix("-v").filter(|number| is_number(number)) {
+            Some(number) => words.push(format!("-v={number}").into()),
+            None => words.push(word),
+        }
+    }
+    words
+}
+
 /// Flags whose values never reach journals, logs or lock files.
 const SECRET_FLAGS: [&str; 4] =
     ["--token", "--certificate-key", "--discovery-token", "--tls-bootstrap-token"];
@@ -118,6 +143,24 @@ mod tests {
         let expected =
             ["rkadm", "init", "--token", "<redacted>", "--certificate-key=<redacted>", "--dry-run"];
         assert_eq!(redact(&typed), expected);
+    }
+
+    #[test]
+    fn verbosity_may_be_written_as_for_kubeadm() {
+        let joined = |line: &str| {
+            let words = join_verbosity(line.split(' ').map(OsString::from).collect());
+            words.iter().map(|word| word.to_string_lossy()).collect::<Vec<_>>().join(" ")
+        };
+        for (typed, expected) in [
+            ("rkadm -v 5 version", "rkadm -v=5 version"),
+            ("rkadm version --v 10", "rkadm version --v=10"),
+            ("rkadm version -v5", "rkadm version -v=5"),
+            ("rkadm -v version", "rkadm -v version"),
+            ("rkadm version -v=2", "rkadm version -v=2"),
+            ("rkadm init --apiserver-bind-port 5", "rkadm init --apiserver-bind-port 5"),
+        ] {
+            assert_eq!(joined(typed), expected);
+        }
     }
 
     #[test]

@@ -94,6 +94,7 @@ fn typed<C: FromArgMatches>(matches: &ArgMatches) -> Result<C, CommandError> {
 
 /// Parses, runs, and gives the exit code.
 pub fn run(typed: Vec<std::ffi::OsString>) -> i32 {
+    let typed = args::join_verbosity(typed);
     let command_line = args::redact(&typed);
     let matches = match command().try_get_matches_from(typed) {
         Ok(matches) => matches,

@@ -9,6 +9,7 @@ mod bad_luck;
 mod certificates;
 mod config;
 mod expiration;
+mod flags;
 mod generated;
 mod machine;
 mod operations;
