@@ -11,6 +11,7 @@ pub mod init;
 pub mod op;
 pub mod phase_tree;
 pub mod plan;
+pub mod pull;
 pub mod token;
 pub mod version;
 
@@ -140,7 +141,7 @@ async fn dispatch(session: &Session, matches: &ArgMatches) -> Result<(), Command
         Some(("init", matches)) => init::run(session, matches).await,
         Some(("certs", matches)) => certs::run(session, &typed(matches)?).await,
         Some(("token", matches)) => token::run(session, &typed(matches)?).await,
-        Some(("config", matches)) => config::run(session, &typed(matches)?),
+        Some(("config", matches)) => config::run(session, &typed(matches)?).await,
         Some(("op", matches)) => op::run(session, typed(matches)?).await,
         Some(("version", _)) => {
             version::run(session);

@@ -257,6 +257,7 @@ token
 config
   images
     list
+    pull
 op
   list
   show
