@@ -156,7 +156,8 @@ fn would_create(token: &BootstrapToken) -> PlannedStep {
     // In place of what is not made yet; the plan hides the values.
     let shown = BootstrapToken { token: Some(Secret::new(format!("{id}.secret"))), ..token.clone() };
     let object = shown.end(Timestamp::now()).ok().and_then(|end| objects::bootstrap_token(&shown, end).ok());
-    PlannedStep { description, diff: object.map(|object| object_diff(&name, None, &object)) }
+    let diff = object.map(|object| object_diff(&name, None, &object));
+    PlannedStep { action: "create", targets: vec![name], description, diff }
 }
 
 fn with_value(token: BootstrapToken) -> Result<BootstrapToken, CommandError> {

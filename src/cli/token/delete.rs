@@ -51,6 +51,8 @@ pub async fn run(session: &Session, args: &DeleteArgs) -> Result<(), CommandErro
     }
     if args.server.dry_run {
         let step = |id: &String| PlannedStep {
+            action: "delete",
+            targets: vec![format!("Secret kube-system/bootstrap-token-{id}")],
             description: format!("delete Secret kube-system/bootstrap-token-{id}"),
             diff: None,
         };
