@@ -170,6 +170,8 @@ fn without_bookkeeping(mut object: Value) -> Value {
             metadata.shift_remove(field);
         }
     }
+    // The order of keys is no difference.
+    crate::yaml::sort_keys(&mut object);
     object
 }
 
