@@ -36,8 +36,7 @@ impl Phase for CoreDns {
     }
 
     async fn plan(&self, cx: &PlanCx<'_>) -> Result<Verdict, PhaseError> {
-        let config = &self.cluster.config;
-        if config.cluster.dns.disabled {
+        if self.cluster.config.cluster.dns.disabled {
             return Ok(Verdict::NotApplicable("dns.disabled is set".into()));
         }
         let deployment = ObjectRef::new("Deployment", Some("kube-system"), "coredns")
@@ -50,15 +49,8 @@ impl Phase for CoreDns {
         let live = cx.host.object(&self.cluster.admin(cx.host).await?, &config_map).await?;
         let corefile = live.as_ref().and_then(|live| live.pointer("/data/Corefile")).and_then(Value::as_str);
         let corefile = corefile.map(str::to_owned);
-        let inputs = CoreDnsInputs {
-            cluster: &config.cluster,
-            row: self.cluster.row(),
-            replicas: replicas.and_then(|replicas| i32::try_from(replicas).ok()),
-            corefile: corefile.as_deref(),
-        };
-        let mut objects =
-            objects::coredns(&inputs).map_err(|error| PhaseError::Config { message: error.to_string() })?;
-        patch(cx, &self.cluster, &mut objects, "Deployment", PatchTarget::CoreDnsDeployment).await?;
+        let replicas = replicas.and_then(|replicas| i32::try_from(replicas).ok());
+        let objects = coredns(cx, &self.cluster, replicas, corefile.as_deref()).await?;
         let steps = wanted(cx, &self.cluster, objects).await?;
         Ok(Verdict::from_steps(steps, "CoreDNS is installed"))
     }
@@ -75,25 +67,56 @@ impl Phase for KubeProxy {
     }
 
     async fn plan(&self, cx: &PlanCx<'_>) -> Result<Verdict, PhaseError> {
-        let config = &self.cluster.config;
-        if config.cluster.proxy.disabled {
+        if self.cluster.config.cluster.proxy.disabled {
             return Ok(Verdict::NotApplicable("proxy.disabled is set".into()));
         }
-        let proxy_env = self.cluster.proxy_env();
-        let server = config.control_plane_endpoint();
-        let inputs = KubeProxyInputs {
-            cluster: &config.cluster,
-            config: &config.kube_proxy,
-            generated: config.kube_proxy_generated,
-            server: &server,
-            proxy_env: &proxy_env,
-        };
-        let mut objects = objects::kube_proxy(&inputs)
-            .map_err(|error| PhaseError::Config { message: error.to_string() })?;
-        patch(cx, &self.cluster, &mut objects, "DaemonSet", PatchTarget::KubeProxyDaemonSet).await?;
+        let objects = kube_proxy(cx, &self.cluster).await?;
         let steps = wanted(cx, &self.cluster, objects).await?;
         Ok(Verdict::from_steps(steps, "kube-proxy is installed"))
     }
+}
+
+/// The objects of an addon (`coredns`, `kube-proxy`) with the operator's patches, for a look at them: a cluster is not
+/// asked.
+///
+/// # Errors
+/// Patches that cannot be read or do not apply.
+pub async fn manifests(cx: &PlanCx<'_>, cluster: &Cluster, addon: &str) -> Result<Vec<Value>, PhaseError> {
+    match addon {
+        "coredns" => coredns(cx, cluster, None, None).await,
+        "kube-proxy" => kube_proxy(cx, cluster).await,
+        _ => Ok(vec![]),
+    }
+}
+
+async fn coredns(
+    cx: &PlanCx<'_>,
+    cluster: &Cluster,
+    replicas: Option<i32>,
+    corefile: Option<&str>,
+) -> Result<Vec<Value>, PhaseError> {
+    let inputs = CoreDnsInputs { cluster: &cluster.config.cluster, row: cluster.row(), replicas, corefile };
+    let mut objects =
+        objects::coredns(&inputs).map_err(|error| PhaseError::Config { message: error.to_string() })?;
+    patch(cx, cluster, &mut objects, "Deployment", PatchTarget::CoreDnsDeployment).await?;
+    Ok(objects)
+}
+
+async fn kube_proxy(cx: &PlanCx<'_>, cluster: &Cluster) -> Result<Vec<Value>, PhaseError> {
+    let config = &cluster.config;
+    let proxy_env = cluster.proxy_env();
+    let server = config.control_plane_endpoint();
+    let inputs = KubeProxyInputs {
+        cluster: &config.cluster,
+        config: &config.kube_proxy,
+        generated: config.kube_proxy_generated,
+        server: &server,
+        proxy_env: &proxy_env,
+    };
+    let mut objects =
+        objects::kube_proxy(&inputs).map_err(|error| PhaseError::Config { message: error.to_string() })?;
+    patch(cx, cluster, &mut objects, "DaemonSet", PatchTarget::KubeProxyDaemonSet).await?;
+    Ok(objects)
 }
 
 async fn patch(

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use rkadm_core::{
     config::{Secret, types},
     engine::{
@@ -104,15 +104,7 @@ impl ObjectMaker for TokenSecret {
         let fail = |error: &dyn std::error::Error| StepError::Content(error.to_string());
         let token =
             types::BootstrapToken { token: Some(Secret::new(cx.secret(&self.name)?)), ..self.token.clone() };
-        let expires = match (&token.expires, &token.ttl) {
-            (Some(text), _) => Some(text.parse::<Timestamp>().map_err(|error| fail(&error))?),
-            (None, Some(ttl)) if ttl.as_std().is_zero() => None,
-            (None, Some(ttl)) => {
-                let ttl = SignedDuration::try_from(ttl.as_std()).map_err(|error| fail(&error))?;
-                Some(Timestamp::now() + ttl)
-            }
-            (None, None) => Some(Timestamp::now() + SignedDuration::from_hours(24)),
-        };
+        let expires = token.end(Timestamp::now()).map_err(|error| fail(&error))?;
         objects::bootstrap_token(&token, expires).map_err(|error| fail(&error))
     }
 }

@@ -1,6 +1,10 @@
 //! What every phase of `init` knows: the configuration, and where things are.
 
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
 use rkadm_core::{
     config::{GoDuration, ResolvedInit, types::Arg},
@@ -13,6 +17,7 @@ use rkadm_core::{
     },
     version::{MinorRow, NEWEST},
 };
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 /// kubeadm's directory for everything that is not the kubelet's own.
@@ -26,12 +31,17 @@ pub const PRIVATE_DIR: u32 = 0o700;
 pub const PUBLIC_DIR: u32 = 0o755;
 
 /// What the process that runs the command hands on to what it makes.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub struct Environment {
     /// Proxy variables, handed on to control-plane pods.
     pub proxies: Vec<(String, String)>,
     /// The whole workflow is run, not a single phase of it.
     pub whole: bool,
+    /// `--kubeconfig` of a single phase: how the API server is reached, in place of this node's administrator.
+    pub kubeconfig: Option<PathBuf>,
+    /// `--kubeconfig-dir` of a single phase: where kubeconfig files are written, in place of [`KUBERNETES_DIR`].
+    pub kubeconfig_dir: Option<PathBuf>,
 }
 
 /// The cluster to be made, as its configuration describes it.
@@ -65,6 +75,16 @@ impl Cluster {
         PathBuf::from(KUBERNETES_DIR).join(name)
     }
 
+    /// A kubeconfig file where the operator wants it to be made.
+    pub fn new_kubeconfig(&self, name: &str) -> PathBuf {
+        self.kubeconfig_dir().join(name)
+    }
+
+    /// Where kubeconfig files are made.
+    pub fn kubeconfig_dir(&self) -> &Path {
+        self.environment.kubeconfig_dir.as_deref().unwrap_or(Path::new(KUBERNETES_DIR))
+    }
+
     /// The manifest of a static pod.
     pub fn manifest(file_name: &str) -> PathBuf {
         PathBuf::from(KUBERNETES_DIR).join("manifests").join(file_name)
@@ -75,6 +95,9 @@ impl Cluster {
     /// That of super-admin.conf where this node has it: its rights do not wait for the RBAC objects that a new API
     /// server makes in its first seconds.
     pub async fn admin(&self, host: &dyn Probe) -> Result<ApiAccess, HostError> {
+        if let Some(kubeconfig) = self.environment.kubeconfig.clone() {
+            return Ok(ApiAccess { kubeconfig, server: None });
+        }
         let super_admin = Self::kubeconfig("super-admin.conf");
         // On a node that lives, only admin.conf is sure to be renewed.
         let kubeconfig = match host.stat(&super_admin).await? {
@@ -164,6 +187,11 @@ impl Cluster {
     /// How long a control-plane component may take to become healthy.
     pub fn health_timeout(&self) -> GoDuration {
         self.config.timeouts.control_plane_component_health_check.unwrap_or(GoDuration::from_secs(240))
+    }
+
+    /// How long the kubelet may take to become healthy.
+    pub fn kubelet_timeout(&self) -> GoDuration {
+        self.config.timeouts.kubelet_health_check.unwrap_or(GoDuration::from_secs(240))
     }
 
     /// The kubelet answers on its health port.

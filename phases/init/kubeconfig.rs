@@ -16,7 +16,7 @@ use rkadm_core::{
     pki::Certificate,
 };
 
-use super::cluster::{Cluster, KUBERNETES_DIR, PRIVATE, PUBLIC_DIR};
+use super::cluster::{Cluster, PRIVATE, PUBLIC_DIR};
 use crate::files::{Existing, directory, new_file};
 
 const IDS: [(&str, &str); 5] = [
@@ -52,7 +52,7 @@ impl Phase for Kubeconfig {
 
     async fn plan(&self, cx: &PlanCx<'_>) -> Result<Verdict, PhaseError> {
         let config = &self.cluster.config;
-        let path = Cluster::kubeconfig(self.spec.file);
+        let path = self.cluster.new_kubeconfig(self.spec.file);
         let endpoint = config.control_plane_endpoint();
         let local = config.local_api_url();
         let server = self.spec.server_url(&endpoint, &local);
@@ -70,7 +70,7 @@ impl Phase for Kubeconfig {
                 });
             }
         }
-        let mut steps = directory(cx, KUBERNETES_DIR.as_ref(), PUBLIC_DIR).await?;
+        let mut steps = directory(cx, self.cluster.kubeconfig_dir(), PUBLIC_DIR).await?;
         let content = KubeconfigContent {
             cluster: config.cluster.cluster_name.clone(),
             server: server.to_owned(),
@@ -95,7 +95,7 @@ impl Kubeconfig {
         yaml: &[u8],
         server: &str,
     ) -> Result<Verdict, PhaseError> {
-        let path = Cluster::kubeconfig(self.spec.file);
+        let path = self.cluster.new_kubeconfig(self.spec.file);
         let unusable = |why: String| PhaseError::Unusable {
             message: format!("{} cannot be used: {why}", path.display()),
             hint: format!("move {} away to have a new one made", path.display()),

@@ -24,6 +24,7 @@ use rkadm_core::{
     engine::{Phase, PhaseMeta, Workflow},
 };
 
+pub use addons::manifests as addon_manifests;
 pub use bootstrap_token::{TOKEN, secret_name as token_secret_name};
 pub use cluster::{Cluster, Environment, key_algorithm};
 pub use in_use::in_use;

@@ -9,7 +9,7 @@ use rkadm_core::{
     engine::{
         Phase, PhaseError, PhaseMeta, PlanCx, Step, Verdict,
         act::{ActCx, StepError},
-        step::{ObjectMaker, ObjectSource},
+        step::{ObjectMaker, ObjectSource, PatchMaker, PatchSource},
         store::SecretKind,
     },
     kube::{ObjectRef, objects},
@@ -18,7 +18,7 @@ use rkadm_core::{
         encrypt::{self, CertificateKey},
     },
 };
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::cluster::Cluster;
 use crate::files::Existing;
@@ -75,16 +75,46 @@ impl Phase for UploadCerts {
             dies_with: self.cluster.etcd_data_dir(),
         };
         let rights = objects::uploaded_certs(&BTreeMap::new(), "", "").into_iter().skip(1);
-        Ok(Verdict::Apply(vec![
+        let mut steps = vec![
             Step::NewSecret { name: CERTIFICATE_KEY.into(), kind: SecretKind::CertificateKey },
             Step::NewSecret { name: OWNER_TOKEN.into(), kind: SecretKind::BootstrapToken },
             apply(vec![ObjectSource::Made(token)]),
-            apply(
-                std::iter::once(ObjectSource::Made(certs))
-                    .chain(rights.map(|object| ObjectSource::Plain(Box::new(object))))
-                    .collect(),
-            ),
-        ]))
+        ];
+        let target = ObjectRef::new("Secret", Some("kube-system"), encrypt::SECRET_NAME)
+            .map_err(|error| PhaseError::Config { message: error.to_string() })?;
+        if cx.host.object(&access, &target).await?.is_some_and(|live| !owners(&live).is_null()) {
+            steps.push(Step::Patch {
+                access: access.clone(),
+                target,
+                change: PatchSource::Made(Arc::new(Disown)),
+                dies_with: self.cluster.etcd_data_dir(),
+            });
+        }
+        steps.push(apply(
+            std::iter::once(ObjectSource::Made(certs))
+                .chain(rights.map(|object| ObjectSource::Plain(Box::new(object))))
+                .collect(),
+        ));
+        Ok(Verdict::Apply(steps))
+    }
+}
+
+fn owners(secret: &Value) -> Value {
+    secret.pointer("/metadata/ownerReferences").cloned().unwrap_or(Value::Null)
+}
+
+/// Takes the owner of an earlier upload away: another writer's stays in a server-side apply beside ours, and an object
+/// with two controllers is refused.
+struct Disown;
+
+impl PatchMaker for Disown {
+    fn describe(&self) -> String {
+        "remove the owner of the upload before".into()
+    }
+
+    fn make(&self, live: &Value) -> (Value, Value) {
+        let change = |owners: Value| json!({"metadata": {"ownerReferences": owners}});
+        (change(Value::Null), change(owners(live)))
     }
 }
 
@@ -114,7 +144,7 @@ struct Certs {
 #[async_trait]
 impl ObjectMaker for Certs {
     fn reference(&self) -> Option<ObjectRef> {
-        ObjectRef::new("Secret", Some("kube-system"), "kubeadm-certs").ok()
+        ObjectRef::new("Secret", Some("kube-system"), encrypt::SECRET_NAME).ok()
     }
 
     fn describe(&self) -> String {

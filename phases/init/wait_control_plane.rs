@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use rkadm_core::{
+    config::GoDuration,
     engine::{Phase, PhaseError, PhaseMeta, PlanCx, Step, Verdict, wait::Condition},
     host::ApiAccess,
 };
@@ -45,18 +46,24 @@ impl Phase for WaitControlPlane {
 
     async fn plan(&self, cx: &PlanCx<'_>) -> Result<Verdict, PhaseError> {
         let admin = self.cluster.admin(cx.host).await?;
+        let wait = |condition, timeout: GoDuration| Step::Wait {
+            condition: Condition::ByKubelet {
+                socket: self.cluster.config.node_registration.cri_socket.clone(),
+                condition: Box::new(condition),
+            },
+            timeout: timeout.as_std(),
+        };
         let mut conditions = vec![];
         conditions.extend(self.cluster.etcd_healthy());
         if self.cluster.waits_at_the_end() {
-            conditions.push(self.cluster.kubelet_healthy());
             conditions.extend(Self::serving(&admin));
         } else {
             conditions.push(self.cluster.all_healthy(admin));
         }
-        let condition = Condition::ByKubelet {
-            socket: self.cluster.config.node_registration.cri_socket.clone(),
-            condition: Box::new(Condition::All(conditions)),
-        };
-        Ok(Verdict::Apply(vec![Step::Wait { condition, timeout: self.cluster.health_timeout().as_std() }]))
+        // All else comes up through the kubelet, so waiting for it first costs no time.
+        Ok(Verdict::Apply(vec![
+            wait(self.cluster.kubelet_healthy(), self.cluster.kubelet_timeout()),
+            wait(Condition::All(conditions), self.cluster.health_timeout()),
+        ]))
     }
 }

@@ -3,7 +3,7 @@
 use std::{ffi::OsString, path::PathBuf};
 
 use clap::{ArgAction, Args};
-use rkadm_core::engine::Cancel;
+use rkadm_core::{config::validate::names::is_token, engine::Cancel};
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::output::{Format, note, progress::Mode};
@@ -35,17 +35,44 @@ fn existing_dir(typed: &str) -> Result<PathBuf, String> {
     }
 }
 
+/// Takes `-v 5` and `-v5` for `-v=5`, as kubeadm does: to clap, `-v` alone is complete, and a number that follows it is a
+/// word of its own.
+pub fn join_verbosity(typed: Vec<OsString>) -> Vec<OsString> {
+    let is_number = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    let mut words: Vec<OsString> = Vec::with_capacity(typed.len());
+    let mut after_flag = false;
+    for word in typed {
+        let text = word.to_string_lossy();
+        if after_flag && is_number(&text) {
+            after_flag = false;
+            if let Some(flag) = words.last_mut() {
+                flag.push("=");
+                flag.push(&word);
+            }
+            continue;
+        }
+        after_flag = text == "-v" || text == "--v";
+        match text.strip_prefix("-v").filter(|number| is_number(number)) {
+            Some(number) => words.push(format!("-v={number}").into()),
+            None => words.push(word),
+        }
+    }
+    words
+}
+
 /// Flags whose values never reach journals, logs or lock files.
 const SECRET_FLAGS: [&str; 4] =
     ["--token", "--certificate-key", "--discovery-token", "--tls-bootstrap-token"];
 
-/// The command as typed, without values of secret flags.
+/// The command as typed, without values of secret flags, and without bootstrap tokens wherever they stand: some commands
+/// take them as plain words, where a mistyped one is not known by its form.
 pub fn redact(typed: &[OsString]) -> Vec<String> {
-    let mut words = Vec::with_capacity(typed.len());
+    let mut words: Vec<String> = Vec::with_capacity(typed.len());
     let mut hide_next = false;
     for word in typed {
         let word = word.to_string_lossy();
-        if std::mem::take(&mut hide_next) {
+        let positional = names_tokens(&words) && !word.starts_with('-');
+        if std::mem::take(&mut hide_next) || positional || is_token(&word) {
             words.push("<redacted>".to_owned());
         } else if let Some((flag, _)) = word.split_once('=').filter(|(flag, _)| SECRET_FLAGS.contains(flag)) {
             words.push(format!("{flag}=<redacted>"));
@@ -55,6 +82,11 @@ pub fn redact(typed: &[OsString]) -> Vec<String> {
         }
     }
     words
+}
+
+/// Whether plain words that follow these are tokens, or at most values of flags that nobody misses.
+fn names_tokens(words: &[String]) -> bool {
+    words.windows(2).any(|pair| pair[0] == "token" && (pair[1] == "create" || pair[1] == "delete"))
 }
 
 /// The first Ctrl-C lets the step at work finish, the second ends the process: the journal covers both.
@@ -111,5 +143,41 @@ mod tests {
         let expected =
             ["rkadm", "init", "--token", "<redacted>", "--certificate-key=<redacted>", "--dry-run"];
         assert_eq!(redact(&typed), expected);
+    }
+
+    #[test]
+    fn verbosity_may_be_written_as_for_kubeadm() {
+        let joined = |line: &str| {
+            let words = join_verbosity(line.split(' ').map(OsString::from).collect());
+            words.iter().map(|word| word.to_string_lossy()).collect::<Vec<_>>().join(" ")
+        };
+        for (typed, expected) in [
+            ("rkadm -v 5 version", "rkadm -v=5 version"),
+            ("rkadm version --v 10", "rkadm version --v=10"),
+            ("rkadm version -v5", "rkadm version -v=5"),
+            ("rkadm -v version", "rkadm -v version"),
+            ("rkadm version -v=2", "rkadm version -v=2"),
+            ("rkadm init --apiserver-bind-port 5", "rkadm init --apiserver-bind-port 5"),
+        ] {
+            assert_eq!(joined(typed), expected);
+        }
+    }
+
+    #[test]
+    fn tokens_are_hidden_where_they_are_plain_words() {
+        let redacted =
+            |line: &str| redact(&line.split(' ').map(OsString::from).collect::<Vec<_>>()).join(" ");
+        for (typed, expected) in [
+            (
+                "rkadm token create abcdef.0123456789abcdef --dry-run",
+                "rkadm token create <redacted> --dry-run",
+            ),
+            ("rkadm token create --dry-run ABCDEF.0123456789", "rkadm token create --dry-run <redacted>"),
+            ("rkadm token delete abcdef abcdeg.01", "rkadm token delete <redacted> <redacted>"),
+            ("rkadm init abcdef.0123456789abcdef", "rkadm init <redacted>"),
+            ("rkadm token list --kubeconfig a.conf", "rkadm token list --kubeconfig a.conf"),
+        ] {
+            assert_eq!(redacted(typed), expected);
+        }
     }
 }

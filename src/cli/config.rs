@@ -6,10 +6,10 @@ use std::{
 };
 
 use clap::{Args, Subcommand};
-use rkadm_core::config::{HostFacts, InitFlags, resolve_init};
+use rkadm_core::config::{HostFacts, InitFlags, ResolvedInit, resolve_init};
 use serde::Serialize;
 
-use super::{Session, documents, exit::CommandError};
+use super::{Session, documents, exit::CommandError, pull};
 
 /// What `rkadm config` can do.
 #[derive(Debug, Subcommand)]
@@ -24,6 +24,8 @@ pub enum ConfigCommand {
 pub enum ImagesCommand {
     /// Print the images that a configuration needs, a line each
     List(ImagesArgs),
+    /// Pull the images that a configuration needs and that the container runtime does not hold
+    Pull(pull::PullArgs),
 }
 
 /// Which images.
@@ -51,29 +53,37 @@ struct Images {
 }
 
 /// Runs it.
-pub fn run(session: &Session, command: &ConfigCommand) -> Result<(), CommandError> {
-    let ConfigCommand::Images(ImagesCommand::List(args)) = command;
-    let images = images(args)?;
-    session.printer.result("Images", &images, || images.images.join("\n") + "\n");
-    Ok(())
+pub async fn run(session: &Session, command: &ConfigCommand) -> Result<(), CommandError> {
+    match command {
+        ConfigCommand::Images(ImagesCommand::List(args)) => {
+            let images = Images { images: resolve(args, None, &any_machine())?.images() };
+            session.printer.result("Images", &images, || images.images.join("\n") + "\n");
+            Ok(())
+        }
+        ConfigCommand::Images(ImagesCommand::Pull(args)) => pull::run(session, args).await,
+    }
 }
 
-fn images(args: &ImagesArgs) -> Result<Images, CommandError> {
+/// The configuration that the images are of.
+pub fn resolve(
+    args: &ImagesArgs,
+    cri_socket: Option<String>,
+    facts: &HostFacts,
+) -> Result<ResolvedInit, CommandError> {
     let documents = documents::load(&args.config)?;
     let flags = InitFlags {
+        cri_socket,
         feature_gates: args.feature_gates.clone(),
         image_repository: args.image_repository.clone(),
         kubernetes_version: args.kubernetes_version.clone(),
         ..InitFlags::default()
     };
-    let config =
-        resolve_init(&documents, &flags, &any_machine()).map_err(|errors| documents::invalid(&errors))?;
-    Ok(Images { images: config.images() })
+    resolve_init(&documents, &flags, facts).map_err(|errors| documents::invalid(&errors))
 }
 
 /// Images do not depend on the machine: the list is the same on a laptop without a network or a container runtime. The
 /// address is one of those reserved for examples (RFC 5737).
-fn any_machine() -> HostFacts {
+pub fn any_machine() -> HostFacts {
     HostFacts {
         hostname: "node".into(),
         default_ipv4: Some(IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1))),

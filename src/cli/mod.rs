@@ -2,6 +2,7 @@
 
 pub mod args;
 pub mod certs;
+pub mod cluster;
 pub mod config;
 pub mod documents;
 pub mod exit;
@@ -9,6 +10,8 @@ pub mod facts;
 pub mod init;
 pub mod op;
 pub mod phase_tree;
+pub mod plan;
+pub mod pull;
 pub mod token;
 pub mod version;
 
@@ -92,6 +95,7 @@ fn typed<C: FromArgMatches>(matches: &ArgMatches) -> Result<C, CommandError> {
 
 /// Parses, runs, and gives the exit code.
 pub fn run(typed: Vec<std::ffi::OsString>) -> i32 {
+    let typed = args::join_verbosity(typed);
     let command_line = args::redact(&typed);
     let matches = match command().try_get_matches_from(typed) {
         Ok(matches) => matches,
@@ -136,8 +140,8 @@ async fn dispatch(session: &Session, matches: &ArgMatches) -> Result<(), Command
     match matches.subcommand() {
         Some(("init", matches)) => init::run(session, matches).await,
         Some(("certs", matches)) => certs::run(session, &typed(matches)?).await,
-        Some(("token", matches)) => token::run(session, &typed(matches)?),
-        Some(("config", matches)) => config::run(session, &typed(matches)?),
+        Some(("token", matches)) => token::run(session, &typed(matches)?).await,
+        Some(("config", matches)) => config::run(session, &typed(matches)?).await,
         Some(("op", matches)) => op::run(session, typed(matches)?).await,
         Some(("version", _)) => {
             version::run(session);

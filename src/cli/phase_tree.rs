@@ -5,8 +5,8 @@ use std::collections::BTreeSet;
 use clap::{ArgMatches, Command};
 use rkadm_core::engine::PhaseMeta;
 
-/// The `phase` subcommand of a workflow. `flags` adds the verb's own flags to each phase.
-pub fn command(verb: &str, metas: &[PhaseMeta], flags: impl Fn(Command) -> Command) -> Command {
+/// The `phase` subcommand of a workflow. `flags` adds the verb's flags to the phase, or group of phases, of this id.
+pub fn command(verb: &str, metas: &[PhaseMeta], flags: impl Fn(&str, Command) -> Command) -> Command {
     let mut phase = Command::new("phase")
         .about(format!("Run a single phase of the {verb} workflow"))
         .subcommand_required(true)
@@ -25,17 +25,21 @@ pub fn command(verb: &str, metas: &[PhaseMeta], flags: impl Fn(Command) -> Comma
 }
 
 /// The flags come first: they bring a description of their own.
-fn leaf(name: &'static str, meta: &PhaseMeta, flags: &impl Fn(Command) -> Command) -> Command {
-    let command = flags(Command::new(name)).about(meta.title.to_string());
+fn leaf(name: &'static str, meta: &PhaseMeta, flags: &impl Fn(&str, Command) -> Command) -> Command {
+    let command = flags(meta.id, Command::new(name)).about(meta.title.to_string());
     if meta.help.is_empty() { command } else { command.long_about(meta.help.to_string()) }
 }
 
-fn group_command(group: &'static str, metas: &[PhaseMeta], flags: &impl Fn(Command) -> Command) -> Command {
+fn group_command(
+    group: &'static str,
+    metas: &[PhaseMeta],
+    flags: &impl Fn(&str, Command) -> Command,
+) -> Command {
     let mut command = Command::new(group)
         .about(format!("Run all {group} phases, or one of them"))
         .subcommand_required(true)
         .arg_required_else_help(true)
-        .subcommand(flags(Command::new("all")).about(format!("Run all {group} phases")));
+        .subcommand(flags(group, Command::new("all")).about(format!("Run all {group} phases")));
     for meta in metas {
         if let Some((_, name)) = meta.id.split_once('/').filter(|(parent, _)| *parent == group) {
             command = command.subcommand(leaf(name, meta, flags));

@@ -75,6 +75,11 @@ pub fn stderr_is_terminal() -> bool {
     std::io::stderr().is_terminal()
 }
 
+/// Whether a person may be reading the result.
+pub fn stdout_is_terminal() -> bool {
+    std::io::stdout().is_terminal()
+}
+
 /// A reader that went away (`rkadm … | head`) is no fault of ours; a result that is lost otherwise is worth a word.
 fn write_stdout(text: &str) {
     let mut stdout = std::io::stdout().lock();

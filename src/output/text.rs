@@ -38,6 +38,18 @@ pub fn table(header: &[&str], rows: Vec<Vec<String>>) -> String {
     lines.lines().fold(String::new(), |text, line| text + line.trim_end().trim_start() + "\n")
 }
 
+/// A line of a unified diff in the colours that people know from git.
+pub fn coloured(line: &str) -> String {
+    let code = match line.as_bytes() {
+        [b'+', b'+', b'+', ..] | [b'-', b'-', b'-', ..] => "1",
+        [b'@', b'@', ..] => "36",
+        [b'+', ..] => "32",
+        [b'-', ..] => "31",
+        _ => return line.to_owned(),
+    };
+    format!("\u{1b}[{code}m{line}\u{1b}[0m")
+}
+
 /// A number of things: `1 change`, `2 changes`.
 pub fn count(number: usize, thing: &str) -> String {
     let plural = if number == 1 { "" } else { "s" };
@@ -62,6 +74,15 @@ mod tests {
         assert_eq!(duration(7), "7 ms");
         assert_eq!(duration(4_321), "4.3 s");
         assert_eq!(duration(61_000), "1 min 1 s");
+    }
+
+    #[test]
+    fn diffs_have_the_colours_of_git() {
+        let lines = ["--- a", "+++ a", "@@ -1 +1 @@", "-old", "+new", " same"].map(coloured);
+        assert_eq!(
+            lines.join("\n").replace('\u{1b}', "^"),
+            "^[1m--- a^[0m\n^[1m+++ a^[0m\n^[36m@@ -1 +1 @@^[0m\n^[31m-old^[0m\n^[32m+new^[0m\n same"
+        );
     }
 
     #[test]

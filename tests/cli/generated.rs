@@ -78,3 +78,39 @@ Error: the configuration has 1 error
   --kubernetes-version: version v1.12.0 is not supported: this rkadm deploys v1.34 to v1.37
 "#);
 }
+
+#[test]
+fn images_are_not_pulled_without_a_runtime() {
+    let pull =
+        |args: &str| Machine::new().rkadm(&format!("config images pull --kubernetes-version v1.37.2{args}"));
+    assert_snapshot!(pull("").report(), @r#"
+exit 1
+--- stderr
+Error: the container runtime does not answer: no socket at $DIR/root/var/run/containerd/containerd.sock
+  No image was pulled.
+Hint: install and start a container runtime such as containerd, or name its socket with --cri-socket; its socket is for root
+"#);
+    assert_snapshot!(pull(" --cri-socket /run/other.sock").report(), @r#"
+exit 1
+--- stderr
+Error: the container runtime does not answer: no socket at $DIR/root/run/other.sock
+  No image was pulled.
+Hint: install and start a container runtime such as containerd, or name its socket with --cri-socket; its socket is for root
+"#);
+    assert_snapshot!(pull(" --cri-socket tcp://127.0.0.1:1").report(), @r#"
+exit 4
+--- stderr
+Error: the configuration has 1 error
+  --cri-socket: "tcp://127.0.0.1:1" is not the URL of a UNIX socket (write unix:///PATH)
+"#);
+    let machine = Machine::new();
+    for socket in ["/var/run/containerd/containerd.sock", "/var/run/crio/crio.sock"] {
+        machine.write(socket, "");
+    }
+    assert_snapshot!(machine.rkadm("config images pull --kubernetes-version v1.37.2").report(), @r#"
+exit 4
+--- stderr
+Error: the configuration has 1 error
+  nodeRegistration.criSocket: several container runtimes were found: unix:///var/run/containerd/containerd.sock, unix:///var/run/crio/crio.sock (choose one with this field or --cri-socket)
+"#);
+}

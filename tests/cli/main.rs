@@ -9,12 +9,15 @@ mod bad_luck;
 mod certificates;
 mod config;
 mod expiration;
+mod flags;
 mod generated;
 mod machine;
 mod operations;
 mod output;
 mod phases;
 mod secrets;
+mod server;
+mod token;
 mod usage;
 
 /// A file that no `mod` names would be tests that never run.

@@ -299,3 +299,80 @@ certs/sa
   - write /etc/kubernetes/pki/sa.pub (mode 0600): public key of /etc/kubernetes/pki/sa.key
 "#);
 }
+
+#[test]
+fn dry_run_shows_kubeconfigs_without_what_is_secret() {
+    let plan =
+        Machine::new().rkadm("init --config cluster.yaml --skip-phases preflight,kubelet-start --dry-run");
+    let plan = plan.succeeds().stdout();
+    let file = plan.split("+++ /etc/kubernetes/scheduler.conf\n").nth(1).unwrap();
+    assert_snapshot!(file.split("\netcd").next().unwrap(), @r#"
+@@ -0,0 +1,18 @@
++apiVersion: v1
++clusters:
++- cluster:
++    certificate-authority-data: (content of /etc/kubernetes/pki/ca.crt)
++    server: https://192.0.2.10:6443
++  name: kubernetes
++contexts:
++- context:
++    cluster: kubernetes
++    user: system:kube-scheduler
++  name: system:kube-scheduler@kubernetes
++current-context: system:kube-scheduler@kubernetes
++kind: Config
++users:
++- name: system:kube-scheduler
++  user:
++    client-certificate-data: (made when applied)
++    client-key-data: (made when applied)
+"#);
+}
+
+#[test]
+fn dry_run_shows_what_changes_in_a_file() {
+    if !is_root() {
+        return;
+    }
+    let machine = Machine::new();
+    machine.phase("etcd local").succeeds();
+    let manifest = "/etc/kubernetes/manifests/etcd.yaml";
+    let text = fs::read_to_string(machine.path(manifest)).unwrap();
+    machine.write(manifest, text.replace("--snapshot-count=10000", "--snapshot-count=5"));
+    assert_snapshot!(machine.phase("etcd local --dry-run").report(), @r#"
+exit 0
+--- stdout
+etcd/local
+  - create directory /var/lib/etcd (mode 0700)
+  - replace /etc/kubernetes/manifests/etcd.yaml (mode 0600): 2574 bytes
+      --- /etc/kubernetes/manifests/etcd.yaml
+      +++ /etc/kubernetes/manifests/etcd.yaml
+      @@ -28,7 +28,7 @@
+           - --peer-client-cert-auth=true
+           - --peer-key-file=/etc/kubernetes/pki/etcd/peer.key
+           - --peer-trusted-ca-file=/etc/kubernetes/pki/etcd/ca.crt
+      -    - --snapshot-count=5
+      +    - --snapshot-count=10000
+           - --trusted-ca-file=/etc/kubernetes/pki/etcd/ca.crt
+           - --watch-progress-notify-interval=5s
+           image: registry.k8s.io/etcd:3.7.0-0
+"#);
+}
+
+#[test]
+fn dry_run_for_programs_names_actions_and_targets() {
+    let plan = Machine::new().phase("certs sa --dry-run -o json").stdout();
+    let plan: serde_json::Value = serde_json::from_str(&plan).unwrap();
+    let step = &plan["phases"][0]["steps"][2];
+    assert_eq!(step["action"], "write-file");
+    assert_eq!(step["targets"], serde_json::json!(["/etc/kubernetes/pki/sa.key"]));
+    assert!(step.get("diff").is_none(), "{step}");
+}
+
+#[test]
+fn dry_run_hides_passwords_of_proxies() {
+    let machine = Machine::new();
+    let mut command = machine.command("init phase control-plane apiserver --dry-run --config cluster.yaml");
+    let plan = machine.run(command.env("HTTPS_PROXY", "http://me:hunter2@proxy.test:3128")).stdout();
+    assert!(plan.contains("http://(secret)@proxy.test:3128") && !plan.contains("hunter2"), "{plan}");
+}

@@ -169,6 +169,13 @@ fn other_users_than_root_may_plan_and_see_what_is_readable() {
     let machine = Machine::new();
     machine.run(&mut as_nobody(&machine, "init phase certs all --config cluster.yaml --dry-run")).succeeds();
     machine.run(&mut as_nobody(&machine, "op list")).succeeds();
+    // What a whole plan needs root for is a warning: a machine that lacks programs is not ready for anybody.
+    let ran = machine.run(&mut as_nobody(&machine, "init --config cluster.yaml --dry-run"));
+    let stderr = ran.exits(3).stderr();
+    for check in ["IsPrivilegedUser", "CRI"] {
+        assert!(stderr.contains(&format!("Warning: [{check}]")), "{stderr}");
+        assert!(!stderr.contains(&format!("  [{check}]")), "{stderr}");
+    }
     machine.phase("certs ca").succeeds();
     let ran = machine.run(&mut as_nobody(&machine, "op list"));
     assert_snapshot!(ran.report(), @r#"
@@ -250,10 +257,14 @@ certs
   check-expiration
   certificate-key
 token
+  create
+  delete
   generate
+  list
 config
   images
     list
+    pull
 op
   list
   show

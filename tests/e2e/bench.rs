@@ -51,6 +51,7 @@ fn lines() -> Vec<Line> {
         line("peak memory of init", "MiB", Target::AtMost(64.0)),
         line("start (version)", "ms", Target::AtMost(10.0)),
         line("size of the program", "MB", Target::AtMost(25.0)),
+        line("dry run of init", "s", Target::Ratio(0.2)),
     ]
 }
 
@@ -61,6 +62,7 @@ fn measure_kubeadm(lab: &Lab, lines: &mut [Line]) -> Result<()> {
     lines[2].kubeadm.push(rsa);
     lines[3].kubeadm.push(pki(&node, "kubeadm", true)?);
     Config::new(NEWEST).install(&node)?;
+    lines[7].kubeadm.push(dry_run(&node, "kubeadm")?);
     let (seconds, memory) = init(&node, "kubeadm")?;
     lines[0].kubeadm.push(seconds);
     lines[4].kubeadm.push(memory);
@@ -76,6 +78,7 @@ fn measure_rkadm(lab: &Lab, lines: &mut [Line]) -> Result<()> {
     lines[2].rkadm.push(ecdsa);
     lines[3].rkadm.push(ecdsa);
     Config::new(NEWEST).install(&node)?;
+    lines[7].rkadm.push(dry_run(&node, "rkadm")?);
     let (seconds, memory) = init(&node, "rkadm")?;
     lines[0].rkadm.push(seconds);
     lines[4].rkadm.push(memory);
@@ -94,6 +97,11 @@ fn pki(node: &Node, program: &str, ecdsa: bool) -> Result<f64> {
     let made = node.sh_ok("find /etc/kubernetes -type f | wc -l; rm -rf /etc/kubernetes/*")?;
     ensure!(made.trim() == "27", "{program} made {made} files");
     Ok(seconds)
+}
+
+/// Seconds for the plan of the whole init, on a machine that has nothing yet.
+fn dry_run(node: &Node, program: &str) -> Result<f64> {
+    timed(node, &format!("{program} init --config {CONFIG} --dry-run >/dev/null"))
 }
 
 /// Seconds until the control plane is healthy, and the peak memory of the program in MiB.

@@ -14,7 +14,7 @@ fn kubeadm_goes_on_with_a_cluster_that_rkadm_made() {
         let cp1 = fresh(lab, "cp1")?;
         let worker = lab.node("worker", NodeSpec::new(NEWEST))?;
         let stdout = expect(&init(&cp1)?, 0, &[])?;
-        a_worker_joins(&worker, &stdout)?;
+        a_worker_joins(&cp1, &worker, &stdout)?;
         install_network(&cp1, &[&cp1, &worker])?;
         // Through kube-proxy on the worker: the API by its ClusterIP, and CoreDNS wherever its pods are.
         wait(&worker, "curl -skf --max-time 2 https://10.96.0.1/healthz")?;
@@ -26,11 +26,22 @@ fn kubeadm_goes_on_with_a_cluster_that_rkadm_made() {
     });
 }
 
-/// With the words that rkadm printed, and no others than those that these nodes need.
-fn a_worker_joins(worker: &Node, printed: &str) -> Result<()> {
+/// With the words that rkadm printed, and no others than those that these nodes need: as far as the token of init is asked
+/// for with those of `init`, and wholly with those of `token create`.
+fn a_worker_joins(cp1: &Node, worker: &Node, printed: &str) -> Result<()> {
     let command = printed.split("Workers join with, as root:").nth(1).context("no join command")?;
-    let command = command.replace("\\\n", " ");
-    worker.sh_ok(&format!("{} {IGNORE}", command.trim())).map(drop)
+    let of_init = command.replace("\\\n", " ");
+    let of_init: Vec<_> = of_init.split_whitespace().collect();
+    let join = cp1.sh_ok("rkadm token create --print-join-command")?;
+    let created: Vec<_> = join.split_whitespace().collect();
+    let token = of_init.iter().position(|word| *word == "--token").context("no --token")? + 1;
+    ensure!(of_init.len() == created.len() && of_init[token] != created[token], "{of_init:?}\n{created:?}");
+    for (index, (theirs, ours)) in of_init.iter().zip(&created).enumerate() {
+        ensure!(index == token || theirs == ours, "{of_init:?}\n{created:?}");
+    }
+    let check = of_init.join(" ").replacen("kubeadm join", "kubeadm join phase preflight", 1);
+    worker.sh_ok(&format!("{check} {IGNORE}"))?;
+    worker.sh_ok(&format!("{} {IGNORE}", join.trim())).map(drop)
 }
 
 /// rkadm tells the same of each certificate, but for the seconds between the two commands.
@@ -65,11 +76,70 @@ fn certificates(cp1: &Node) -> Result<()> {
 
 fn tokens(cp1: &Node) -> Result<()> {
     let token = cp1.sh_ok("kubeadm token create --ttl 1h")?;
+    let ours =
+        cp1.sh_ok("rkadm token create --ttl 2h --description 'by hand' --usages signing,authentication")?;
     let list = cp1.sh_ok("kubeadm token list")?;
-    ensure!(list.contains(token.trim()) && list.lines().count() == 3, "{list}");
-    let join = cp1.sh_ok("kubeadm token create --print-join-command")?;
-    ensure!(join.contains("kubeadm join cp1:6443 --token"), "{join}");
-    Ok(())
+    // Those of init and of the worker's join, too.
+    ensure!(list.contains(token.trim()) && list.contains(ours.trim()) && list.lines().count() == 5, "{list}");
+    let theirs = same_tokens(cp1)?;
+    ensure!(theirs.len() == 4, "{theirs:?}");
+    // The controller manager signs for it.
+    let id = ours.split('.').next().unwrap_or_default();
+    wait(
+        cp1,
+        &format!("kubectl -n kube-public get configmap cluster-info -o yaml | grep -q jws-kubeconfig-{id}:"),
+    )?;
+    cp1.sh_ok(&format!("rkadm token delete {id} {}", token.trim()))?;
+    ensure!(same_tokens(cp1)?.len() == 2, "two were deleted");
+    let join = |program: &str| {
+        cp1.sh_ok(&format!(
+            "{program} token create aaaaaa.0123456789abcdef --print-join-command --certificate-key {}",
+            "0f".repeat(32)
+        ))
+    };
+    let theirs = join("kubeadm")?;
+    cp1.sh_ok("rkadm token delete aaaaaa")?;
+    ensure!(theirs.contains("kubeadm join cp1:6443 --token"), "{theirs}");
+    let ours = join("rkadm")?;
+    ensure!(ours.trim() == theirs.trim(), "{ours}{theirs}");
+    uploads(cp1)
+}
+
+/// The tokens as kubeadm lists them, which is as rkadm does.
+fn same_tokens(cp1: &Node) -> Result<Vec<Value>> {
+    let list = cp1.sh_ok("kubeadm token list -o json")?;
+    let mut theirs: Vec<Value> =
+        serde_json::Deserializer::from_str(&list).into_iter().collect::<Result<_, _>>()?;
+    for fields in theirs.iter_mut().filter_map(Value::as_object_mut) {
+        fields.retain(|name, _| name != "kind" && name != "apiVersion");
+    }
+    let list: Value = serde_json::from_str(&cp1.sh_ok("rkadm token list -o json")?)?;
+    ensure!(list["items"].as_array() == Some(&theirs), "kubeadm: {theirs:?}\nrkadm: {list}");
+    Ok(theirs)
+}
+
+/// Each uploads certificates over what the other uploaded, and kubeadm decrypts rkadm's.
+fn uploads(cp1: &Node) -> Result<()> {
+    let by = |program: &str| {
+        cp1.sh_ok(&format!("{program} init phase upload-certs --upload-certs --config /root/cluster.yaml"))
+    };
+    by("kubeadm")?;
+    let printed = by("rkadm")?;
+    let key = printed.split("Certificate key: ").nth(1).context("no key")?.trim();
+    let owners = &get(cp1, "-n kube-system secret kubeadm-certs")?["metadata"]["ownerReferences"];
+    ensure!(owners.as_array().is_some_and(|owners| owners.len() == 1), "{owners}");
+    let join = format!(
+        "apiVersion: kubeadm.k8s.io/v1beta4\nkind: JoinConfiguration\n\
+         discovery: {{file: {{kubeConfigPath: /etc/kubernetes/admin.conf}}}}\n\
+         controlPlane: {{certificateKey: {key}}}\n"
+    );
+    cp1.write("/root/join.yaml", join.as_bytes(), 0o600)?;
+    // The same files as before: in their place, where kubeadm wants none to be.
+    cp1.sh_ok(
+        "cd /etc/kubernetes && cp -a pki /root/pki && rm pki/ca.* pki/sa.* pki/front-proxy-ca.* pki/etcd/ca.* && \
+         kubeadm join phase control-plane-prepare download-certs --config /root/join.yaml && diff -r pki /root/pki",
+    )?;
+    by("kubeadm").map(drop)
 }
 
 fn upgrade_plan(cp1: &Node) -> Result<()> {

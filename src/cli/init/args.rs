@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use clap::Args;
+use clap::{Arg, ArgAction, ArgMatches, Args, Command};
 use rkadm_core::{
     config::{InitFlags, Secret},
     engine::OnFailure,
@@ -87,6 +87,61 @@ pub struct InitArgs {
     /// What to do when a phase fails
     #[arg(long, value_enum, default_value_t)]
     pub on_failure: FailurePolicy,
+}
+
+/// The phases that talk to the API server, with `--kubeconfig` as kubeadm's have it.
+const WITH_KUBECONFIG: [&str; 6] =
+    ["upload-config", "upload-certs", "mark-control-plane", "bootstrap-token", "addon", "kubelet-finalize"];
+
+/// The flags of a phase, or group of phases, that `init` itself has not.
+pub fn of_phase(id: &str, command: Command) -> Command {
+    let command = InitArgs::augment_args(command);
+    let group = id.split('/').next().unwrap_or(id);
+    let path = |name: &'static str, value: &'static str| {
+        Arg::new(name).long(name).value_name(value).value_parser(clap::value_parser!(PathBuf))
+    };
+    if group == "kubeconfig" {
+        let help = "Directory of the kubeconfig files [default: /etc/kubernetes]";
+        return command.arg(path("kubeconfig-dir", "DIR").help(help));
+    }
+    if !WITH_KUBECONFIG.contains(&group) {
+        return command;
+    }
+    let help = "Kubeconfig to reach the API server with [default: /etc/kubernetes/admin.conf, at this node's own server]";
+    let command = command.arg(path("kubeconfig", "FILE").help(help));
+    if id == "addon/coredns" || id == "addon/kube-proxy" {
+        let help = "Print the addon's objects; apply nothing, ask no cluster";
+        return command
+            .arg(Arg::new("print-manifest").long("print-manifest").action(ArgAction::SetTrue).help(help));
+    }
+    command
+}
+
+/// What was typed of these flags.
+#[derive(Debug, Default)]
+pub struct PhaseFlags {
+    /// `--kubeconfig`, absolute.
+    pub kubeconfig: Option<PathBuf>,
+    /// `--kubeconfig-dir`, absolute.
+    pub kubeconfig_dir: Option<PathBuf>,
+    /// `--print-manifest`.
+    pub print_manifest: bool,
+}
+
+impl PhaseFlags {
+    /// Reads them; a phase that has not got a flag was not given it.
+    pub fn of(matches: &ArgMatches) -> Self {
+        let path = |name| {
+            let typed: Option<&PathBuf> = matches.try_get_one(name).ok().flatten();
+            typed.map(|path| std::path::absolute(path).unwrap_or_else(|_| path.clone()))
+        };
+        let print = matches.try_get_one("print-manifest").ok().flatten();
+        Self {
+            kubeconfig: path("kubeconfig"),
+            kubeconfig_dir: path("kubeconfig-dir"),
+            print_manifest: print.copied().unwrap_or(false),
+        }
+    }
 }
 
 /// What to do when a phase fails.

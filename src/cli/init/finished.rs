@@ -53,7 +53,7 @@ pub async fn already(
         session.printer.result("InitResult", &result, || {
             format!(
                 "Nothing to do: operation {} made this control plane with the same configuration \
-                 (for a new join command: kubeadm token create --print-join-command).\n",
+                 (for a new join command: rkadm token create --print-join-command).\n",
                 operation.id
             )
         });

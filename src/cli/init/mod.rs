@@ -14,25 +14,26 @@ use rkadm_core::{
         store::Store, workflow::SelectionError,
     },
     host::LocalHost,
+    text::sha256_hex,
 };
 use rkadm_phases::init::{self, Environment};
 
-use self::args::InitArgs;
+use self::args::{InitArgs, PhaseFlags};
 use super::{
     API_TIMEOUT, Session, documents,
     exit::{CommandError, ExitKind},
-    facts, phase_tree, typed,
+    facts, phase_tree, plan as planned, typed,
 };
 
 /// Name of the private copy of the resolved configuration, which a resume without flags works from.
 const CONFIGURATION: &str = "configuration";
-/// Name of the private copy of the proxy variables, which may hold a password.
-const PROXIES: &str = "proxies";
+/// Name of the private copy of what the phases are given besides: proxy variables, which may hold a password, and paths.
+const ENVIRONMENT: &str = "environment";
 
 /// The subcommand with its phases.
 pub fn command() -> Command {
     let metas = init::metas();
-    let phase = phase_tree::command("init", &metas, InitArgs::augment_args);
+    let phase = phase_tree::command("init", &metas, args::of_phase);
     InitArgs::augment_args(Command::new("init"))
         .about("Run this command in order to set up the Kubernetes control plane")
         .after_help(phase_list(&metas))
@@ -61,7 +62,8 @@ pub async fn run(session: &Session, matches: &ArgMatches) -> Result<(), CommandE
         facts::gather(&session.host(API_TIMEOUT), !version_given).await.map_err(CommandError::failed)?;
     let config =
         resolve_init(&documents, &args.flags(), &facts).map_err(|errors| documents::invalid(&errors))?;
-    if !config.dry_run {
+    let flags = PhaseFlags::of(matches);
+    if !config.dry_run && !flags.print_manifest {
         Session::require_root("init")?;
     }
     for warning in &config.warnings {
@@ -69,7 +71,16 @@ pub async fn run(session: &Session, matches: &ArgMatches) -> Result<(), CommandE
     }
     let host = session.host(api_timeout(&config));
     let config = Arc::new(config);
-    let request = Request { only, on_failure: args.on_failure.into(), proxies: proxies() };
+    let environment = Environment {
+        proxies: proxies(),
+        whole: only.is_none(),
+        kubeconfig: flags.kubeconfig,
+        kubeconfig_dir: flags.kubeconfig_dir,
+    };
+    let request = Request { only, on_failure: args.on_failure.into(), environment };
+    if let (true, Some(phase)) = (flags.print_manifest, &request.only) {
+        return report::manifests(session, &host, config, &request.environment, phase).await;
+    }
     let selected = Selected::of(&config, &request)?;
     if let (None, false) = (&request.only, config.dry_run)
         && finished::already(session, &host, &config).await?
@@ -98,11 +109,17 @@ pub async fn resume(session: &Session, operation: &Operation) -> Result<(), Comm
         .hint("run the command again with the same configuration, which resumes it too")
     })?;
     let only = operation.workflow().strip_prefix("init phase ").map(str::to_owned);
-    let began_with = store.secret(PROXIES).ok().flatten().and_then(|text| serde_json::from_str(&text).ok());
+    let began_with =
+        store.secret(ENVIRONMENT).ok().flatten().and_then(|text| serde_json::from_str(&text).ok());
+    let whole = only.is_none();
     let request = Request {
         only,
         on_failure: rkadm_core::engine::OnFailure::Stop,
-        proxies: began_with.unwrap_or_else(proxies),
+        environment: began_with.unwrap_or_else(|| Environment {
+            proxies: proxies(),
+            whole,
+            ..Environment::default()
+        }),
     };
     let config = Arc::new(config);
     let selected = Selected::of(&config, &request)?;
@@ -127,8 +144,8 @@ struct Request {
     /// Only this phase, or the phases below this name.
     only: Option<String>,
     on_failure: rkadm_core::engine::OnFailure,
-    /// Proxy variables for the pods: a resume uses those that the operation began with.
-    proxies: Vec<(String, String)>,
+    /// A resume uses what the operation began with.
+    environment: Environment,
 }
 
 /// The phases to run and to leave out.
@@ -139,7 +156,7 @@ struct Selected {
 
 impl Selected {
     fn of(config: &Arc<ResolvedInit>, request: &Request) -> Result<Self, CommandError> {
-        let mut workflow = workflow(config, request);
+        let mut workflow = init::workflow(Arc::clone(config), request.environment.clone());
         let mut skip = workflow.skips(&config.skip_phases).map_err(|error| selection(&error))?;
         if let Some(only) = &request.only {
             // A phase that is asked for by name is run, whatever the configuration leaves out of a whole init.
@@ -162,7 +179,7 @@ async fn execute(
     if config.dry_run {
         return match plan::dry_run(&workflow, host, &skip, session.reporter.as_ref()).await {
             Ok(phases) => {
-                report::plan(session, phases);
+                planned::print(session, phases);
                 Ok(())
             }
             Err((phase, error)) => Err(report::plan_failed(&phase, error)),
@@ -192,11 +209,6 @@ async fn execute(
     }
 }
 
-fn workflow(config: &Arc<ResolvedInit>, request: &Request) -> Workflow {
-    let environment = Environment { proxies: request.proxies.clone(), whole: request.only.is_none() };
-    init::workflow(Arc::clone(config), environment)
-}
-
 /// The proxy variables of this process.
 fn proxies() -> Vec<(String, String)> {
     // Not `vars`, which panics when any variable, also one that does not matter here, is not UTF-8.
@@ -209,7 +221,7 @@ fn header(session: &Session, config: &ResolvedInit, request: &Request) -> Result
     let bug = |error: serde_json::Error| CommandError::new(ExitKind::Bug, error.to_string());
     let mut secrets =
         vec![(CONFIGURATION.to_owned(), secret::exposed(|| serde_json::to_string(config)).map_err(bug)?)];
-    secrets.push((PROXIES.to_owned(), serde_json::to_string(&request.proxies).map_err(bug)?));
+    secrets.push((ENVIRONMENT.to_owned(), serde_json::to_string(&request.environment).map_err(bug)?));
     for (index, token) in config.bootstrap_tokens.iter().enumerate() {
         let given = token.token.as_ref().map(|token| token.expose().to_owned());
         secrets.extend(given.map(|token| (init::token_secret_name(index), token)));
@@ -219,9 +231,19 @@ fn header(session: &Session, config: &ResolvedInit, request: &Request) -> Result
     Ok(Header {
         command: session.command.clone(),
         config: serde_json::to_value(config).map_err(bug)?,
-        digest: config.digest(),
+        digest: digest(config, &request.environment),
         secrets,
     })
+}
+
+/// What a resume must have the same of: the configuration, and where a single phase works.
+fn digest(config: &ResolvedInit, environment: &Environment) -> String {
+    let paths = [&environment.kubeconfig, &environment.kubeconfig_dir];
+    let paths: Vec<_> = paths.into_iter().flatten().map(|path| path.display().to_string()).collect();
+    if paths.is_empty() {
+        return config.digest();
+    }
+    sha256_hex(format!("{} {}", config.digest(), paths.join(" ")).as_bytes())
 }
 
 fn selection(error: &SelectionError) -> CommandError {

@@ -1,11 +1,15 @@
 //! What `rkadm init` says when it is done.
 
+use std::sync::Arc;
+
 use rkadm_core::{
     config::ResolvedInit,
-    engine::{PhaseError, RunError, RunReport, event::Outcome, operation::PhaseLine, plan::PlannedPhase},
+    engine::{PhaseError, PlanCx, PlanMode, RunError, RunReport, operation::PhaseLine, store::Store},
+    host::LocalHost,
 };
-use rkadm_phases::init::{CERTIFICATE_KEY, JOIN_OUTPUT, JoinCommand, TOKEN};
+use rkadm_phases::init::{self, CERTIFICATE_KEY, Cluster, Environment, JOIN_OUTPUT, JoinCommand, TOKEN};
 use serde::Serialize;
+use serde_json::Value;
 
 use crate::cli::{
     Session,
@@ -116,33 +120,30 @@ fn secret(done: &RunReport, name: &str, hidden: bool) -> Option<String> {
     done.secrets.iter().find(|(known, _)| known == name && !hidden).map(|(_, secret)| secret.clone())
 }
 
-/// Prints the plan of a dry run.
-pub fn plan(session: &Session, phases: Vec<PlannedPhase>) {
+/// Prints the objects of an addon, as kubeadm's `--print-manifest`.
+pub async fn manifests(
+    session: &Session,
+    host: &LocalHost,
+    config: Arc<ResolvedInit>,
+    environment: &Environment,
+    phase: &str,
+) -> Result<(), CommandError> {
     #[derive(Serialize)]
-    struct Plan {
-        phases: Vec<PlannedPhase>,
+    struct Manifests {
+        items: Vec<Value>,
     }
-    let plan = Plan { phases };
-    session.printer.result("Plan", &plan, || plan.phases.iter().map(planned).collect());
-}
-
-fn planned(phase: &PlannedPhase) -> String {
-    let why = phase.why.as_ref().map(|why| format!(": {why}")).unwrap_or_default();
-    let state = match phase.outcome {
-        Outcome::Done => String::new(),
-        Outcome::AlreadyDone => format!(" (nothing to do{why})"),
-        Outcome::NotApplicable => format!(" (not applicable{why})"),
-        Outcome::Skipped => " (skipped)".into(),
-    };
-    let mut out = format!("{}{state}\n", phase.phase);
-    for step in &phase.steps {
-        out += &format!("  - {}\n", step.description);
-        for line in step.diff.iter().flat_map(|diff| diff.lines()) {
-            out += format!("      {line}").trim_end();
-            out += "\n";
-        }
-    }
-    out
+    let cluster = Cluster::new(config, environment.clone());
+    let store = Store::default();
+    let cx = PlanCx { host, store: &store, mode: PlanMode::DryRun, reporter: session.reporter.as_ref() };
+    let addon = phase.trim_start_matches("addon/");
+    let items =
+        init::addon_manifests(&cx, &cluster, addon).await.map_err(|error| plan_failed(phase, error))?;
+    let manifests = Manifests { items };
+    session.printer.result("Manifests", &manifests, || {
+        let texts: Vec<_> = manifests.items.iter().map(rkadm_core::yaml::to_string).collect();
+        format!("---\n{}", texts.join("---\n"))
+    });
+    Ok(())
 }
 
 /// Why a plan could not be made.

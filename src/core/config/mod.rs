@@ -15,5 +15,5 @@ pub use cidr::Cidr;
 pub use document::{Documents, Source};
 pub use duration::GoDuration;
 pub use error::{ConfigError, ConfigErrors, Warning};
-pub use resolve::{FieldDifference, HostFacts, Image, InitFlags, ResolvedInit, resolve_init};
+pub use resolve::{FieldDifference, HostFacts, Image, InitFlags, ResolvedInit, resolve_init, resolve_token};
 pub use secret::Secret;

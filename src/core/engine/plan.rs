@@ -6,8 +6,12 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::{
-    PhaseError, PlanCx, PlanMode, Reporter, Step, Verdict, Workflow, content::Content, event::Outcome,
-    step::ObjectSource, store::Store,
+    PhaseError, PlanCx, PlanMode, Reporter, Step, Verdict, Workflow,
+    content::Content,
+    event::Outcome,
+    redact,
+    step::{ObjectSource, PatchSource},
+    store::Store,
 };
 use crate::host::{Probe, overlay::Overlay};
 
@@ -15,6 +19,11 @@ use crate::host::{Probe, overlay::Overlay};
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct PlannedStep {
+    /// What kind of step it is: `write-file`, `apply`, …
+    pub action: &'static str,
+    /// The paths or objects that it changes.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub targets: Vec<String>,
     /// One line for people.
     pub description: String,
     /// Unified diff against what is there now, where the content is known and not secret.
@@ -73,7 +82,12 @@ pub async fn dry_run(
             Verdict::Apply(steps) => {
                 for step in steps {
                     let diff = diff(&overlay, &step).await;
-                    line.steps.push(PlannedStep { description: step.describe(), diff });
+                    line.steps.push(PlannedStep {
+                        action: step.action(),
+                        targets: step.targets(),
+                        description: step.describe(),
+                        diff,
+                    });
                     if let Step::Record { name, value } = &step {
                         store.record(name, value.clone());
                     }
@@ -88,13 +102,26 @@ pub async fn dry_run(
 
 async fn diff(host: &dyn Probe, step: &Step) -> Option<String> {
     match step {
-        Step::WriteFile { path, content: Content::Bytes(new), .. } => {
+        Step::WriteFile { path, content, .. } => {
+            let new = shown(content)?;
             let old = host.read(path).await.ok().flatten().unwrap_or_default();
-            Some(unified(
-                &path.display().to_string(),
-                &String::from_utf8_lossy(&old),
-                &String::from_utf8_lossy(new),
-            ))
+            let old = match content {
+                Content::Bytes(_) => String::from_utf8_lossy(&old).into_owned(),
+                // Of what may hold secrets, only what is known to be none is shown.
+                _ => redact::kubeconfig(&old).unwrap_or_default(),
+            };
+            Some(unified(&path.display().to_string(), &old, &new))
+        }
+        Step::Patch { access, target, change, .. } => {
+            let live = host.object(access, target).await.ok().flatten()?;
+            let patch = match change {
+                PatchSource::Plain { patch, .. } => patch.clone(),
+                PatchSource::Made(maker) => maker.make(&live).0,
+            };
+            let mut new = live.clone();
+            crate::manifest::patch::merge::apply(&mut new, &patch);
+            let text = |object: Value| crate::yaml::to_string(&without_bookkeeping(redact::secret(object)));
+            Some(unified(&target.to_string(), &text(live), &text(new))).filter(|text| !text.is_empty())
         }
         Step::Apply { access, objects, .. } => {
             let mut text = String::new();
@@ -102,10 +129,7 @@ async fn diff(host: &dyn Probe, step: &Step) -> Option<String> {
                 let ObjectSource::Plain(new) = object else { continue };
                 let target = object.reference()?;
                 let old = host.object(access, &target).await.ok().flatten();
-                let old = old.map(|old| only_fields_of(&redacted(old), new));
-                let old = old.map(|old| crate::yaml::to_string(&old)).unwrap_or_default();
-                let new = crate::yaml::to_string(&redacted((**new).clone()));
-                text += &unified(&target.to_string(), &old, &new);
+                text += &object_diff(&target.to_string(), old.as_ref(), new);
             }
             Some(text).filter(|text| !text.is_empty())
         }
@@ -113,21 +137,41 @@ async fn diff(host: &dyn Probe, step: &Step) -> Option<String> {
     }
 }
 
-fn unified(name: &str, old: &str, new: &str) -> String {
-    similar::TextDiff::from_lines(old, new).unified_diff().header(name, name).to_string()
+/// How an object would differ from the live one: whole where there is none, and without a Secret's values.
+pub fn object_diff(name: &str, live: Option<&Value>, new: &Value) -> String {
+    let old = live.map(|live| only_fields_of(live, new));
+    let (old, new) = redact::secrets(old, new.clone());
+    let old = old.map(|old| crate::yaml::to_string(&old)).unwrap_or_default();
+    unified(name, &old, &crate::yaml::to_string(&new))
 }
 
-/// A Secret's values never leave the process, not even in a plan.
-fn redacted(mut object: Value) -> Value {
-    if object.get("kind").and_then(Value::as_str) == Some("Secret") {
-        for field in ["data", "stringData"] {
-            if let Some(values) = object.get_mut(field).and_then(Value::as_object_mut) {
-                for value in values.values_mut() {
-                    *value = Value::from("(secret)");
-                }
-            }
+/// What a file will hold, as far as it is known now and no secret.
+fn shown(content: &Content) -> Option<String> {
+    match content {
+        Content::Bytes(new) => Some(String::from_utf8_lossy(new).into_owned()),
+        Content::Private(new) => redact::kubeconfig(new),
+        Content::Kubeconfig(file) => Some(redact::new_kubeconfig(file)),
+        _ => None,
+    }
+}
+
+fn unified(name: &str, old: &str, new: &str) -> String {
+    let (old, new) = (redact::passwords(old), redact::passwords(new));
+    similar::TextDiff::from_lines(&old, &new).unified_diff().header(name, name).to_string()
+}
+
+/// What the server keeps about an object changes with every change.
+fn without_bookkeeping(mut object: Value) -> Value {
+    if let Some(fields) = object.as_object_mut() {
+        fields.shift_remove("status");
+    }
+    if let Some(metadata) = object.pointer_mut("/metadata").and_then(Value::as_object_mut) {
+        for field in ["managedFields", "resourceVersion"] {
+            metadata.shift_remove(field);
         }
     }
+    // The order of keys is no difference.
+    crate::yaml::sort_keys(&mut object);
     object
 }
 

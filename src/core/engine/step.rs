@@ -189,6 +189,44 @@ pub enum Step {
 }
 
 impl Step {
+    /// What kind of change it is, for programs.
+    pub fn action(&self) -> &'static str {
+        match self {
+            Self::EnsureDir { .. } => "ensure-directory",
+            Self::WriteFile { .. } => "write-file",
+            Self::RemoveFile { .. } => "remove-file",
+            Self::SetMode { .. } => "set-mode",
+            Self::Service { .. } => "service",
+            Self::Run { .. } => "run",
+            Self::Apply { .. } => "apply",
+            Self::Patch { .. } => "patch",
+            Self::PullImage { .. } => "pull-image",
+            Self::NewSecret { .. } => "new-secret",
+            Self::Record { .. } => "record",
+            Self::Wait { .. } => "wait",
+            Self::Action(action) => action.name(),
+        }
+    }
+
+    /// The paths, objects, units or images that it changes.
+    pub fn targets(&self) -> Vec<String> {
+        match self {
+            Self::EnsureDir { path, .. }
+            | Self::WriteFile { path, .. }
+            | Self::RemoveFile { path, .. }
+            | Self::SetMode { path, .. } => vec![path.display().to_string()],
+            Self::Service { unit, .. } => vec![unit.clone()],
+            Self::Apply { objects, .. } => objects.iter().map(describe_object).collect(),
+            Self::Patch { target, .. } => vec![target.to_string()],
+            Self::PullImage { image, .. } => vec![image.clone()],
+            Self::Run { .. }
+            | Self::NewSecret { .. }
+            | Self::Record { .. }
+            | Self::Wait { .. }
+            | Self::Action(_) => vec![],
+        }
+    }
+
     /// One line for people: what will be done to what. Holds no secret.
     pub fn describe(&self) -> String {
         match self {

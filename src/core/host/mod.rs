@@ -4,6 +4,7 @@
 //! Phases only ever hold a `Probe`, so a phase cannot change anything, by construction.
 
 pub mod fake;
+pub mod images;
 pub mod local;
 pub mod overlay;
 

@@ -183,15 +183,18 @@ fn tokens(problems: &mut Problems, tokens: &mut Vec<BootstrapToken>, flags: &Ini
         Some(Err(error)) => problems.error("--token-ttl", error.to_string()),
         None => {}
     }
-    for token in tokens {
-        if token.ttl.is_none() && token.expires.is_none() {
-            token.ttl = Some(GoDuration::from_secs(24 * 3600));
-        }
-        if token.usages.is_empty() {
-            token.usages = vec!["signing".to_owned(), "authentication".to_owned()];
-        }
-        if token.groups.is_empty() && token.usages.iter().any(|usage| usage == "authentication") {
-            token.groups = vec![NODE_TOKEN_GROUP.to_owned()];
-        }
+    tokens.iter_mut().for_each(token);
+}
+
+/// A token with kubeadm's defaults for what is not given, but for the token itself.
+pub(super) fn token(token: &mut BootstrapToken) {
+    if token.ttl.is_none() && token.expires.is_none() {
+        token.ttl = Some(GoDuration::from_secs(24 * 3600));
+    }
+    if token.usages.is_empty() {
+        token.usages = vec!["signing".to_owned(), "authentication".to_owned()];
+    }
+    if token.groups.is_empty() && token.usages.iter().any(|usage| usage == "authentication") {
+        token.groups = vec![NODE_TOKEN_GROUP.to_owned()];
     }
 }

@@ -3,9 +3,11 @@
 mod defaults;
 mod input;
 mod resolved;
+mod token;
 
 pub use input::{HostFacts, InitFlags};
 pub use resolved::{FieldDifference, Image, ResolvedInit};
+pub use token::resolve_token;
 
 use super::component;
 use super::document::Documents;

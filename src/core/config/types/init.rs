@@ -3,6 +3,7 @@
 use super::{Kind, NodeRegistration, Patches, Timeouts, is_zero};
 use crate::config::duration::GoDuration;
 use crate::config::secret::Secret;
+use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
 /// The run-time settings of `init`.
@@ -66,6 +67,20 @@ impl BootstrapToken {
     /// The public half of the token, which names its Secret; `None` until a token is known.
     pub fn id(&self) -> Option<&str> {
         self.token.as_ref().and_then(|token| token.expose().split_once('.')).map(|(id, _)| id)
+    }
+
+    /// When a token made now ends; `None` means never. Without a life in the configuration it is kubeadm's: 24 hours.
+    ///
+    /// # Errors
+    /// `expires` is no time, or the end is later than any date.
+    pub fn end(&self, now: Timestamp) -> Result<Option<Timestamp>, jiff::Error> {
+        let ttl = match (&self.expires, self.ttl) {
+            (Some(text), _) => return text.parse().map(Some),
+            (None, Some(ttl)) if ttl.is_zero() => return Ok(None),
+            (None, Some(ttl)) => SignedDuration::from_nanos(ttl.nanos()),
+            (None, None) => SignedDuration::from_hours(24),
+        };
+        now.checked_add(ttl).map(Some)
     }
 }
 

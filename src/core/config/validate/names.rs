@@ -41,10 +41,16 @@ pub fn is_label_key(text: &str) -> bool {
 
 /// A bootstrap token, `[a-z0-9]{6}.[a-z0-9]{16}`.
 pub fn is_token(text: &str) -> bool {
-    let has_length = |part: &str, length: usize| {
-        part.len() == length && part.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit())
-    };
-    text.split_once('.').is_some_and(|(id, secret)| has_length(id, 6) && has_length(secret, 16))
+    text.split_once('.').is_some_and(|(id, secret)| is_token_id(id) && is_token_part(secret, 16))
+}
+
+/// The public half of a bootstrap token, `[a-z0-9]{6}`.
+pub fn is_token_id(text: &str) -> bool {
+    is_token_part(text, 6)
+}
+
+fn is_token_part(part: &str, length: usize) -> bool {
+    part.len() == length && part.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit())
 }
 
 /// A group of bootstrap tokens, `system:bootstrappers:[a-z0-9:-]{0,255}[a-z0-9]`.

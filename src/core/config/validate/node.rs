@@ -7,6 +7,7 @@ use super::{absolute, args};
 use crate::config::error::Problems;
 use crate::config::types::{BootstrapToken, LocalApiEndpoint, NodeRegistration, Timeouts};
 use crate::config::{GoDuration, Secret};
+use jiff::Timestamp;
 use std::net::IpAddr;
 
 const TOKEN_FORM: &str = "a token has the form [a-z0-9]{6}.[a-z0-9]{16}";
@@ -79,6 +80,15 @@ pub(crate) fn check_tokens(problems: &mut Problems, tokens: &[BootstrapToken]) {
         }
         if token.ttl.is_some_and(|ttl| ttl < GoDuration::default()) {
             problems.error(format!("{path}.ttl"), "a token cannot live for a negative time");
+        }
+        // A text that is no time is the schema's to refuse.
+        let end = token.expires.as_ref().and_then(|text| text.parse::<Timestamp>().ok());
+        if let Some(end) = end.filter(|end| *end <= Timestamp::now()) {
+            problems.error_hint(
+                format!("{path}.expires"),
+                format!("the token expired already, at {end}"),
+                "give a time to come, or ttl in its place",
+            );
         }
         for (at, group) in token.groups.iter().enumerate().filter(|(_, group)| !is_bootstrap_group(group)) {
             problems.error_hint(

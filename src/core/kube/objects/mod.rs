@@ -13,7 +13,7 @@ mod upload_config;
 
 pub use addons::{CoreDnsInputs, KubeProxyInputs, coredns, kube_proxy};
 pub use admin::{apiserver_kubelet_client, cluster_admins};
-pub use bootstrap::{bootstrap_rbac, bootstrap_token, cluster_info};
+pub use bootstrap::{NotAToken, bootstrap_rbac, bootstrap_token, cluster_info, read_bootstrap_token};
 pub use certs::{certs_token, certs_ttl, uploaded_certs};
 pub use node::{
     CONTROL_PLANE_LABEL, EXCLUDE_FROM_LOAD_BALANCERS_LABEL, control_plane_taint, mark_control_plane,
