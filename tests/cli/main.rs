@@ -8,6 +8,7 @@
 mod bad_luck;
 mod certificates;
 mod config;
+mod config_files;
 mod expiration;
 mod flags;
 mod generated;

@@ -265,6 +265,12 @@ config
   images
     list
     pull
+  print
+    init-defaults
+    join-defaults
+    reset-defaults
+    upgrade-defaults
+  validate
 op
   list
   show

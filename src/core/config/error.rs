@@ -141,6 +141,14 @@ impl Problems {
         self.errors.push(ConfigError::new(path, message).hint(hint));
     }
 
+    /// Adds what was found in a part of the document.
+    pub fn append_below(&mut self, part: &str, inner: Self) {
+        let below =
+            |error: ConfigError| ConfigError { field_path: format!("{part}.{}", error.field_path), ..error };
+        self.errors.extend(inner.errors.into_iter().map(below));
+        self.warnings.extend(inner.warnings.into_iter().map(|warning| Warning(below(warning.0))));
+    }
+
     /// Adds a warning.
     pub fn warn(&mut self, path: impl Into<String>, message: impl Into<String>) {
         self.warnings.push(Warning::new(path, message));

@@ -5,6 +5,7 @@ mod component;
 pub mod document;
 pub mod duration;
 pub mod error;
+pub mod print;
 pub mod resolve;
 pub mod schema;
 pub mod secret;
@@ -15,5 +16,8 @@ pub use cidr::Cidr;
 pub use document::{Documents, Source};
 pub use duration::GoDuration;
 pub use error::{ConfigError, ConfigErrors, Warning};
-pub use resolve::{FieldDifference, HostFacts, Image, InitFlags, ResolvedInit, resolve_init, resolve_token};
+pub use resolve::{
+    FieldDifference, HostFacts, Image, InitFlags, ResolvedInit, resolve_init, resolve_token,
+    validate_documents,
+};
 pub use secret::Secret;

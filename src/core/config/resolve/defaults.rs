@@ -109,7 +109,13 @@ pub(super) fn init(
     init
 }
 
-fn node(problems: &mut Problems, node: &mut NodeRegistration, flags: &InitFlags, facts: &HostFacts) {
+/// The registration of a node with flags and defaults.
+pub(super) fn node(
+    problems: &mut Problems,
+    node: &mut NodeRegistration,
+    flags: &InitFlags,
+    facts: &HostFacts,
+) {
     set(&mut node.name, flags.node_name.as_ref(), &facts.hostname);
     node.name = node.name.trim().to_lowercase();
     set(&mut node.cri_socket, flags.cri_socket.as_ref(), "");

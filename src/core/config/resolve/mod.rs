@@ -1,10 +1,12 @@
 //! From files, flags and facts to the one value that the phases of `init` work from.
 
 mod defaults;
+mod every_kind;
 mod input;
 mod resolved;
 mod token;
 
+pub use every_kind::validate_documents;
 pub use input::{HostFacts, InitFlags};
 pub use resolved::{FieldDifference, Image, ResolvedInit};
 pub use token::resolve_token;
@@ -31,6 +33,15 @@ pub fn resolve_init(
     let mut report = Report::new(documents, flags);
     refuse_mixing(&mut report, flags);
     refuse_other_kinds(&mut report);
+    resolve(report, flags, facts)
+}
+
+/// Goes on from what was found before.
+fn resolve(
+    mut report: Report<'_>,
+    flags: &InitFlags,
+    facts: &HostFacts,
+) -> Result<ResolvedInit, ConfigErrors> {
     let init: InitConfiguration = report.decode();
     let cluster: ClusterConfiguration = report.decode();
 

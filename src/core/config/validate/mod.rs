@@ -4,6 +4,7 @@ pub(crate) mod cluster;
 pub mod names;
 pub(crate) mod network;
 pub(crate) mod node;
+pub(crate) mod other_kinds;
 
 use super::error::Problems;
 use super::types::{Arg, EnvVar};

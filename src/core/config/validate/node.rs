@@ -10,7 +10,7 @@ use crate::config::{GoDuration, Secret};
 use jiff::Timestamp;
 use std::net::IpAddr;
 
-const TOKEN_FORM: &str = "a token has the form [a-z0-9]{6}.[a-z0-9]{16}";
+pub(super) const TOKEN_FORM: &str = "a token has the form [a-z0-9]{6}.[a-z0-9]{16}";
 
 /// Checks the registration of this node.
 pub(crate) fn check_registration(problems: &mut Problems, node: &NodeRegistration) {

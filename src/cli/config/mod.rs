@@ -1,5 +1,8 @@
 //! `rkadm config`.
 
+mod defaults;
+mod validate;
+
 use std::{
     net::{IpAddr, Ipv4Addr},
     path::PathBuf,
@@ -17,6 +20,11 @@ pub enum ConfigCommand {
     /// Look at the container images of a cluster
     #[command(subcommand)]
     Images(ImagesCommand),
+    /// Print a configuration with every default written out, as a start for one's own
+    #[command(subcommand)]
+    Print(defaults::PrintCommand),
+    /// Check configuration files, all kinds and every error at once
+    Validate(validate::ValidateArgs),
 }
 
 /// What `rkadm config images` can do.
@@ -61,6 +69,8 @@ pub async fn run(session: &Session, command: &ConfigCommand) -> Result<(), Comma
             Ok(())
         }
         ConfigCommand::Images(ImagesCommand::Pull(args)) => pull::run(session, args).await,
+        ConfigCommand::Print(command) => defaults::run(session, command),
+        ConfigCommand::Validate(args) => validate::run(session, args),
     }
 }
 
