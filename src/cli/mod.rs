@@ -3,6 +3,7 @@
 pub mod args;
 pub mod certs;
 pub mod cluster;
+pub mod completion;
 pub mod config;
 pub mod documents;
 pub mod exit;
@@ -72,11 +73,12 @@ pub fn command() -> Command {
         .subcommand(init::command())
         .subcommand(group::<certs::CertsCommand>("certs", "Handle certificates and their keys"))
         .subcommand(group::<token::TokenCommand>("token", "Handle bootstrap tokens"))
-        .subcommand(group::<config::ConfigCommand>("config", "Look at what a configuration means"))
+        .subcommand(group::<config::ConfigCommand>("config", "Check, print and look at configurations"))
         .subcommand(group::<op::OpCommand>(
             "op",
             "List, show, resume and roll back operations of this machine",
         ))
+        .subcommand(completion::command())
         .subcommand(version::command())
 }
 
@@ -143,6 +145,7 @@ async fn dispatch(session: &Session, matches: &ArgMatches) -> Result<(), Command
         Some(("token", matches)) => token::run(session, &typed(matches)?).await,
         Some(("config", matches)) => config::run(session, &typed(matches)?).await,
         Some(("op", matches)) => op::run(session, typed(matches)?).await,
+        Some(("completion", matches)) => completion::run(matches),
         Some(("version", _)) => {
             version::run(session);
             Ok(())

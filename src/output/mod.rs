@@ -65,6 +65,11 @@ impl Printer {
     }
 }
 
+/// Writes a result that has one form only, such as a script for a shell.
+pub fn plain(text: &str) {
+    write_stdout(text);
+}
+
 /// Writes a line for people to stderr.
 pub fn note(text: &str) {
     write_stderr(&format!("{text}\n"));

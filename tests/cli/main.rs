@@ -7,6 +7,7 @@
 
 mod bad_luck;
 mod certificates;
+mod completion;
 mod config;
 mod config_files;
 mod expiration;

@@ -276,6 +276,7 @@ op
   show
   resume
   rollback
+completion
 version
 "#);
 }
