@@ -9,6 +9,7 @@ pub mod documents;
 pub mod exit;
 pub mod facts;
 pub mod init;
+pub mod kubeconfig;
 pub mod op;
 pub mod phase_tree;
 pub mod plan;
@@ -72,6 +73,7 @@ pub fn command() -> Command {
         .max_term_width(100)
         .subcommand(init::command())
         .subcommand(group::<certs::CertsCommand>("certs", "Handle certificates and their keys"))
+        .subcommand(group::<kubeconfig::KubeconfigCommand>("kubeconfig", "Make kubeconfig files"))
         .subcommand(group::<token::TokenCommand>("token", "Handle bootstrap tokens"))
         .subcommand(group::<config::ConfigCommand>("config", "Check, print and look at configurations"))
         .subcommand(group::<op::OpCommand>(
@@ -142,6 +144,7 @@ async fn dispatch(session: &Session, matches: &ArgMatches) -> Result<(), Command
     match matches.subcommand() {
         Some(("init", matches)) => init::run(session, matches).await,
         Some(("certs", matches)) => certs::run(session, &typed(matches)?).await,
+        Some(("kubeconfig", matches)) => kubeconfig::run(session, &typed(matches)?).await,
         Some(("token", matches)) => token::run(session, &typed(matches)?).await,
         Some(("config", matches)) => config::run(session, &typed(matches)?).await,
         Some(("op", matches)) => op::run(session, typed(matches)?).await,

@@ -256,6 +256,8 @@ init
 certs
   check-expiration
   certificate-key
+kubeconfig
+  user
 token
   create
   delete

@@ -21,6 +21,7 @@ fn kubeadm_goes_on_with_a_cluster_that_rkadm_made() {
         wait(&worker, "curl -sf --max-time 2 http://10.96.0.10:9153/metrics | grep -q coredns_build_info")?;
         certificates(&cp1)?;
         tokens(&cp1)?;
+        user(&cp1)?;
         upgrade_plan(&cp1)?;
         configuration(&cp1)
     });
@@ -72,6 +73,20 @@ fn certificates(cp1: &Node) -> Result<()> {
     same_expirations(cp1)?;
     // It finds its way through keys and kubeconfigs too.
     cp1.sh_ok("kubeadm certs renew scheduler.conf && kubeadm certs renew apiserver-kubelet-client").map(drop)
+}
+
+/// The API server knows the user of the kubeconfig, by name and groups.
+fn user(cp1: &Node) -> Result<()> {
+    cp1.sh_ok("rkadm kubeconfig user --client-name alice --org dev,ops >/tmp/alice.conf")?;
+    let who = cp1.sh_ok("kubectl --kubeconfig /tmp/alice.conf auth whoami -o json")?;
+    let who: Value = serde_json::from_str(&who)?;
+    let info = &who["status"]["userInfo"];
+    ensure!(info["username"] == "alice", "{info}");
+    ensure!(info["groups"] == serde_json::json!(["dev", "ops", "system:authenticated"]), "{info}");
+    // As kubeadm's, without a right of its own.
+    let refused = cp1.sh("kubectl --kubeconfig /tmp/alice.conf get nodes")?;
+    ensure!(refused.stderr.contains("User \"alice\" cannot list resource"), "{refused:?}");
+    Ok(())
 }
 
 fn tokens(cp1: &Node) -> Result<()> {
