@@ -112,3 +112,56 @@ fn a_certificate_that_someone_edited_is_shown_beside_the_others() {
     ran.exits(1);
     assert!(ran.stderr().contains("  apiserver cannot be read: "), "{}", ran.stderr());
 }
+
+#[test]
+fn metrics_for_prometheus() {
+    if !is_root() {
+        return;
+    }
+    let machine = Machine::with_certificates();
+    machine.write("/etc/kubernetes/pki/etcd/peer.crt", "edited by hand");
+    machine.write("/var/lib/metrics/old.prom", "");
+    let shown =
+        machine.rkadm("certs check-expiration --prometheus /var/lib/metrics/rkadm.prom").succeeds().stdout();
+    assert!(shown.contains("!UNUSABLE! etcd-peer"), "{shown}");
+    let path = machine.path("/var/lib/metrics/rkadm.prom");
+    let text = fs::read_to_string(&path).unwrap();
+    let value = |series: &str| {
+        let line = text
+            .lines()
+            .find_map(|line| line.strip_prefix(series))
+            .unwrap_or_else(|| panic!("{series}: {text}"));
+        line.trim().parse::<i64>().unwrap()
+    };
+    let report = report(&machine);
+    let date =
+        named(&report, "apiserver")["expirationDate"].as_str().unwrap().parse::<jiff::Timestamp>().unwrap();
+    let ends = "rkadm_certificate_expiration_timestamp_seconds";
+    assert_eq!(value(&format!("{ends}{{name=\"apiserver\",ca=\"ca\"}}")), date.as_second());
+    assert!(value(&format!("{ends}{{name=\"etcd-ca\"}}")) > date.as_second());
+    assert!(!text.contains(&format!("{ends}{{name=\"etcd-peer\"")), "{text}");
+    assert_eq!(value("rkadm_certificate_unusable{name=\"etcd-peer\",ca=\"etcd-ca\"}"), 1);
+    assert_eq!(value("rkadm_certificate_unusable{name=\"apiserver\",ca=\"ca\"}"), 0);
+    // What is not there may be meant not to be.
+    assert!(!text.contains("admin.conf"), "{text}");
+    for name in
+        text.lines().filter(|line| !line.starts_with('#')).filter_map(|line| line.split(['{', ' ']).next())
+    {
+        assert!(text.contains(&format!("# TYPE {name} gauge\n")), "{name}: {text}");
+    }
+    let mode = std::os::unix::fs::PermissionsExt::mode(&fs::metadata(&path).unwrap().permissions());
+    assert_eq!(mode & 0o777, 0o644);
+    let files: Vec<_> = machine.tree("/var/lib/metrics").into_keys().collect();
+    assert_eq!(files.len(), 3, "nothing else is left there: {files:?}");
+    let refused = machine.rkadm("certs check-expiration --prometheus /no/such/dir/rkadm.prom");
+    refused.exits(1);
+    let stderr = refused.stderr();
+    assert!(
+        stderr.contains("cannot write") && stderr.contains("/no/such/dir/rkadm.prom: No such file"),
+        "{stderr}"
+    );
+    assert!(
+        stderr.contains("Hint: --prometheus takes the path of a file in a directory that exists"),
+        "{stderr}"
+    );
+}

@@ -1,7 +1,12 @@
 //! `rkadm certs check-expiration`: when the certificates of this control plane end. It reads files and nothing else, so it
 //! works when the API server does not.
 
-use std::path::{Path, PathBuf};
+mod metrics;
+
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
 
 use clap::Args;
 use jiff::{SignedDuration, Timestamp};
@@ -11,9 +16,10 @@ use rkadm_core::{
     kubeconfig::{Kubeconfig, list as kubeconfigs},
     pki::{
         Certificate,
-        list::{self as certificates, DEFAULT_DIR},
+        list::{self as certificates, CertEntry, DEFAULT_DIR},
     },
 };
+use rkadm_phases::init::Cluster;
 use serde::Serialize;
 
 use crate::{
@@ -24,8 +30,6 @@ use crate::{
     output::text,
 };
 
-const KUBERNETES_DIR: &str = "/etc/kubernetes";
-
 /// Where to look, and when to complain.
 #[derive(Debug, Args)]
 pub struct ExpirationArgs {
@@ -35,6 +39,9 @@ pub struct ExpirationArgs {
     /// Exit with 1 when a certificate has expired, expires within this time, or cannot be read; `720h` for a month
     #[arg(long, value_name = "DURATION")]
     fail_within: Option<GoDuration>,
+    /// Also write the result as metrics to FILE, for the textfile collector of Prometheus' node_exporter (NAME.prom)
+    #[arg(long, value_name = "FILE")]
+    prometheus: Option<PathBuf>,
 }
 
 /// The result; a certificate's fields are those of kubeadm's `CertificateExpirationInfo`.
@@ -71,6 +78,9 @@ pub async fn run(session: &Session, args: &ExpirationArgs) -> Result<(), Command
         .await
         .map_err(CommandError::failed)?;
     session.printer.result("CertificateExpiration", &found, || human(&found));
+    if let Some(path) = &args.prometheus {
+        metrics::write(&host, path, &found).await?;
+    }
     let Some(limit) = args.fail_within else { return Ok(()) };
     let due = found.due(limit);
     if due.is_empty() {
@@ -91,29 +101,25 @@ impl Files<'_> {
     async fn read(&self) -> Result<Expirations, rkadm_core::host::HostError> {
         let local_etcd = self.has_local_etcd().await?;
         let mut found = Expirations { certificates: vec![], certificate_authorities: vec![] };
+        let mut signers = Signers { files: self, keys: BTreeMap::new() };
         for entry in certificates::ENTRIES {
             if entry.needs_local_etcd() && !local_etcd {
                 continue;
             }
-            let signer = entry.ca.unwrap_or(entry);
             let file = self.host.read(&self.dir.join(entry.cert_file())).await?;
             let certificate = file.map(|pem| Certificate::from_pem(&pem).map_err(|error| error.to_string()));
-            let expiration = Expiration {
-                externally_managed: self.host.stat(&self.dir.join(signer.key_file())).await?.is_none(),
-                ca_name: entry.ca.map(|ca| ca.id),
-                ..self.expiration(entry.id, certificate)
-            };
-            if entry.is_ca() { &mut found.certificate_authorities } else { &mut found.certificates }
-                .push(expiration);
+            let elsewhere = signers.is_elsewhere(entry.ca.unwrap_or(entry)).await?;
+            let list =
+                if entry.is_ca() { &mut found.certificate_authorities } else { &mut found.certificates };
+            list.push(self.expiration(entry.id, entry.ca, elsewhere, certificate));
         }
-        let ca_key = self.host.stat(&self.dir.join("ca.key")).await?;
+        let ca = certificates::entry("ca");
         for spec in kubeconfigs::FILES.iter().filter(|spec| spec.renewable) {
-            let file = self.host.read(&Path::new(KUBERNETES_DIR).join(spec.file)).await?;
-            found.certificates.push(Expiration {
-                externally_managed: ca_key.is_none(),
-                ca_name: Some("ca"),
-                ..self.expiration(spec.file, file.and_then(|yaml| client_certificate(&yaml)))
-            });
+            let Some(ca) = ca else { continue };
+            let file = self.host.read(&Cluster::kubeconfig(spec.file)).await?;
+            let certificate = file.and_then(|yaml| client_certificate(&yaml));
+            let elsewhere = signers.is_elsewhere(ca).await?;
+            found.certificates.push(self.expiration(spec.file, Some(ca), elsewhere, certificate));
         }
         found.certificates.sort_by(|a, b| a.name.cmp(&b.name));
         found.certificate_authorities.sort_by(|a, b| a.name.cmp(&b.name));
@@ -122,27 +128,50 @@ impl Files<'_> {
 
     /// With external etcd there are neither its static pod nor certificates of its own.
     async fn has_local_etcd(&self) -> Result<bool, rkadm_core::host::HostError> {
-        let manifest = Path::new(KUBERNETES_DIR).join("manifests/etcd.yaml");
-        Ok(self.host.stat(&manifest).await?.is_some()
+        Ok(self.host.stat(&Cluster::manifest("etcd.yaml")).await?.is_some()
             || self.host.stat(&self.dir.join("etcd/server.crt")).await?.is_some())
     }
 
-    fn expiration(&self, name: &str, certificate: Option<Result<Certificate, String>>) -> Expiration {
+    fn expiration(
+        &self,
+        name: &str,
+        ca: Option<&CertEntry>,
+        externally_managed: bool,
+        certificate: Option<Result<Certificate, String>>,
+    ) -> Expiration {
         let missing = certificate.is_none();
-        let (date, error) = match certificate {
+        let (expires, error) = match certificate {
             None => (None, None),
             Some(Ok(certificate)) => (Some(certificate.not_after()), None),
             Some(Err(error)) => (None, Some(error)),
         };
         Expiration {
             name: name.to_owned(),
-            expires: date,
-            residual_time: date.map_or(0, |date| date.duration_since(self.now).as_secs()),
-            externally_managed: false,
-            ca_name: None,
+            expires,
+            residual_time: expires.map_or(0, |date| date.duration_since(self.now).as_secs()),
+            externally_managed,
+            ca_name: ca.map(|ca| ca.id),
             missing,
             error,
         }
+    }
+}
+
+/// Where the keys of the authorities are; each is looked for once.
+struct Signers<'a> {
+    files: &'a Files<'a>,
+    keys: BTreeMap<&'static str, bool>,
+}
+
+impl Signers<'_> {
+    /// The key is not on this machine.
+    async fn is_elsewhere(&mut self, ca: &CertEntry) -> Result<bool, rkadm_core::host::HostError> {
+        if let Some(elsewhere) = self.keys.get(ca.id) {
+            return Ok(*elsewhere);
+        }
+        let elsewhere = self.files.host.stat(&self.files.dir.join(ca.key_file())).await?.is_none();
+        self.keys.insert(ca.id, elsewhere);
+        Ok(elsewhere)
     }
 }
 
@@ -188,26 +217,26 @@ fn human(found: &Expirations) -> String {
         (None, true) => format!("!MISSING! {}", one.name),
         (None, false) => one.name.clone(),
     };
-    let row = |one: &Expiration, with_ca: bool| {
-        let known = one.expires.is_some();
-        let mut row = vec![title(one), one.expires.map(day).unwrap_or_default()];
-        row.push(if known { residual(one.residual_time) } else { String::new() });
-        if with_ca {
-            row.push(if known { one.ca_name.unwrap_or_default().to_owned() } else { String::new() });
-        }
+    let row = |one: &Expiration| {
+        let ca = one.ca_name.map(str::to_owned);
+        let Some(date) = one.expires else {
+            // As many columns as the others have.
+            let blank = std::iter::repeat_n(String::new(), if ca.is_some() { 4 } else { 3 });
+            return std::iter::once(title(one)).chain(blank).collect();
+        };
         let managed = if one.externally_managed { "yes" } else { "no" };
-        row.push(if known { managed.to_owned() } else { String::new() });
-        row
+        let first = [title(one), day(date), residual(one.residual_time)];
+        first.into_iter().chain(ca).chain([managed.to_owned()]).collect::<Vec<_>>()
     };
-    let rows = |list: &[Expiration], with_ca| list.iter().map(|one| row(one, with_ca)).collect();
+    let rows = |list: &[Expiration]| list.iter().map(row).collect();
     let mut tables = text::table(
         &["CERTIFICATE", "EXPIRES", "RESIDUAL TIME", "CERTIFICATE AUTHORITY", "EXTERNALLY MANAGED"],
-        rows(&found.certificates, true),
+        rows(&found.certificates),
     );
     tables += "\n";
     tables += &text::table(
         &["CERTIFICATE AUTHORITY", "EXPIRES", "RESIDUAL TIME", "EXTERNALLY MANAGED"],
-        rows(&found.certificate_authorities, false),
+        rows(&found.certificate_authorities),
     );
     for one in found.certificates.iter().chain(&found.certificate_authorities) {
         if let Some(error) = &one.error {
