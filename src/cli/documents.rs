@@ -39,5 +39,9 @@ pub fn invalid(errors: &ConfigErrors) -> CommandError {
     let count = errors.0.len();
     let message = format!("the configuration has {count} error{}", if count == 1 { "" } else { "s" });
     let details = errors.0.iter().map(ConfigError::to_string).collect();
-    CommandError { details, ..CommandError::new(ExitKind::InvalidConfig, message) }
+    CommandError {
+        details,
+        problems: errors.0.clone().into(),
+        ..CommandError::new(ExitKind::InvalidConfig, message)
+    }
 }

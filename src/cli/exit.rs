@@ -2,6 +2,7 @@
 
 use std::io::ErrorKind;
 
+use rkadm_core::config::ConfigError;
 use rkadm_core::engine::{
     journal::JournalError,
     lock::LockError,
@@ -55,12 +56,23 @@ pub struct CommandError {
     /// Failed checks.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub findings: Vec<Finding>,
+    /// What is wrong with a configuration, and where. `details` has the same as text.
+    // Boxed: the type is passed through every command.
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    pub problems: Box<[ConfigError]>,
 }
 
 impl CommandError {
     /// An error without details.
     pub fn new(kind: ExitKind, message: impl Into<String>) -> Self {
-        Self { kind, message: message.into(), details: vec![], hints: vec![], findings: vec![] }
+        Self {
+            kind,
+            message: message.into(),
+            details: vec![],
+            hints: vec![],
+            findings: vec![],
+            problems: Box::default(),
+        }
     }
 
     /// Something failed and nothing is left changed.
@@ -116,7 +128,7 @@ impl From<RunError> for CommandError {
             RunError::Failed { operation, phase: _, message: _, hints, aftermath } => {
                 let (kind, details, more) = left_behind(&operation, *aftermath);
                 let hints = hints.into_iter().chain(more).collect();
-                Self { kind, message, details, hints, findings: vec![] }
+                Self { details, hints, ..Self::new(kind, message) }
             }
             RunError::Interrupted { operation, .. } => {
                 let [go_on, take_back] = ways_on(&operation);

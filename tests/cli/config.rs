@@ -215,6 +215,16 @@ exit 4
   "message": "the configuration has 1 error",
   "details": [
     "test.yaml:3:1: foo: unknown field"
+  ],
+  "problems": [
+    {
+      "file": "test.yaml",
+      "line": 3,
+      "column": 1,
+      "fieldPath": "foo",
+      "message": "unknown field",
+      "hint": null
+    }
   ]
 }
 --- stderr

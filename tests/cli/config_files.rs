@@ -167,3 +167,20 @@ error: invalid value 'Kubelet' for '--component-configs <KIND,…>'
 For more information, try '--help'.
 "#);
 }
+
+#[test]
+fn programs_are_told_where_each_mistake_is() {
+    let machine = Machine::new();
+    machine.write_here(
+        "given.yaml",
+        "apiVersion: kubeadm.k8s.io/v1beta4\nkind: ClusterConfiguration\nnetworking:\n  podSubnt: 10.0.0.0/16\n",
+    );
+    let report = machine.rkadm("config validate --config given.yaml -o json").stdout();
+    let report: serde_json::Value = serde_json::from_str(&report).unwrap();
+    assert_eq!(report["code"], "invalid-config");
+    let expected = serde_json::json!([{
+        "file": "given.yaml", "line": 4, "column": 3, "fieldPath": "networking.podSubnt",
+        "message": "unknown field", "hint": "did you mean `podSubnet`?",
+    }]);
+    assert_eq!(report["problems"], expected);
+}
