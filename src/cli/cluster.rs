@@ -43,6 +43,14 @@ impl Cluster {
             CommandError::failed(format!("cannot read {}: {error}", path.display()))
                 .hint("name an administrator's kubeconfig with --kubeconfig")
         })?;
+        // What does not parse is the client's to explain.
+        let text = match Kubeconfig::from_yaml(&String::from_utf8_lossy(&text)) {
+            Ok(file) => {
+                let dir = std::path::absolute(path.parent().unwrap_or(Path::new("/")));
+                file.with_paths_below(&dir.unwrap_or_default()).to_yaml().as_bytes().to_vec()
+            }
+            Err(_) => text,
+        };
         let options = Options { call_timeout: PATIENCE, ..Options::default() };
         let client = KubeClient::with_options(&text, &options).map_err(|error| explain(&error, &path, ""))?;
         Ok(Self { client, path, text })

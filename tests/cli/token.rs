@@ -386,3 +386,26 @@ Error: kubernetes API at https://127.0.0.1:1 gives no answer, tried for <DURATIO
 Hint: check that the API server runs and that this machine reaches it, or name another cluster with --kubeconfig
 "#);
 }
+
+#[test]
+fn files_that_a_kubeconfig_names_are_looked_for_beside_it() {
+    let server = Server::start(Mood::Willing);
+    let machine = machine_of(&server);
+    let absolute = std::fs::read_to_string(machine.path("/etc/kubernetes/admin.conf")).unwrap();
+    let named = absolute.replace(&machine.pki("ca.crt").display().to_string(), "ca.crt");
+    assert_ne!(named, absolute);
+    std::fs::create_dir(machine.dir().join("elsewhere")).unwrap();
+    machine.write_here("elsewhere/admin.conf", named);
+    std::fs::copy(machine.pki("ca.crt"), machine.dir().join("elsewhere/ca.crt")).unwrap();
+    machine.rkadm("token list --kubeconfig elsewhere/admin.conf").succeeds();
+    let of_named = machine
+        .rkadm("token create --print-join-command --kubeconfig elsewhere/admin.conf")
+        .succeeds()
+        .stdout();
+    assert!(of_named.contains("--discovery-token-ca-cert-hash sha256:"), "{of_named}");
+    std::fs::remove_file(machine.dir().join("elsewhere/ca.crt")).unwrap();
+    let gone = machine.rkadm("token list --kubeconfig elsewhere/admin.conf");
+    gone.exits(1);
+    let stderr = gone.stderr();
+    assert!(stderr.contains("No such file") && stderr.contains("elsewhere/admin.conf"), "{stderr}");
+}

@@ -129,3 +129,15 @@ fn secrets_are_in_no_debug_text_and_in_no_error() {
     let error = Kubeconfig::from_yaml("users:\n- name: u\n  user: hunter2\n").unwrap_err();
     assert!(!error.to_string().contains("hunter2"), "{error}");
 }
+
+#[test]
+fn paths_are_relative_to_the_file() {
+    let text = "clusters:\n- cluster:\n    certificate-authority: ca.crt\n  name: c\nusers:\n- name: u\n  user:\n    \
+                client-certificate: ../u.crt\n    client-key: /keys/u.key\n    tokenFile: token\n";
+    let file = Kubeconfig::from_yaml(text).unwrap().with_paths_below("/home/me/.kube".as_ref());
+    assert_eq!(file.clusters[0].cluster.certificate_authority.as_deref(), Some("/home/me/.kube/ca.crt"));
+    let user = &file.users[0].user;
+    assert_eq!(user.client_certificate.as_deref(), Some("/home/me/.kube/../u.crt"));
+    assert_eq!(user.client_key.as_deref(), Some("/keys/u.key"));
+    assert_eq!(user.other["tokenFile"], "/home/me/.kube/token");
+}

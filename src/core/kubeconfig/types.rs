@@ -1,6 +1,8 @@
 //! The kubeconfig format, version 1. Fields are in alphabetical order, the order kubeadm and kubectl write; what we do
 //! not know is kept.
 
+use std::path::Path;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Serialize};
@@ -210,6 +212,28 @@ impl Kubeconfig {
     /// The cluster and user of the current context.
     pub fn current(&self) -> Result<(&Cluster, &User), KubeconfigError> {
         self.find().ok_or_else(|| KubeconfigError::NoContext(self.current_context.clone()))
+    }
+
+    /// The same with paths of certificates, keys and tokens made absolute: as kubectl reads them, they are relative to the
+    /// directory of the kubeconfig.
+    #[must_use]
+    pub fn with_paths_below(mut self, dir: &Path) -> Self {
+        let below = |path: &mut String| {
+            if !path.is_empty() {
+                *path = dir.join(&*path).display().to_string();
+            }
+        };
+        self.clusters
+            .iter_mut()
+            .filter_map(|named| named.cluster.certificate_authority.as_mut())
+            .for_each(below);
+        for NamedUser { user, .. } in &mut self.users {
+            [&mut user.client_certificate, &mut user.client_key].into_iter().flatten().for_each(below);
+            if let Some(Value::String(path)) = user.other.get_mut("tokenFile") {
+                below(path);
+            }
+        }
+        self
     }
 
     fn find(&self) -> Option<(&Cluster, &User)> {
