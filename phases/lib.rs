@@ -2,14 +2,19 @@
 //!
 //! A phase plans: it looks at the host and answers with steps. The engine of `rkadm-core` carries them out.
 
+pub mod csr;
 mod files;
 pub mod init;
 mod objects;
 mod patches;
+pub mod renew;
+pub mod static_pods;
 
 use rkadm_core::engine::ActionRegistry;
 
 /// The undo of every action that any phase uses.
 pub fn actions() -> ActionRegistry {
-    ActionRegistry::default().with(init::KUBELET_ACTION, init::UndoKubelet)
+    ActionRegistry::default()
+        .with(init::KUBELET_ACTION, init::UndoKubelet)
+        .with(renew::RESTART_ACTION, renew::UndoRestart)
 }

@@ -181,3 +181,22 @@ mod tests {
         }
     }
 }
+
+/// What to do when a phase fails.
+#[derive(Debug, Clone, Copy, Default, clap::ValueEnum)]
+pub enum FailurePolicy {
+    /// Undo what was done.
+    #[default]
+    Rollback,
+    /// Leave everything as it is, for a look and a resume.
+    Stop,
+}
+
+impl From<FailurePolicy> for rkadm_core::engine::OnFailure {
+    fn from(policy: FailurePolicy) -> Self {
+        match policy {
+            FailurePolicy::Rollback => Self::Rollback,
+            FailurePolicy::Stop => Self::Stop,
+        }
+    }
+}

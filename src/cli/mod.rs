@@ -11,6 +11,7 @@ pub mod facts;
 pub mod init;
 pub mod kubeconfig;
 pub mod op;
+pub mod operation;
 pub mod phase_tree;
 pub mod plan;
 pub mod pull;

@@ -52,7 +52,13 @@ pub async fn run(session: &Session, command: OpCommand) -> Result<(), CommandErr
         OpCommand::Show { id } => show(session, id.as_deref()),
         OpCommand::Resume { id } => {
             let operation = unfinished(session, id.as_deref())?;
-            super::init::resume(session, &operation).await
+            match operation.workflow() {
+                name if name.starts_with("certs renew ") => {
+                    super::certs::renew::resume(session, &operation).await
+                }
+                "certs generate-csr" => super::certs::resume_requests(session, &operation).await,
+                _ => super::init::resume(session, &operation).await,
+            }
         }
         OpCommand::Rollback { id, skip_failed, force } => {
             let stubborn = if skip_failed { Stubborn::Skip } else { Stubborn::Stop };

@@ -18,6 +18,8 @@ mod machine;
 mod operations;
 mod output;
 mod phases;
+mod renew;
+mod requests;
 mod secrets;
 mod server;
 mod token;

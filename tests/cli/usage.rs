@@ -255,6 +255,9 @@ init
     show-join-command
 certs
   check-expiration
+  renew
+  generate-csr
+  sign
   certificate-key
 kubeconfig
   user

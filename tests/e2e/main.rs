@@ -5,6 +5,7 @@
 #![allow(clippy::print_stdout, reason = "tests show what they measure, and how to replay them")]
 
 mod bench;
+mod certificates;
 mod failures;
 mod init;
 mod interrupted;

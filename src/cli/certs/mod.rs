@@ -1,6 +1,11 @@
 //! `rkadm certs`.
 
 mod expiration;
+mod generate_csr;
+pub mod renew;
+mod sign;
+
+pub use generate_csr::resume as resume_requests;
 
 use clap::Subcommand;
 use rkadm_core::pki::encrypt::CertificateKey;
@@ -14,6 +19,16 @@ use super::{Session, exit::CommandError};
 pub enum CertsCommand {
     /// Show when the certificates of this control plane expire
     CheckExpiration(ExpirationArgs),
+    /// Renew certificates, and restart the static pods that use them
+    ///
+    /// Subjects, names and length of validity are those of the certificates that are there. The keys are new.
+    Renew(renew::RenewArgs),
+    /// Generate keys and signing requests for an authority whose key is kept elsewhere
+    ///
+    /// For every certificate of a control plane and every kubeconfig file. Keys that are there are kept.
+    GenerateCsr(generate_csr::CsrArgs),
+    /// Sign requests, where the authority's key is
+    Sign(sign::SignArgs),
     /// Generate and print a key for `init --certificate-key` and `init phase upload-certs`
     ///
     /// It encrypts the certificates that control planes download when they join: 32 random bytes as hex.
@@ -31,6 +46,9 @@ struct Generated<'a> {
 pub async fn run(session: &Session, command: &CertsCommand) -> Result<(), CommandError> {
     match command {
         CertsCommand::CheckExpiration(args) => expiration::run(session, args).await,
+        CertsCommand::Renew(args) => renew::run(session, args).await,
+        CertsCommand::GenerateCsr(args) => generate_csr::run(session, args).await,
+        CertsCommand::Sign(args) => sign::run(session, args).await,
         CertsCommand::CertificateKey => {
             let key = CertificateKey::generate().map_err(CommandError::failed)?.expose();
             let body = Generated { certificate_key: &key };

@@ -2,11 +2,9 @@
 
 use std::path::PathBuf;
 
+use crate::cli::args::FailurePolicy;
 use clap::{Arg, ArgAction, ArgMatches, Args, Command};
-use rkadm_core::{
-    config::{InitFlags, Secret},
-    engine::OnFailure,
-};
+use rkadm_core::config::{InitFlags, Secret};
 
 /// Flags of `init` and of each of its phases.
 #[derive(Debug, Args)]
@@ -140,25 +138,6 @@ impl PhaseFlags {
             kubeconfig: path("kubeconfig"),
             kubeconfig_dir: path("kubeconfig-dir"),
             print_manifest: print.copied().unwrap_or(false),
-        }
-    }
-}
-
-/// What to do when a phase fails.
-#[derive(Debug, Clone, Copy, Default, clap::ValueEnum)]
-pub enum FailurePolicy {
-    /// Undo what was done.
-    #[default]
-    Rollback,
-    /// Leave everything as it is, for a look and a resume.
-    Stop,
-}
-
-impl From<FailurePolicy> for OnFailure {
-    fn from(policy: FailurePolicy) -> Self {
-        match policy {
-            FailurePolicy::Rollback => Self::Rollback,
-            FailurePolicy::Stop => Self::Stop,
         }
     }
 }

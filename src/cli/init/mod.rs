@@ -4,6 +4,8 @@ mod args;
 mod finished;
 mod report;
 
+pub use self::report::plan_failed;
+
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use clap::{ArgMatches, Args, Command};
@@ -182,7 +184,7 @@ async fn execute(
                 planned::print(session, phases);
                 Ok(())
             }
-            Err((phase, error)) => Err(report::plan_failed(&phase, error)),
+            Err((phase, error)) => Err(plan_failed(&phase, error)),
         };
     }
     let registry = rkadm_phases::actions();

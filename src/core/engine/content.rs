@@ -2,13 +2,13 @@
 //!
 //! So plans are the same every time, hold no secret, and a dry run generates no key.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
 
 use super::act::{ActCx, PkiError, StepError};
 use crate::{
-    kubeconfig::{self, Credentials},
+    kubeconfig::{self, Credentials, Kubeconfig},
     pki::{CertSpec, Certificate, KeyAlgorithm, PrivateKey},
 };
 
@@ -60,6 +60,30 @@ pub enum Content {
     },
     /// A kubeconfig with a new client key and certificate in it.
     Kubeconfig(Box<KubeconfigContent>),
+    /// The kubeconfig on the host with a new client key and certificate in place of its own.
+    Renewed(Box<RenewedContent>),
+    /// A kubeconfig with a new client key, whose certificate is still to be signed elsewhere.
+    Unsigned(Box<KubeconfigContent>),
+    /// A signing request (PEM) for a key on the host: a key file, or the kubeconfig that holds it.
+    Request {
+        /// Subject and SANs.
+        spec: Box<CertSpec>,
+        /// Where the key is.
+        key: PathBuf,
+    },
+}
+
+/// A kubeconfig that keeps all but its client key and certificate.
+#[derive(Debug, Clone)]
+pub struct RenewedContent {
+    /// The file.
+    pub path: PathBuf,
+    /// Who signs.
+    pub ca: CaFiles,
+    /// The client certificate.
+    pub spec: CertSpec,
+    /// The new key's algorithm.
+    pub algorithm: KeyAlgorithm,
 }
 
 impl Content {
@@ -84,6 +108,13 @@ impl Content {
             Self::Kubeconfig(content) => {
                 format!("kubeconfig of {} for {}, {}", content.user, content.server, in_words(&content.spec))
             }
+            Self::Renewed(content) => {
+                format!("the same kubeconfig with a new client certificate, {}", in_words(&content.spec))
+            }
+            Self::Unsigned(content) => {
+                format!("kubeconfig of {} for {}, without its certificate", content.user, content.server)
+            }
+            Self::Request { spec, .. } => format!("signing request, {}", in_words(spec)),
         }
     }
 
@@ -125,6 +156,24 @@ impl Content {
                 Ok(certificate.to_pem().into_bytes())
             }
             Self::Kubeconfig(content) => make_kubeconfig(cx, content).await,
+            Self::Renewed(content) => renew_kubeconfig(cx, content).await,
+            Self::Unsigned(content) => {
+                let ca = cx.host.read(&content.ca.cert).await?;
+                let key = cx.new_key(content.algorithm).await?;
+                let credentials = Credentials::Key(&key);
+                let file = kubeconfig::build(
+                    &content.cluster,
+                    &content.server,
+                    ca.as_deref(),
+                    &content.user,
+                    &credentials,
+                );
+                Ok(file.to_yaml().as_bytes().to_vec())
+            }
+            Self::Request { spec, key } => {
+                let key = key_of(cx, key).await?;
+                Ok(crate::pki::request(spec, &key).map_err(PkiError::from)?.to_pem().into_bytes())
+            }
         }
     }
 }
@@ -159,6 +208,35 @@ async fn make_kubeconfig(cx: &ActCx<'_>, content: &KubeconfigContent) -> Result<
     Ok(file.to_yaml().as_bytes().to_vec())
 }
 
+async fn renew_kubeconfig(cx: &ActCx<'_>, content: &RenewedContent) -> Result<Vec<u8>, StepError> {
+    let mut file = read_kubeconfig(cx, &content.path).await?;
+    let (ca_cert, ca_key) = read_ca(cx, &content.ca).await?;
+    let key = cx.new_key(content.algorithm).await?;
+    let certificate = crate::pki::issue(&content.spec, &key, &ca_cert, &ca_key, Timestamp::now())
+        .map_err(PkiError::from)?;
+    if !file.embed_client(&certificate, &key) {
+        return Err(StepError::Content(format!("{} has no current user", content.path.display())));
+    }
+    Ok(file.to_yaml().as_bytes().to_vec())
+}
+
+async fn read_kubeconfig(cx: &ActCx<'_>, path: &Path) -> Result<Kubeconfig, StepError> {
+    let text = cx.read(path).await?;
+    Kubeconfig::from_yaml(&String::from_utf8_lossy(&text))
+        .map_err(|error| StepError::Content(format!("{}: {error}", path.display())))
+}
+
+/// The key in a key file, or in a kubeconfig.
+async fn key_of(cx: &ActCx<'_>, path: &Path) -> Result<PrivateKey, StepError> {
+    if path.extension().is_none_or(|extension| extension != "conf") {
+        return read_key(cx, path).await;
+    }
+    let file = read_kubeconfig(cx, path).await?;
+    let key = file.current().and_then(|(_, user)| user.key());
+    key.map_err(|error| StepError::Content(format!("{}: {error}", path.display())))?
+        .ok_or_else(|| StepError::Content(format!("{} holds no client key", path.display())))
+}
+
 async fn read_ca(cx: &ActCx<'_>, ca: &CaFiles) -> Result<(Certificate, PrivateKey), StepError> {
     let pem = cx.read(&ca.cert).await?;
     let certificate = Certificate::from_pem(&pem).map_err(|source| StepError::pki(&ca.cert, source))?;
@@ -173,7 +251,7 @@ async fn read_ca(cx: &ActCx<'_>, ca: &CaFiles) -> Result<(Certificate, PrivateKe
     Ok((certificate, key))
 }
 
-async fn read_key(cx: &ActCx<'_>, path: &std::path::Path) -> Result<PrivateKey, StepError> {
+async fn read_key(cx: &ActCx<'_>, path: &Path) -> Result<PrivateKey, StepError> {
     let pem = cx.read(path).await?;
     PrivateKey::from_pem(&pem).map_err(|source| StepError::pki(path, source))
 }

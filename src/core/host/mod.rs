@@ -146,6 +146,8 @@ pub struct Sandbox {
 /// One container as the container runtime knows it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ContainerState {
+    /// The runtime's id.
+    pub id: String,
     /// Container name, for example `kube-apiserver`.
     pub name: String,
     /// How often the kubelet has started it before (`attempt`).
@@ -307,4 +309,6 @@ pub trait Actuator: Probe {
     async fn pull_image(&self, socket: &str, image: &str) -> Result<(), HostError>;
     /// Stops and removes a pod sandbox with its containers.
     async fn remove_sandbox(&self, socket: &str, id: &str) -> Result<(), HostError>;
+    /// Asks a container to end, and ends it after the grace time. The kubelet starts it again.
+    async fn stop_container(&self, socket: &str, id: &str, grace: Duration) -> Result<(), HostError>;
 }

@@ -181,22 +181,37 @@ impl Kubeconfig {
     /// Points the user of the current context at a file that holds its certificate and key, in place of embedded
     /// ones. False when it names that file already, or when there is no such user.
     pub fn use_rotated_client(&mut self, pem: &str) -> bool {
-        let Some(context) = self.contexts.iter().find(|context| context.name == self.current_context) else {
-            return false;
-        };
-        let name = context.context.user.clone();
-        let Some(user) = self.users.iter_mut().find(|user| user.name == name) else { return false };
+        let Some(user) = self.current_user_mut() else { return false };
         let wanted = Some(pem.to_owned());
-        if user.user.client_certificate == wanted && user.user.client_key == wanted {
+        if user.client_certificate == wanted && user.client_key == wanted {
             return false;
         }
-        user.user = User {
+        *user = User {
             client_certificate: wanted.clone(),
             client_key: wanted,
-            other: std::mem::take(&mut user.user.other),
+            other: std::mem::take(&mut user.other),
             ..User::default()
         };
         true
+    }
+
+    /// Gives the user of the current context a certificate and its key, embedded, in place of those it had. False when
+    /// there is no such user.
+    pub fn embed_client(&mut self, certificate: &Certificate, key: &PrivateKey) -> bool {
+        let Some(user) = self.current_user_mut() else { return false };
+        *user = User {
+            client_certificate_data: Some(STANDARD.encode(certificate.to_pem())),
+            client_key_data: Some(Secret::new(Zeroizing::new(STANDARD.encode(key.to_pem().as_bytes())))),
+            other: std::mem::take(&mut user.other),
+            ..User::default()
+        };
+        true
+    }
+
+    fn current_user_mut(&mut self) -> Option<&mut User> {
+        let context = self.contexts.iter().find(|context| context.name == self.current_context)?;
+        let name = context.context.user.clone();
+        self.users.iter_mut().find(|user| user.name == name).map(|user| &mut user.user)
     }
 
     /// Reads a file's text.

@@ -6,6 +6,7 @@
 pub mod args;
 pub mod compare;
 pub mod env;
+mod health;
 pub mod images;
 pub mod patch;
 mod static_pod;
@@ -13,5 +14,6 @@ pub mod templates;
 pub mod volumes;
 
 pub use compare::{diff, same, to_yaml};
+pub use health::health_target;
 pub use static_pod::{Component, EtcdMembership, ManifestError, StaticPodInputs, static_pod};
 pub use templates::{Template, TemplateError};

@@ -223,17 +223,17 @@ fn timestamp(time: ASN1Time) -> Result<Timestamp, CertificateError> {
     Timestamp::from_second(time.timestamp()).map_err(|error| CertificateError::Malformed(error.to_string()))
 }
 
-fn first_common_name(name: &X509Name<'_>) -> String {
+pub(super) fn first_common_name(name: &X509Name<'_>) -> String {
     name.iter_common_name().next().map_or_else(String::new, attribute_text)
 }
 
-fn attribute_text(attribute: &AttributeTypeAndValue<'_>) -> String {
+pub(super) fn attribute_text(attribute: &AttributeTypeAndValue<'_>) -> String {
     attribute
         .as_str()
         .map_or_else(|_| String::from_utf8_lossy(attribute.as_slice()).into_owned(), str::to_owned)
 }
 
-fn sans(names: &[GeneralName<'_>]) -> Sans {
+pub(super) fn sans(names: &[GeneralName<'_>]) -> Sans {
     let mut sans = Sans::default();
     for name in names {
         match name {

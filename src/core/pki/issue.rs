@@ -61,7 +61,8 @@ pub fn issue_ca(spec: &CertSpec, key: &PrivateKey, now: Timestamp) -> Result<Cer
     }
     let subject = subject(spec)?;
     let id = key_id(key);
-    sign(spec, key, &subject, &Issuer { name: &subject, key, subject_key_id: Some(&id), id: None }, now)
+    let who = Subject { name: &subject, spki: key.spki_der() };
+    sign(spec, &who, &Issuer { name: &subject, key, subject_key_id: Some(&id), id: None }, now)
 }
 
 /// Issues a certificate under a CA.
@@ -74,6 +75,16 @@ pub fn issue(
     ca_key: &PrivateKey,
     now: Timestamp,
 ) -> Result<Certificate, IssueError> {
+    let issuer = issuer_of(spec, ca, ca_key)?;
+    sign(spec, &Subject { name: &subject(spec)?, spki: key.spki_der() }, &issuer, now)
+}
+
+/// The authority, found fit to sign such a certificate.
+pub(super) fn issuer_of<'a>(
+    spec: &CertSpec,
+    ca: &'a Certificate,
+    ca_key: &'a PrivateKey,
+) -> Result<Issuer<'a>, IssueError> {
     if spec.usage == CertUsage::Ca {
         return Err(IssueError::WrongUsage(spec.usage));
     }
@@ -84,9 +95,7 @@ pub fn issue(
     if !ca_key.matches(ca) {
         return Err(IssueError::IssuerKeyMismatch { issuer: issuer() });
     }
-    let issuer =
-        Issuer { name: ca.subject_der(), key: ca_key, subject_key_id: None, id: ca.subject_key_id() };
-    sign(spec, key, &subject(spec)?, &issuer, now)
+    Ok(Issuer { name: ca.subject_der(), key: ca_key, subject_key_id: None, id: ca.subject_key_id() })
 }
 
 /// A PKCS#10 request, for a CA whose key is kept elsewhere.
@@ -111,7 +120,7 @@ pub fn request(spec: &CertSpec, key: &PrivateKey) -> Result<SigningRequest, Issu
     Ok(SigningRequest(x509::signed(&info, key.signature_algorithm(), &key.sign(&info)?)))
 }
 
-struct Issuer<'a> {
+pub(super) struct Issuer<'a> {
     name: &'a [u8],
     key: &'a PrivateKey,
     /// Written as the certificate's own identifier.
@@ -120,10 +129,17 @@ struct Issuer<'a> {
     id: Option<&'a [u8]>,
 }
 
-fn sign(
+/// Whom a certificate is for.
+pub(super) struct Subject<'a> {
+    /// DER of the name.
+    pub name: &'a [u8],
+    /// DER of the public key (SubjectPublicKeyInfo).
+    pub spki: &'a [u8],
+}
+
+pub(super) fn sign(
     spec: &CertSpec,
-    key: &PrivateKey,
-    subject: &[u8],
+    subject: &Subject<'_>,
     issuer: &Issuer<'_>,
     now: Timestamp,
 ) -> Result<Certificate, IssueError> {
@@ -136,8 +152,8 @@ fn sign(
         issuer: issuer.name,
         not_before: now.checked_sub(BACKDATE).map_err(out_of_range)?,
         not_after: now.checked_add(validity).map_err(out_of_range)?,
-        subject,
-        spki: key.spki_der(),
+        subject: subject.name,
+        spki: subject.spki,
         usage: spec.usage,
         subject_key_id: issuer.subject_key_id,
         authority_key_id: issuer.id,

@@ -14,6 +14,7 @@ mod key;
 pub mod list;
 mod pem;
 mod pool;
+mod request;
 mod spec;
 mod x509;
 
@@ -25,6 +26,7 @@ pub use check::CertProblem;
 pub use issue::{IssueError, SigningRequest, issue, issue_ca, request};
 pub use key::{KeyAlgorithm, KeyError, PrivateKey, UnknownKeyAlgorithm};
 pub use pool::KeyPool;
+pub use request::{ReceivedRequest, RequestError, issue_for};
 pub use spec::{CertSpec, CertUsage, Sans};
 
 /// The system's random source failed. Nothing secret can be made without it.

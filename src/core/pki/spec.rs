@@ -3,6 +3,8 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
+use super::{Certificate, issue::BACKDATE};
+
 /// What a certificate may be used for, as kubeadm sets key usage and extended key usage.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum CertUsage {
@@ -98,4 +100,26 @@ pub struct CertSpec {
     pub usage: CertUsage,
     /// How long it is valid from the moment of issue.
     pub validity: Duration,
+}
+
+impl CertSpec {
+    /// What a certificate says, to issue it anew: the same subject, names, usage and length of validity.
+    ///
+    /// `None` for one that is of no use to Kubernetes. Names of kinds that Kubernetes does not know (URIs, mail
+    /// addresses) are not carried over.
+    pub fn of(certificate: &Certificate, ca: &Certificate, default_validity: Duration) -> Option<Self> {
+        let length = certificate.not_after().duration_since(certificate.not_before());
+        let length = Duration::try_from(length).unwrap_or_default().saturating_sub(BACKDATE);
+        // kubeadm once let certificates begin with their authority: how long one was to last cannot be told then.
+        let begins_with_ca = certificate.not_before().duration_since(ca.not_before()).abs()
+            < jiff::SignedDuration::from_mins(1);
+        let unknown = length.is_zero() || (begins_with_ca && length > default_validity + BACKDATE);
+        Some(Self {
+            common_name: certificate.common_name().to_owned(),
+            organizations: certificate.organizations().to_vec(),
+            sans: certificate.sans().clone(),
+            usage: certificate.usage()?,
+            validity: if unknown { default_validity } else { length },
+        })
+    }
 }

@@ -99,6 +99,7 @@ impl LocalHost {
         for container in newest.into_values() {
             let status = runtime.container_status(&container.id).await?;
             states.push(ContainerState {
+                id: status.id,
                 name: status.name,
                 attempt: status.attempt,
                 running: status.state == cri::ContainerState::Running,

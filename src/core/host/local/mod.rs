@@ -205,4 +205,8 @@ impl Actuator for LocalHost {
     async fn remove_sandbox(&self, socket: &str, id: &str) -> Result<(), HostError> {
         Ok(self.runtime(socket).await?.remove_sandbox(id).await?)
     }
+
+    async fn stop_container(&self, socket: &str, id: &str, grace: Duration) -> Result<(), HostError> {
+        Ok(self.runtime(socket).await?.stop_container(id, grace).await?)
+    }
 }

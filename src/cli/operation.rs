@@ -1,0 +1,93 @@
+//! Carrying a workflow out, for commands that need nothing special around it.
+
+use std::collections::BTreeSet;
+
+use rkadm_core::{
+    engine::{
+        OnFailure, RunOptions, RunReport, Runner, Workflow, journal::JournalDir, operation::Operation, plan,
+        runner::Header, store::Store,
+    },
+    host::LocalHost,
+    pki::KeyAlgorithm,
+    text::sha256_hex,
+};
+use serde::{Serialize, de::DeserializeOwned};
+
+use super::{
+    Session,
+    exit::{CommandError, ExitKind},
+    init::plan_failed,
+    plan as planned,
+};
+
+/// Name of the private copy of what was asked for, which a resume works from.
+const REQUEST: &str = "request";
+
+/// How a workflow is carried out.
+pub struct Manner {
+    /// Only show what would be done.
+    pub dry_run: bool,
+    /// What to do when a phase fails.
+    pub on_failure: OnFailure,
+    /// Algorithm of the keys to make ahead.
+    pub key_algorithm: Option<KeyAlgorithm>,
+}
+
+/// Carries the workflow out and returns its report; `None` after a dry run, whose plan is printed.
+///
+/// `request` is kept in private until the operation ends, and is the same for a run that goes on with it.
+pub async fn carry_out<R: Serialize + Sync>(
+    session: &Session,
+    host: &LocalHost,
+    workflow: &Workflow,
+    request: &R,
+    manner: &Manner,
+) -> Result<Option<RunReport>, CommandError> {
+    if manner.dry_run {
+        let phases = plan::dry_run(workflow, host, &BTreeSet::new(), session.reporter.as_ref()).await;
+        planned::print(session, phases.map_err(|(phase, error)| plan_failed(&phase, error))?);
+        return Ok(None);
+    }
+    let bug = |error: serde_json::Error| CommandError::new(ExitKind::Bug, error.to_string());
+    let open = rkadm_core::config::secret::exposed(|| serde_json::to_string(request)).map_err(bug)?;
+    let header = Header {
+        command: session.command.clone(),
+        config: serde_json::to_value(request).map_err(bug)?,
+        digest: sha256_hex(open.as_bytes()),
+        secrets: vec![(REQUEST.to_owned(), open)],
+    };
+    let registry = rkadm_phases::actions();
+    let runner = Runner {
+        host,
+        reporter: session.reporter.as_ref(),
+        registry: &registry,
+        cancel: &session.cancel,
+        root: session.root.clone(),
+    };
+    let options = RunOptions {
+        skip: BTreeSet::new(),
+        on_failure: manner.on_failure,
+        key_algorithm: manner.key_algorithm,
+    };
+    Ok(Some(runner.run(workflow, header, &options).await?))
+}
+
+/// What an unfinished operation was asked for.
+///
+/// # Errors
+/// The private copy is gone or damaged.
+pub fn request<R: DeserializeOwned>(session: &Session, operation: &Operation) -> Result<R, CommandError> {
+    if !operation.status.is_resumable() {
+        let message = format!("operation {} is {}", operation.id, operation.status.name());
+        return Err(
+            CommandError::failed(message).hint(format!("look at it: `rkadm op show {}`", operation.id))
+        );
+    }
+    let private = JournalDir::below(&session.root).private(&operation.id);
+    let store = Store::new(Some(private), std::collections::BTreeMap::new());
+    let kept = store.secret(REQUEST).ok().flatten().and_then(|text| serde_json::from_str(&text).ok());
+    kept.ok_or_else(|| {
+        let message = format!("what operation {} was asked for cannot be read", operation.id);
+        CommandError::failed(message).hint("run the command again as it was, which resumes it too")
+    })
+}

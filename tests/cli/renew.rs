@@ -1,0 +1,265 @@
+//! `certs renew` on a machine that is a directory: what is replaced, what is kept, what stops it. Restarts are proved on
+//! real nodes.
+
+use std::fs;
+
+use insta::assert_snapshot;
+use rkadm_core::pki::{CertSpec, CertUsage, PrivateKey, Sans, issue_ca};
+use serde_json::Value;
+
+use crate::machine::{CONFIG, Machine, is_root, tool};
+
+fn with_kubeconfigs() -> Machine {
+    let machine = Machine::with_certificates();
+    machine.phase("kubeconfig all").succeeds();
+    machine
+}
+
+/// What a certificate says, without what is new in each one.
+fn says(machine: &Machine, file: &str) -> String {
+    let shown =
+        ["x509", "-noout", "-text", "-certopt", "no_serial,no_sigdump,no_pubkey,no_validity", "-in", file];
+    tool(&machine.pki(""), "openssl", &shown)
+}
+
+#[test]
+fn everything_is_renewed_with_the_same_names_and_new_keys() {
+    if !is_root() {
+        return;
+    }
+    let machine = with_kubeconfigs();
+    let names = ["apiserver", "apiserver-kubelet-client", "front-proxy-client", "etcd/server", "etcd/peer"];
+    let before = names.map(|name| says(&machine, &format!("{name}.crt")));
+    let (old_files, old_ca) = (machine.tree("/etc"), fs::read(machine.pki("ca.crt")).unwrap());
+    let ran = machine.rkadm("certs renew all --no-restart -o json");
+    ran.succeeds();
+    let result: Value = serde_json::from_str(&ran.stdout()).unwrap();
+    let renewed: Vec<_> =
+        result["renewed"].as_array().unwrap().iter().map(|one| one["name"].as_str().unwrap()).collect();
+    assert_eq!(renewed.len(), 11, "{renewed:?}");
+    assert_eq!(result["notRenewed"], serde_json::json!([]));
+    assert_eq!(names.map(|name| says(&machine, &format!("{name}.crt"))), before);
+    assert_eq!(fs::read(machine.pki("ca.crt")).unwrap(), old_ca, "authorities are not renewed");
+    for (path, (mode, content)) in machine.tree("/etc") {
+        let (old_mode, old) = &old_files[&path];
+        assert_eq!(mode, *old_mode, "{path}");
+        let kept =
+            ["ca.crt", "ca.key", "sa.key", "sa.pub", "kubelet.conf"].iter().any(|name| path.ends_with(name));
+        if !content.is_empty() {
+            assert_eq!(content == *old, kept, "{path}");
+        }
+    }
+    tool(&machine.pki(""), "openssl", &["verify", "-CAfile", "ca.crt", "apiserver.crt"]);
+    tool(&machine.pki(""), "openssl", &["verify", "-CAfile", "etcd/ca.crt", "etcd/peer.crt"]);
+    // And what was made is taken for good by the rest of rkadm.
+    machine.phase("certs all").succeeds();
+    machine.phase("kubeconfig all").succeeds();
+}
+
+#[test]
+fn one_of_them_and_what_is_missing() {
+    if !is_root() {
+        return;
+    }
+    let machine = Machine::with_certificates();
+    let year = regex::Regex::new(r"valid until .*").unwrap();
+    let ran = machine.rkadm("certs renew apiserver front-proxy-client --no-restart");
+    ran.succeeds();
+    assert_snapshot!(year.replace_all(&ran.stdout(), "valid until <DATE>"), @r#"
+apiserver renewed, valid until <DATE>
+front-proxy-client renewed, valid until <DATE>
+"#);
+    assert_snapshot!(machine.rkadm("certs renew admin.conf --no-restart").report(), @r#"
+exit 1
+--- stderr
+operation <ULID>
+  preflight                              not applicable: nothing will be restarted
+  renew/admin.conf                       failed
+Error: phase renew/admin.conf: /etc/kubernetes/admin.conf is missing, so there is nothing to renew
+  Nothing was changed on this machine.
+Hint: `rkadm init phase certs` and `rkadm init phase kubeconfig` make what is missing
+"#);
+    let ran = machine.rkadm("certs renew all --no-restart");
+    ran.succeeds();
+    assert!(
+        ran.stdout().contains("admin.conf not renewed: /etc/kubernetes/admin.conf is missing"),
+        "{}",
+        ran.stdout()
+    );
+}
+
+#[test]
+fn validity_and_algorithm_are_those_of_the_old_one_or_of_the_configuration() {
+    if !is_root() {
+        return;
+    }
+    let machine = Machine::new();
+    let short = format!("{CONFIG}certificateValidityPeriod: 100h0m0s\n");
+    machine.with_config("init phase certs all", &short).succeeds();
+    let hours = |machine: &Machine| {
+        let ran = machine.rkadm("certs check-expiration -o json");
+        ran.succeeds();
+        let found: Value = serde_json::from_str(&ran.stdout()).unwrap();
+        let all = found["certificates"].as_array().unwrap();
+        all.iter().find(|one| one["name"] == "apiserver").unwrap()["residualTime"].as_i64().unwrap() / 3600
+    };
+    machine.rkadm("certs renew apiserver --no-restart").succeeds();
+    assert_eq!(hours(&machine), 99);
+    let longer = CONFIG.replace("ECDSA-P256", "RSA-2048") + "certificateValidityPeriod: 200h0m0s\n";
+    machine.with_config("certs renew apiserver --no-restart", &longer).succeeds();
+    assert_eq!(hours(&machine), 199);
+    let key = fs::read_to_string(machine.pki("apiserver.key")).unwrap();
+    assert!(key.starts_with("-----BEGIN RSA PRIVATE KEY"), "{key}");
+}
+
+#[test]
+fn names_come_from_the_configuration_when_asked_for() {
+    if !is_root() {
+        return;
+    }
+    let machine = Machine::with_certificates();
+    let config = format!("{CONFIG}apiServer: {{certSANs: [api.example.com]}}\n");
+    machine.with_config("certs renew apiserver --no-restart", &config).succeeds();
+    assert!(!says(&machine, "apiserver.crt").contains("api.example.com"));
+    machine.with_config("certs renew apiserver --no-restart --names-from-config", &config).succeeds();
+    assert!(says(&machine, "apiserver.crt").contains("DNS:api.example.com"));
+    let ran = machine.rkadm("certs renew apiserver --names-from-config");
+    assert!(ran.stderr().contains("--config"), "{}", ran.stderr());
+}
+
+#[test]
+fn without_the_key_of_the_authority() {
+    if !is_root() {
+        return;
+    }
+    let machine = with_kubeconfigs();
+    fs::remove_file(machine.pki("ca.key")).unwrap();
+    assert_snapshot!(machine.rkadm("certs renew apiserver").report(), @r#"
+exit 1
+--- stderr
+operation <ULID>
+  preflight                              not applicable: there are no static pods of a control plane here
+  renew/apiserver                        failed
+Error: phase renew/apiserver: /etc/kubernetes/pki/ca.key is not here, and apiserver cannot be renewed without it
+  Nothing was changed on this machine.
+Hint: where the authority's key is kept: `rkadm certs generate-csr` here, `rkadm certs sign` there
+"#);
+    let ran = machine.rkadm("certs renew all --no-restart");
+    ran.succeeds();
+    assert!(
+        ran.stdout().contains("apiserver not renewed: /etc/kubernetes/pki/ca.key is kept elsewhere"),
+        "{}",
+        ran.stdout()
+    );
+    assert!(ran.stdout().contains("etcd-server renewed"), "{}", ran.stdout());
+}
+
+#[test]
+fn a_certificate_that_was_edited_by_hand() {
+    if !is_root() {
+        return;
+    }
+    let machine = with_kubeconfigs();
+    let pem = fs::read_to_string(machine.pki("apiserver.crt")).unwrap();
+    // One letter of the base64, in the middle of the signed part.
+    let at = pem.len() / 2;
+    let changed = if &pem[at..=at] == "A" { "B" } else { "A" };
+    fs::write(machine.pki("apiserver.crt"), format!("{}{changed}{}", &pem[..at], &pem[at + 1..])).unwrap();
+    let before = machine.tree("/etc");
+    let ran = machine.rkadm("certs renew apiserver --no-restart");
+    let text = ran.report();
+    assert!(text.starts_with("exit 1"), "{text}");
+    assert!(text.contains("was changed since") || text.contains("cannot be used"), "{text}");
+    assert!(text.contains("--names-from-config"), "{text}");
+    assert!(machine.tree("/etc") == before, "nothing is changed");
+    machine.with_config("certs renew apiserver --no-restart --names-from-config", CONFIG).succeeds();
+    tool(&machine.pki(""), "openssl", &["verify", "-CAfile", "ca.crt", "apiserver.crt"]);
+}
+
+#[test]
+fn an_authority_that_expired_or_has_another_key() {
+    if !is_root() {
+        return;
+    }
+    let machine = Machine::with_certificates();
+    let old = fs::read(machine.pki("ca.key")).unwrap();
+    fs::copy(machine.pki("etcd/ca.key"), machine.pki("ca.key")).unwrap();
+    assert_snapshot!(machine.rkadm("certs renew apiserver").report(), @r#"
+exit 1
+--- stderr
+operation <ULID>
+  preflight                              not applicable: there are no static pods of a control plane here
+  renew/apiserver                        failed
+Error: phase renew/apiserver: /etc/kubernetes/pki/ca.key does not belong to /etc/kubernetes/pki/ca.crt
+  Nothing was changed on this machine.
+Hint: bring the certificate and the key of the cluster's authority
+"#);
+    fs::write(machine.pki("ca.key"), old).unwrap();
+    let spec = CertSpec {
+        common_name: "kubernetes".into(),
+        organizations: vec![],
+        sans: Sans::default(),
+        usage: CertUsage::Ca,
+        validity: std::time::Duration::from_hours(24),
+    };
+    let key = PrivateKey::from_pem(&fs::read(machine.pki("ca.key")).unwrap()).unwrap();
+    let ca = issue_ca(&spec, &key, "2020-01-01T00:00:00Z".parse().unwrap()).unwrap();
+    fs::write(machine.pki("ca.crt"), ca.to_pem()).unwrap();
+    let report = machine.rkadm("certs renew apiserver").report();
+    assert!(report.contains("/etc/kubernetes/pki/ca.crt expired on "), "{report}");
+    assert!(report.contains("the cluster needs a new authority first"), "{report}");
+}
+
+#[test]
+fn a_dry_run_changes_nothing() {
+    if !is_root() {
+        return;
+    }
+    let machine = with_kubeconfigs();
+    let before = machine.tree("/");
+    let ran = machine.rkadm("certs renew apiserver admin.conf --no-restart --dry-run");
+    ran.succeeds();
+    assert_snapshot!(ran.stdout(), @r#"
+preflight (not applicable: nothing will be restarted)
+renew/apiserver
+  - replace /etc/kubernetes/pki/apiserver.key (mode 0600): new ECDSA-P256 private key
+  - replace /etc/kubernetes/pki/apiserver.crt (mode 0644): certificate signed by /etc/kubernetes/pki/ca.crt, CN=kube-apiserver, valid for cp1 kubernetes kubernetes.default kubernetes.default.svc kubernetes.default.svc.cluster.local 10.96.0.1 192.0.2.10
+  - record renewed apiserver = true
+renew/admin.conf
+  - replace /etc/kubernetes/admin.conf (mode 0600): the same kubeconfig with a new client certificate, CN=kubernetes-admin O=kubeadm:cluster-admins
+  - record renewed admin.conf = true
+"#);
+    assert!(machine.tree("/") == before);
+}
+
+#[test]
+fn a_failure_in_the_middle_brings_the_old_ones_back() {
+    if !is_root() {
+        return;
+    }
+    let machine = with_kubeconfigs();
+    fs::write(machine.path("/etc/kubernetes/scheduler.conf"), "not: a kubeconfig\n").unwrap();
+    let before = machine.tree("/etc");
+    let ran = machine.rkadm("certs renew all --no-restart");
+    assert!(ran.report().starts_with("exit 1"), "{}", ran.report());
+    assert!(ran.stderr().contains("scheduler.conf cannot be used"), "{}", ran.stderr());
+    assert!(machine.tree("/etc") == before, "the certificates renewed before it are the old ones again");
+}
+
+#[test]
+fn a_renewal_that_stopped_is_resumed_where_it_was() {
+    if !is_root() {
+        return;
+    }
+    let machine = with_kubeconfigs();
+    let good = fs::read(machine.path("/etc/kubernetes/scheduler.conf")).unwrap();
+    fs::write(machine.path("/etc/kubernetes/scheduler.conf"), "not: a kubeconfig\n").unwrap();
+    let ran = machine.rkadm("certs renew all --no-restart --on-failure stop");
+    assert!(ran.report().starts_with("exit 5"), "{}", ran.report());
+    let half = fs::read(machine.pki("apiserver.crt")).unwrap();
+    fs::write(machine.path("/etc/kubernetes/scheduler.conf"), good).unwrap();
+    let ran = machine.rkadm("op resume");
+    ran.succeeds();
+    assert!(ran.stdout().contains("scheduler.conf renewed"), "{}", ran.stdout());
+    assert_eq!(fs::read(machine.pki("apiserver.crt")).unwrap(), half, "not renewed a second time");
+}
