@@ -22,6 +22,9 @@ use crate::static_pods;
 pub const RESTART_ACTION: &str = "restart-static-pod";
 /// What the kubelet gives a container of a static pod to end in.
 const GRACE: Duration = Duration::from_secs(30);
+/// An API server that ends takes no new requests and finishes those that it has; then it waits, up to a minute, for idle
+/// connections to close. Whoever cannot renew a leader's lease for ten seconds meanwhile restarts too.
+const API_SERVER_GRACE: Duration = Duration::from_secs(4);
 /// How long a component may take to become healthy again; kubeadm's default for a new one.
 const HEALTHY_WITHIN: Duration = Duration::from_mins(4);
 
@@ -98,7 +101,8 @@ impl Action for RestartPod {
         let containers = cx.host.containers(&self.socket, "kube-system").await?;
         for container in containers {
             if container.running && container.name == self.component.name() {
-                cx.host.stop_container(&self.socket, &container.id, GRACE).await?;
+                let grace = if self.component == Component::ApiServer { API_SERVER_GRACE } else { GRACE };
+                cx.host.stop_container(&self.socket, &container.id, grace).await?;
             }
         }
         Ok(())

@@ -59,7 +59,8 @@ fn renewed_certificates_are_in_use_when_the_command_ends() {
         let before = (served(&cp1)?, on_disk(&cp1)?);
         ensure!(before.0 == before.1, "{before:?}");
 
-        let result = json(&rkadm(&cp1, &["certs", "renew", "all", "-o", "json"])?)?;
+        killed_in_the_middle(&cp1)?;
+        let result = json(&rkadm(&cp1, &["op", "resume", "-o", "json"])?)?;
         ensure!(result["renewed"].as_array().is_some_and(|renewed| renewed.len() == 11), "{result}");
         let all = ["etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler"];
         ensure!(result["restarted"] == serde_json::json!(all), "{result}");
@@ -71,12 +72,14 @@ fn renewed_certificates_are_in_use_when_the_command_ends() {
         let table = cp1.sh_ok("kubeadm certs check-expiration")?;
         ensure!(!table.contains("MISSING") && table.matches(" 364d ").count() == 11, "{table}");
 
-        only_what_uses_it_is_restarted(&cp1)?;
-        killed_in_the_middle(&cp1)
+        only_what_uses_it_is_restarted(&cp1)
     });
 }
 
 fn only_what_uses_it_is_restarted(cp1: &Node) -> Result<()> {
+    // What the kubelet tells of its pods comes a moment later.
+    let counts = "kubectl -n kube-system get pods -l tier=control-plane -o jsonpath={.items[*].status.containerStatuses[0].restartCount}";
+    wait(cp1, &format!("! {counts} | grep -qw 0"))?;
     let before = starts(cp1)?;
     let result = json(&rkadm(cp1, &["certs", "renew", "scheduler.conf", "admin.conf", "-o", "json"])?)?;
     ensure!(result["restarted"] == serde_json::json!(["kube-scheduler"]), "{result}");
@@ -93,7 +96,7 @@ fn only_what_uses_it_is_restarted(cp1: &Node) -> Result<()> {
     Ok(())
 }
 
-/// Resumed, it ends as if nothing had happened; the cluster answers all the while.
+/// Between the new files and the first restart.
 fn killed_in_the_middle(cp1: &Node) -> Result<()> {
     let script = "rkadm certs renew all --progress json 2>&1 >/dev/null | while read -r line; do
         case $line in *step-started*'restart static pod etcd'*) pkill -9 -x rkadm;; esac; done";
@@ -101,11 +104,7 @@ fn killed_in_the_middle(cp1: &Node) -> Result<()> {
     let unfinished = cp1.sh_ok("rkadm op list -o json")?;
     ensure!(unfinished.contains("\"running\""), "it was not killed:\n{unfinished}");
     let other = rkadm(cp1, &["certs", "renew", "apiserver"])?;
-    expect(&other, 5, &["is not finished"])?;
-    expect(&rkadm(cp1, &["op", "resume"])?, 0, &[])?;
-    let after = (served(cp1)?, on_disk(cp1)?);
-    ensure!(after.0 == after.1, "{after:?}");
-    healthy(cp1)
+    expect(&other, 5, &["is not finished"]).map(drop)
 }
 
 /// The keys of the authorities are never on the node; Go's servers and clients take what was signed elsewhere.
