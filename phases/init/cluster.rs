@@ -202,6 +202,16 @@ impl Cluster {
         healthy("kubelet", format!("http://{}:{port}/healthz", bracketed(host)), Trust::Plain)
     }
 
+    /// Proxy variables of the process that runs the command.
+    pub fn proxies(&self) -> &[(String, String)] {
+        &self.environment.proxies
+    }
+
+    /// Whether a single phase is run.
+    pub fn is_single_phase(&self) -> bool {
+        !self.environment.whole
+    }
+
     /// Proxy variables for control-plane pods.
     pub fn proxy_env(&self) -> Vec<rkadm_core::config::types::EnvVar> {
         env::proxies(self.environment.proxies.iter().map(|(name, value)| (name.as_str(), value.as_str())))

@@ -18,6 +18,7 @@ mod machine;
 mod operations;
 mod output;
 mod phases;
+mod preflight;
 mod renew;
 mod requests;
 mod secrets;

@@ -226,9 +226,10 @@ fn preflight_finds_all_that_is_missing_and_changes_nothing() {
 exit 3
 --- stderr
 operation <ULID>
-Warning: [FileExisting-ethtool] ethtool not found in system path
-Warning: [FileExisting-tc] tc not found in system path
-Warning: [FileExisting-touch] touch not found in system path
+Warning: [FileExisting-ethtool] ethtool not found in system path (install the package that holds ethtool)
+Warning: [FileExisting-tc] tc not found in system path (install the package that holds tc)
+Warning: [FileExisting-touch] touch not found in system path (install the package that holds touch)
+Warning: [Service-Kubelet] the service manager does not answer: cannot run `systemctl show kubelet --property=LoadState,ActiveState,UnitFileState,NRestarts`: entity not found (rkadm needs systemd to manage the kubelet)
   preflight                              failed
 Error: 6 preflight checks failed
   [FileExisting-ip] ip not found in system path

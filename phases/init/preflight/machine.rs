@@ -1,7 +1,6 @@
 //! The machine itself.
 
-use std::path::Path;
-
+use futures::future::join_all;
 use rkadm_core::{host::Probe, manifest::Component, preflight::parse};
 use serde_json::Value;
 
@@ -11,8 +10,6 @@ use crate::init::cluster::Cluster;
 /// kubeadm's minimum for a control plane.
 const MIN_CPUS: usize = 2;
 const MIN_MEMORY: u64 = 1700 << 20;
-/// Room that manifests, keys and kubeconfigs need, many times over.
-const MIN_CONFIG_BYTES: u64 = 1 << 20;
 
 async fn read(host: &dyn Probe, path: &str) -> Vec<u8> {
     host.read(path.as_ref()).await.ok().flatten().unwrap_or_default()
@@ -58,22 +55,41 @@ pub async fn swap(host: &dyn Probe, cluster: &Cluster) -> Vec<Found> {
     vec![error("Swap", "swap is on and the kubelet refuses to run with swap", hint)]
 }
 
+/// Both families where the cluster has both.
 pub async fn forwarding(host: &dyn Probe, cluster: &Cluster) -> Vec<Found> {
-    let ipv6 = cluster.config.local_api_endpoint.advertise_address.contains(':');
-    let path =
-        if ipv6 { "/proc/sys/net/ipv6/conf/default/forwarding" } else { "/proc/sys/net/ipv4/ip_forward" };
-    if parse::switch(&read(host, path).await) != Some(false) {
-        return vec![];
+    let networking = &cluster.config.cluster.networking;
+    let subnets = || networking.service_subnet.split(',').chain(networking.pod_subnet.split(','));
+    let address = cluster.config.local_api_endpoint.advertise_address.as_str();
+    let ipv6 = address.contains(':') || subnets().any(|subnet| subnet.contains(':'));
+    let ipv4 = !address.contains(':') || subnets().any(|subnet| subnet.contains('.'));
+    let mut found = vec![];
+    for (wanted, path) in
+        [(ipv4, "/proc/sys/net/ipv4/ip_forward"), (ipv6, "/proc/sys/net/ipv6/conf/default/forwarding")]
+    {
+        if !wanted {
+            continue;
+        }
+        let check = format!("FileContent-{}", path.replace('/', "-"));
+        let setting = path.trim_start_matches("/proc/sys/").replace('/', ".");
+        let content = host.read(path.as_ref()).await.ok().flatten();
+        match content.as_deref().map(parse::switch) {
+            Some(Some(false)) => {
+                let hint = format!("sysctl -w {setting}=1, and keep it in /etc/sysctl.d");
+                found.push(error(check, format!("{path} contents are not set to 1"), &hint));
+            }
+            // A kernel without IPv6, for example. Only where /proc is there at all can that be said.
+            None if host.stat("/proc/sys/net".as_ref()).await.ok().flatten().is_some() => {
+                let hint = "the kernel lacks this protocol: choose subnets of the other family";
+                found.push(error(check, format!("{path} does not exist"), hint));
+            }
+            _ => {}
+        }
     }
-    let check = format!("FileContent-{}", path.replace('/', "-"));
-    let setting = path.trim_start_matches("/proc/sys/").replace('/', ".");
-    let hint = format!("sysctl -w {setting}=1, and keep it in /etc/sysctl.d");
-    vec![error(check, format!("{path} contents are not set to 1"), &hint)]
+    found
 }
 
 pub async fn programs(host: &dyn Probe) -> Vec<Found> {
-    let mut found = vec![];
-    for (name, needed) in [
+    let wanted = [
         ("ip", true),
         ("iptables", true),
         ("mount", true),
@@ -81,19 +97,41 @@ pub async fn programs(host: &dyn Probe) -> Vec<Found> {
         ("ethtool", false),
         ("tc", false),
         ("touch", false),
-    ] {
+    ];
+    let looks = wanted.map(|(name, needed)| async move {
         if host.find_program(name).await.is_some() {
-            continue;
+            return None;
         }
         let check = format!("FileExisting-{name}");
         let message = format!("{name} not found in system path");
         let hint = format!("install the package that holds {name}");
-        found.push(if needed { error(check, message, &hint) } else { warning(check, message, &hint) });
-    }
-    found
+        Some(if needed { error(check, message, &hint) } else { warning(check, message, &hint) })
+    });
+    join_all(looks).await.into_iter().flatten().collect()
 }
 
-pub async fn hostname(host: &dyn Probe, cluster: &Cluster) -> Vec<Found> {
+/// The node's name, and that of the endpoint that all of the cluster will use.
+pub async fn names(host: &dyn Probe, cluster: &Cluster) -> Vec<Found> {
+    let (hostname, endpoint) = futures::future::join(hostname(host, cluster), endpoint(host, cluster)).await;
+    hostname.into_iter().chain(endpoint).collect()
+}
+
+async fn endpoint(host: &dyn Probe, cluster: &Cluster) -> Option<Found> {
+    let endpoint = cluster.config.cluster.control_plane_endpoint.as_str();
+    let name =
+        endpoint.rsplit_once(':').filter(|(name, _)| !name.contains(':')).map_or(endpoint, |(name, _)| name);
+    if name.is_empty() || name.contains(':') || name.parse::<std::net::IpAddr>().is_ok() {
+        return None;
+    }
+    let output = host.query(&["getent", "ahosts", name]).await.ok()?;
+    (!output.success()).then(|| {
+        let message = format!("the control plane endpoint \"{name}\" does not resolve on this machine");
+        let hint = "kube-proxy, kubectl and other nodes use this name: add it to DNS, or to /etc/hosts on every machine";
+        warning("EndpointDNS", message, hint)
+    })
+}
+
+async fn hostname(host: &dyn Probe, cluster: &Cluster) -> Vec<Found> {
     let name = cluster.config.node_name();
     // getent asks as every program of this machine does: files, DNS and whatever nsswitch.conf names.
     match host.query(&["getent", "ahosts", name]).await {
@@ -142,31 +180,19 @@ pub async fn left_over(host: &dyn Probe, cluster: &Cluster) -> Vec<Found> {
         if host.stat(&path).await.ok().flatten().is_some() {
             let path = path.display().to_string();
             let check = format!("FileAvailable-{}", path.replace('/', "-"));
-            let hint = "this machine is part of a cluster already: `rkadm op list` and `kubectl get nodes` tell which; `kubeadm reset` clears it";
+            let hint = "this machine is part of a cluster already: `rkadm op list` and `kubectl get nodes` tell which; to start anew, clear what the earlier cluster left first";
             found.push(error(check, format!("{path} already exists"), hint));
         }
     }
-    if let Some(dir) = cluster.etcd_data_dir()
-        && host.list(&dir).await.is_ok_and(|names| !names.is_empty())
-    {
+    if let Some(dir) = cluster.etcd_data_dir() {
         let path = dir.display().to_string();
         let check = format!("DirAvailable-{}", path.replace('/', "-"));
         let hint =
             "it holds the data of an earlier cluster: move it away, or configure another etcd.local.dataDir";
-        found.push(error(check, format!("{path} is not empty"), hint));
-    }
-    found
-}
-
-/// A full disk is better found before than in the middle.
-pub async fn writable(host: &dyn Probe) -> Vec<Found> {
-    let mut found = vec![];
-    for dir in ["/etc/kubernetes", "/var/lib/kubelet", "/var/lib/rkadm"] {
-        if let Some((bytes, inodes)) = host.free_space(Path::new(dir)).await
-            && (bytes < MIN_CONFIG_BYTES || inodes == 0)
-        {
-            let message = format!("the file system of {dir} has {} kB and {inodes} inodes free", bytes >> 10);
-            found.push(error("DiskSpace", message, "free some space"));
+        match host.list(&dir).await {
+            Ok(names) if names.is_empty() => {}
+            Ok(_) => found.push(error(check, format!("{path} is not empty"), hint)),
+            Err(fault) => found.push(error(check, fault.to_string(), hint)),
         }
     }
     found
@@ -188,4 +214,57 @@ pub async fn uploadable(host: &dyn Probe, cluster: &Cluster) -> Vec<Found> {
         }
     }
     found
+}
+
+/// Certificates begin now, and etcd members watch each other's clocks.
+pub async fn clock(host: &dyn Probe) -> Vec<Found> {
+    let asked = host.query(&["timedatectl", "show", "--property=NTPSynchronized", "--value"]).await;
+    // Where nobody can tell, nothing is said.
+    match asked {
+        Ok(output) if output.success() && output.stdout.trim() == "no" => {
+            let message = "the clock of this machine is not synchronised";
+            let hint = "run chrony or systemd-timesyncd: certificates are not accepted where clocks differ by minutes";
+            vec![warning("ClockSync", message, hint)]
+        }
+        _ => vec![],
+    }
+}
+
+/// Interfaces that pod networks and kube-proxy make, and that outlive them.
+const POD_NETWORKS: [&str; 8] = [
+    "cni0",
+    "flannel.1",
+    "flannel-v6.1",
+    "vxlan.calico",
+    "cilium_host",
+    "kube-ipvs0",
+    "kube-bridge",
+    "weave",
+];
+
+/// What an earlier cluster left, and what would come in the way of a new one.
+pub async fn earlier_cluster(host: &dyn Probe) -> Vec<Found> {
+    let mut left = vec![];
+    let configured = host.list("/etc/cni/net.d".as_ref()).await.unwrap_or_default();
+    left.extend(
+        configured
+            .into_iter()
+            .filter(|name| !name.starts_with('.'))
+            .map(|name| format!("/etc/cni/net.d/{name}")),
+    );
+    for name in host.list("/sys/class/net".as_ref()).await.unwrap_or_default() {
+        if POD_NETWORKS.contains(&name.as_str()) {
+            left.push(format!("network interface {name}"));
+        }
+    }
+    let client = "/var/lib/kubelet/pki/kubelet-client-current.pem";
+    if host.stat(client.as_ref()).await.ok().flatten().is_some() {
+        left.push(client.to_owned());
+    }
+    if left.is_empty() {
+        return vec![];
+    }
+    let message = format!("an earlier cluster may have left: {}", left.join(", "));
+    let hint = "pods get addresses of the old network until its configuration and interfaces are removed; ignore this if they are meant to be there";
+    vec![warning("Leftovers", message, hint)]
 }

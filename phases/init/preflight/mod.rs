@@ -1,18 +1,23 @@
 //! `preflight`: what must hold on a machine before anything is done to it. Names of the checks are kubeadm's.
 
+mod etcd;
 mod images;
 mod machine;
+mod network;
 mod ports;
 mod runtime;
+mod storage;
 
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use futures::future::{BoxFuture, FutureExt, join_all};
 use rkadm_core::{
-    engine::{Phase, PhaseError, PhaseMeta, PlanCx, Verdict, phase::Finding},
+    engine::{Phase, PhaseError, PhaseMeta, PlanCx, Step, Verdict, phase::Finding},
     host::Probe,
 };
+
+use serde::{Deserialize, Serialize};
 
 use super::cluster::Cluster;
 
@@ -71,32 +76,47 @@ impl Phase for Preflight {
         // A plan is worth reading without root's rights, too.
         let only_reads = cx.is_dry_run() && cx.host.uid() != 0;
         let is_ignored = |check: &str| is_ignored(check) || (only_reads && NEEDS_ROOT.contains(&check));
-        let mut failed = vec![];
-        for (severity, finding) in check_all(cx.host, &self.cluster).await {
+        let (missing, of_images) = images::missing(cx.host, &self.cluster).await;
+        let mut all = check_all(cx.host, &self.cluster).await;
+        all.extend(of_images);
+        let (mut failed, mut told) = (vec![], vec![]);
+        for (severity, finding) in all {
             if severity == Severity::Error && !is_ignored(&finding.check) {
                 failed.push(finding);
-            } else {
-                cx.warn(format!("[{}] {}", finding.check, finding.message));
+                continue;
             }
-        }
-        let (mut missing, found) = images::missing(cx.host, &self.cluster).await;
-        if is_ignored("ImagePull") && !missing.is_empty() {
-            cx.warn(format!("[ImagePull] not here and not pulled: {}", missing.join(", ")));
-            missing.clear();
-        }
-        for (_, finding) in found {
-            if is_ignored(&finding.check) {
-                cx.warn(format!("[{}] {}", finding.check, finding.message));
-            } else {
-                failed.push(finding);
-            }
+            let hint = finding.hint.as_ref().map(|hint| format!(" ({hint})")).unwrap_or_default();
+            cx.warn(format!("[{}] {}{hint}", finding.check, finding.message));
+            told.push(Told { ignored: severity == Severity::Error, finding });
         }
         if !failed.is_empty() {
             return Err(PhaseError::Preflight(failed));
         }
-        let steps = images::pulls(&self.cluster, missing);
-        Ok(Verdict::from_steps(steps, "all checks passed and all images are here"))
+        let mut pulls = vec![];
+        if is_ignored("ImagePull") && !missing.is_empty() {
+            cx.warn(format!("[ImagePull] not here and not pulled: {}", missing.join(", ")));
+        } else {
+            pulls = images::pulls(&self.cluster, missing);
+        }
+        if self.cluster.is_single_phase() && !cx.is_dry_run() {
+            let value = serde_json::to_value(&told).unwrap_or_default();
+            pulls.push(Step::Record { name: PREFLIGHT_OUTPUT.into(), value });
+        }
+        Ok(Verdict::from_steps(pulls, "all checks passed and all images are here"))
     }
+}
+
+/// Name of the recorded findings that did not stop the phase, when it was run alone.
+pub const PREFLIGHT_OUTPUT: &str = "preflight";
+
+/// A finding that did not stop the phase.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Told {
+    /// It would have, had its name not been given to `--ignore-preflight-errors`.
+    pub ignored: bool,
+    /// What was found.
+    #[serde(flatten)]
+    pub finding: Finding,
 }
 
 async fn check_all(host: &dyn Probe, cluster: &Cluster) -> Vec<Found> {
@@ -106,11 +126,17 @@ async fn check_all(host: &dyn Probe, cluster: &Cluster) -> Vec<Found> {
         machine::swap(host, cluster).boxed(),
         machine::forwarding(host, cluster).boxed(),
         machine::programs(host).boxed(),
-        machine::hostname(host, cluster).boxed(),
+        machine::names(host, cluster).boxed(),
+        machine::clock(host).boxed(),
+        machine::earlier_cluster(host).boxed(),
         machine::firewall(host, cluster).boxed(),
         machine::cgroups(host, cluster).boxed(),
         machine::left_over(host, cluster).boxed(),
-        machine::writable(host).boxed(),
+        storage::room(host).boxed(),
+        storage::etcd_disk(host, cluster).boxed(),
+        etcd::external(host, cluster).boxed(),
+        async { network::proxies(cluster) }.boxed(),
+        network::mtu(host).boxed(),
         machine::uploadable(host, cluster).boxed(),
         ports::free(host, cluster).boxed(),
         runtime::container_runtime(host, cluster).boxed(),

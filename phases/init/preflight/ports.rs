@@ -2,6 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
+use futures::future::join_all;
 use rkadm_core::host::Probe;
 
 use super::{Found, error};
@@ -20,12 +21,12 @@ pub async fn free(host: &dyn Probe, cluster: &Cluster) -> Vec<Found> {
     }
     let ipv6 = cluster.config.local_api_endpoint.advertise_address.contains(':');
     let any: IpAddr = if ipv6 { Ipv6Addr::UNSPECIFIED.into() } else { Ipv4Addr::UNSPECIFIED.into() };
-    let mut found = vec![];
-    for (port, whose) in wanted {
-        if host.port_in_use(SocketAddr::new(any, port)).await {
-            let hint = format!("{whose} needs it; `ss -ltnp 'sport = :{port}'` shows who has it");
-            found.push(error(format!("Port-{port}"), format!("Port {port} is in use"), &hint));
+    let looks = wanted.into_iter().map(|(port, whose)| async move {
+        if !host.port_in_use(SocketAddr::new(any, port)).await {
+            return None;
         }
-    }
-    found
+        let hint = format!("{whose} needs it; `ss -ltnp 'sport = :{port}'` shows who has it");
+        Some(error(format!("Port-{port}"), format!("Port {port} is in use"), &hint))
+    });
+    join_all(looks).await.into_iter().flatten().collect()
 }

@@ -6,6 +6,8 @@ use rkadm_core::{
     version::{KubeVersion, check_kubelet_skew},
 };
 
+use serde_json::Value;
+
 use super::{Found, error, warning};
 use crate::init::{cluster::Cluster, kubelet_start::KUBELET};
 
@@ -13,7 +15,7 @@ use crate::init::{cluster::Cluster, kubelet_start::KUBELET};
 pub async fn container_runtime(host: &dyn Probe, cluster: &Cluster) -> Vec<Found> {
     let socket = &cluster.config.node_registration.cri_socket;
     match host.runtime_version(socket).await {
-        Ok(_) => vec![],
+        Ok(_) => cgroup_driver(host, cluster).await,
         Err(fault) => {
             let hint = "install and start a container runtime such as containerd, or name its socket with --cri-socket";
             vec![error("CRI", format!("container runtime is not running: {fault}"), hint)]
@@ -21,23 +23,42 @@ pub async fn container_runtime(host: &dyn Probe, cluster: &Cluster) -> Vec<Found
     }
 }
 
+/// The kubelet takes over the runtime's driver where the runtime can tell it; else the two must have been told the same.
+async fn cgroup_driver(host: &dyn Probe, cluster: &Cluster) -> Vec<Found> {
+    let socket = &cluster.config.node_registration.cri_socket;
+    if host.cgroup_driver(socket).await.is_ok_and(|driver| driver.is_none()) {
+        let kubelets =
+            cluster.config.kubelet.get("cgroupDriver").and_then(Value::as_str).unwrap_or("systemd");
+        let message = format!(
+            "the container runtime cannot tell its cgroup driver; kubelets from 1.38 on refuse such a runtime, and until \
+             then it has to be the kubelet's, which is {kubelets}"
+        );
+        let hint = "upgrade the container runtime (containerd 2.0 or newer), or see that SystemdCgroup in its configuration fits";
+        return vec![warning("ContainerRuntimeVersion", message, hint)];
+    }
+    vec![]
+}
+
 /// Whether the kubelet is there, fits the version and starts at boot.
 pub async fn kubelet(host: &dyn Probe, cluster: &Cluster) -> Vec<Found> {
     let mut found = vec![];
-    let output = match host.query(&["kubelet", "--version"]).await {
-        Ok(output) if output.success() => output,
-        _ => {
-            let hint = "install the kubelet package of the cluster's version";
-            return vec![error("KubeletVersion", "couldn't get kubelet version: kubelet does not run", hint)];
-        }
-    };
-    let version = parse::kubelet_version(output.stdout.as_bytes());
+    let output = host.query(&["kubelet", "--version"]).await;
+    let printed =
+        output.as_ref().ok().filter(|output| output.success()).map(|output| output.stdout.as_bytes());
+    let version = printed.and_then(parse::kubelet_version);
     let version = version.and_then(|version| version.to_string().parse::<KubeVersion>().ok());
-    if let Some(kubelet) = version
-        && let Err(skew) = check_kubelet_skew(&kubelet, &cluster.config.kubernetes_version)
-    {
-        let hint = "install another kubelet, or choose the version with --kubernetes-version";
-        found.push(error("KubeletVersion", skew.to_string(), hint));
+    if let Some(kubelet) = version {
+        if let Err(skew) = check_kubelet_skew(&kubelet, &cluster.config.kubernetes_version) {
+            let hint = "install another kubelet, or choose the version with --kubernetes-version";
+            found.push(error("KubeletVersion", skew.to_string(), hint));
+        }
+    } else {
+        let why = match &output {
+            Ok(output) if output.success() => format!("`kubelet --version` says {:?}", output.stdout.trim()),
+            _ => "kubelet does not run".to_owned(),
+        };
+        let hint = "install the kubelet package of the cluster's version";
+        found.push(error("KubeletVersion", format!("couldn't get kubelet version: {why}"), hint));
     }
     match host.service(KUBELET).await {
         Ok(state) if !state.exists => {

@@ -7,7 +7,9 @@ use rkadm_core::{
     engine::{PhaseError, PlanCx, PlanMode, RunError, RunReport, operation::PhaseLine, store::Store},
     host::LocalHost,
 };
-use rkadm_phases::init::{self, CERTIFICATE_KEY, Cluster, Environment, JOIN_OUTPUT, JoinCommand, TOKEN};
+use rkadm_phases::init::{
+    self, CERTIFICATE_KEY, Cluster, Environment, JOIN_OUTPUT, JoinCommand, PREFLIGHT_OUTPUT, TOKEN, Told,
+};
 use serde::Serialize;
 use serde_json::Value;
 
@@ -92,6 +94,23 @@ fn text(result: &InitResult) -> String {
     out + &format!("\nWorkers join with, as root:\n\n  {base}\n")
 }
 
+/// What a run of preflight alone found that did not stop it.
+#[derive(Debug, Serialize)]
+struct PreflightReport<'a> {
+    operation: &'a str,
+    findings: Vec<Told>,
+}
+
+fn preflight_text(report: &PreflightReport<'_>) -> String {
+    let ignored = report.findings.iter().filter(|told| told.ignored).count();
+    match report.findings.len() - ignored {
+        0 if ignored == 0 => "All checks passed, and all images are here.\n".into(),
+        warnings => format!(
+            "No check speaks against a control plane here; {warnings} warned, {ignored} failed and were ignored.\n"
+        ),
+    }
+}
+
 /// Prints the result of single phases.
 pub fn phase_finished(session: &Session, config: &ResolvedInit, done: &RunReport) {
     #[derive(Serialize)]
@@ -103,6 +122,12 @@ pub fn phase_finished(session: &Session, config: &ResolvedInit, done: &RunReport
         token: Option<String>,
         #[serde(skip_serializing_if = "Option::is_none")]
         certificate_key: Option<String>,
+    }
+    if let Some(findings) = done.outputs.get(PREFLIGHT_OUTPUT) {
+        let findings = serde_json::from_value(findings.clone()).unwrap_or_default();
+        let report = PreflightReport { operation: &done.operation, findings };
+        session.printer.result("PreflightReport", &report, || preflight_text(&report));
+        return;
     }
     let ran = |phase: &str| done.phases.iter().any(|line| line.phase == phase);
     let token = secret(done, TOKEN, config.skip_token_print || !ran("bootstrap-token"));

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use async_trait::async_trait;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::{Event, Reporter, Step, store::Store};
 use crate::host::{HostError, Probe};
@@ -105,7 +105,7 @@ impl Verdict {
 }
 
 /// One finding of preflight.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Finding {
     /// The check's stable name, as `--ignore-preflight-errors` takes it.
     pub check: String,

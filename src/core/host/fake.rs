@@ -17,7 +17,7 @@ use serde_json::{Value, json};
 
 use super::{
     Actuator, ApiAccess, CommandOutput, ContainerState, FileKind, FileStat, Health, HealthTarget, HostError,
-    Probe, Sandbox, ServiceState, ServiceVerb,
+    Probe, Sandbox, ServiceState, ServiceVerb, Space,
 };
 use crate::kube::{KubeError, ObjectRef};
 
@@ -301,8 +301,16 @@ impl Probe for FakeHost {
         lock(&self.world).uid
     }
 
-    async fn free_space(&self, _path: &Path) -> Option<(u64, u64)> {
-        Some((64 << 30, 1 << 20))
+    async fn space(&self, _path: &Path) -> Option<Space> {
+        None
+    }
+
+    async fn sync_latency(&self, _path: &Path, _budget: Duration) -> Option<Duration> {
+        None
+    }
+
+    async fn cgroup_driver(&self, _socket: &str) -> Result<Option<&'static str>, HostError> {
+        Ok(None)
     }
 
     async fn object(&self, _access: &ApiAccess, target: &ObjectRef) -> Result<Option<Value>, HostError> {

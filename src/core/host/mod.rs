@@ -43,6 +43,19 @@ pub struct FileStat {
     pub mode: u32,
 }
 
+/// Room on a file system.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Space {
+    /// Bytes that a program without root's rights could still write.
+    pub bytes_free: u64,
+    /// Bytes altogether.
+    pub bytes: u64,
+    /// Files that can still be made.
+    pub inodes_free: u64,
+    /// Files altogether; 0 where the file system has no such limit.
+    pub inodes: u64,
+}
+
 /// What came of a command.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct CommandOutput {
@@ -102,6 +115,15 @@ pub enum Trust {
     Insecure,
     /// TLS checked against this CA file.
     Ca(PathBuf),
+    /// The same, with a client certificate.
+    Client {
+        /// CA file.
+        ca: PathBuf,
+        /// Client certificate file.
+        certificate: PathBuf,
+        /// Its key file.
+        key: PathBuf,
+    },
 }
 
 /// A health endpoint.
@@ -250,8 +272,11 @@ pub trait Probe: Send + Sync {
     async fn default_address(&self, ipv6: bool) -> Option<IpAddr>;
     /// Effective user id of this process.
     fn uid(&self) -> u32;
-    /// Bytes free and inodes free on the file system that holds the path (or its nearest existing parent).
-    async fn free_space(&self, path: &Path) -> Option<(u64, u64)>;
+    /// Room on the file system of a path, or of the nearest directory above it that exists.
+    async fn space(&self, path: &Path) -> Option<Space>;
+    /// How long writing a few kilobytes durably takes near this path: of tries during `budget`, the time that 99 of 100
+    /// stay below. Leaves nothing behind. `None` where it cannot be measured.
+    async fn sync_latency(&self, path: &Path, budget: Duration) -> Option<Duration>;
     /// A live API object, `None` where it is absent.
     async fn object(&self, access: &ApiAccess, target: &ObjectRef) -> Result<Option<Value>, HostError>;
     /// All live objects of a kind, of every namespace.
@@ -262,6 +287,9 @@ pub trait Probe: Send + Sync {
     async fn api_health(&self, access: &ApiAccess, path: &str) -> Result<Health, String>;
     /// The container runtime's name and version.
     async fn runtime_version(&self, socket: &str) -> Result<String, HostError>;
+    /// The cgroup driver that the container runtime uses, `systemd` or `cgroupfs`; `None` where it cannot tell
+    /// (containerd before 2.0).
+    async fn cgroup_driver(&self, socket: &str) -> Result<Option<&'static str>, HostError>;
     /// Whether the container runtime holds an image.
     async fn image_present(&self, socket: &str, image: &str) -> Result<bool, HostError>;
     /// The pod sandboxes that the container runtime knows.

@@ -5,6 +5,7 @@ use std::{
     net::{IpAddr, SocketAddr},
     path::{Path, PathBuf},
     sync::Mutex,
+    time::Duration,
 };
 
 use async_trait::async_trait;
@@ -12,7 +13,7 @@ use serde_json::Value;
 
 use super::{
     ApiAccess, CommandOutput, ContainerState, FileKind, FileStat, Health, HealthTarget, HostError, Probe,
-    Sandbox, ServiceState, ServiceVerb,
+    Sandbox, ServiceState, ServiceVerb, Space,
 };
 use crate::{
     engine::{Step, content::Content, step::ObjectSource},
@@ -168,8 +169,13 @@ impl Probe for Overlay<'_> {
         self.inner.uid()
     }
 
-    async fn free_space(&self, path: &Path) -> Option<(u64, u64)> {
-        self.inner.free_space(path).await
+    async fn space(&self, path: &Path) -> Option<Space> {
+        self.inner.space(path).await
+    }
+
+    async fn sync_latency(&self, _path: &Path, _budget: Duration) -> Option<Duration> {
+        // A dry run writes nothing.
+        None
     }
 
     async fn object(&self, access: &ApiAccess, target: &ObjectRef) -> Result<Option<Value>, HostError> {
@@ -196,6 +202,10 @@ impl Probe for Overlay<'_> {
 
     async fn runtime_version(&self, socket: &str) -> Result<String, HostError> {
         self.inner.runtime_version(socket).await
+    }
+
+    async fn cgroup_driver(&self, socket: &str) -> Result<Option<&'static str>, HostError> {
+        self.inner.cgroup_driver(socket).await
     }
 
     async fn image_present(&self, socket: &str, image: &str) -> Result<bool, HostError> {

@@ -52,15 +52,26 @@ impl LocalHost {
         let tls = match &target.trust {
             Trust::Plain => Tls::PLAIN,
             Trust::Insecure => Tls::INSECURE,
-            Trust::Ca(path) => match self.read(path).await {
-                Ok(Some(pem)) => Tls::ca(pem),
-                Ok(None) => return Err(format!("{} is missing", path.display())),
-                Err(error) => return Err(error.to_string()),
+            Trust::Ca(path) => Tls::ca(self.must_read(path).await?),
+            Trust::Client { ca, certificate, key } => Tls {
+                identity: Some(health::Identity {
+                    certificate: self.must_read(certificate).await?,
+                    key: self.must_read(key).await?.into(),
+                }),
+                ..Tls::ca(self.must_read(ca).await?)
             },
         };
         match health::probe_http(&target.url, &tls).await {
             Ok(answer) => Ok(cut(answer.status, answer.body)),
             Err(error) => Err(with_source(&error)),
+        }
+    }
+
+    async fn must_read(&self, path: &Path) -> Result<Vec<u8>, String> {
+        match self.read(path).await {
+            Ok(Some(bytes)) => Ok(bytes),
+            Ok(None) => Err(format!("{} is missing", path.display())),
+            Err(error) => Err(error.to_string()),
         }
     }
 

@@ -5,10 +5,13 @@ use std::{
     io::{self, Write},
     os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt},
     path::{Path, PathBuf},
+    time::{Duration, Instant},
 };
 
+use rustix::fs::{FallocateFlags, Mode, OFlags};
+
 use crate::{
-    host::{FileKind, FileStat, HostError},
+    host::{FileKind, FileStat, HostError, Space},
     preflight::parse,
 };
 
@@ -59,10 +62,38 @@ pub(super) fn list(dir: &Path) -> Result<Vec<String>, HostError> {
     Ok(names)
 }
 
-pub(super) fn free_space(path: &Path) -> Option<(u64, u64)> {
+pub(super) fn space(path: &Path) -> Option<Space> {
     let existing = path.ancestors().find(|ancestor| ancestor.exists())?;
     let stats = rustix::fs::statvfs(existing).ok()?;
-    Some((stats.f_bavail * stats.f_frsize, stats.f_favail))
+    Some(Space {
+        bytes_free: stats.f_bavail * stats.f_frsize,
+        bytes: stats.f_blocks * stats.f_frsize,
+        inodes_free: stats.f_favail,
+        inodes: stats.f_files,
+    })
+}
+
+/// What etcd does for every write: append to a preallocated log, then wait until the disk has it.
+pub(super) fn sync_latency(path: &Path, budget: Duration) -> Option<Duration> {
+    /// As much as a request of a small object.
+    const BLOCK: [u8; 2300] = [b'r'; 2300];
+    const FEWEST: usize = 10;
+    const MOST: usize = 200;
+    let dir = path.ancestors().find(|ancestor| ancestor.is_dir())?;
+    // A file without a name is gone with its descriptor, however this process ends.
+    let flags = OFlags::TMPFILE | OFlags::WRONLY | OFlags::CLOEXEC;
+    let file = File::from(rustix::fs::open(dir, flags, Mode::RUSR | Mode::WUSR).ok()?);
+    rustix::fs::fallocate(&file, FallocateFlags::empty(), 0, (BLOCK.len() * MOST) as u64).ok()?;
+    file.sync_all().ok()?;
+    let (began, mut times) = (Instant::now(), vec![]);
+    while times.len() < MOST && (times.len() < FEWEST || began.elapsed() < budget) {
+        let start = Instant::now();
+        (&file).write_all(&BLOCK).ok()?;
+        file.sync_data().ok()?;
+        times.push(start.elapsed());
+    }
+    times.sort_unstable();
+    times.get((times.len() * 99).div_ceil(100).saturating_sub(1)).copied()
 }
 
 pub(super) fn make_dir(path: &Path, mode: u32) -> Result<(), HostError> {

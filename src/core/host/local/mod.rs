@@ -18,9 +18,10 @@ use tokio::sync::Mutex;
 
 use super::{
     Actuator, ApiAccess, CommandOutput, ContainerState, FileStat, Health, HealthTarget, HostError, Probe,
-    Sandbox, ServiceState, ServiceVerb,
+    Sandbox, ServiceState, ServiceVerb, Space,
 };
 use crate::{
+    cri,
     cri::CriClient,
     kube::{KubeClient, ObjectRef},
 };
@@ -98,8 +99,13 @@ impl Probe for LocalHost {
         rustix::process::geteuid().as_raw()
     }
 
-    async fn free_space(&self, path: &Path) -> Option<(u64, u64)> {
-        files::free_space(&self.real(path))
+    async fn space(&self, path: &Path) -> Option<Space> {
+        files::space(&self.real(path))
+    }
+
+    async fn sync_latency(&self, path: &Path, budget: Duration) -> Option<Duration> {
+        let path = self.real(path);
+        tokio::task::spawn_blocking(move || files::sync_latency(&path, budget)).await.ok().flatten()
     }
 
     async fn object(&self, access: &ApiAccess, target: &ObjectRef) -> Result<Option<Value>, HostError> {
@@ -121,6 +127,14 @@ impl Probe for LocalHost {
     async fn runtime_version(&self, socket: &str) -> Result<String, HostError> {
         let version = self.runtime(socket).await?.version().await?;
         Ok(format!("{} {}", version.runtime_name, version.runtime_version))
+    }
+
+    async fn cgroup_driver(&self, socket: &str) -> Result<Option<&'static str>, HostError> {
+        let driver = self.runtime(socket).await?.cgroup_driver().await?;
+        Ok(driver.map(|driver| match driver {
+            cri::CgroupDriver::Systemd => "systemd",
+            cri::CgroupDriver::Cgroupfs => "cgroupfs",
+        }))
     }
 
     async fn image_present(&self, socket: &str, image: &str) -> Result<bool, HostError> {
