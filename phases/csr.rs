@@ -9,9 +9,12 @@ use rkadm_core::{
         Phase, PhaseError, PhaseMeta, PlanCx, Verdict, Workflow,
         content::{Content, KubeconfigContent},
     },
-    kubeconfig::list::{self as kubeconfigs, KubeconfigSpec},
+    kubeconfig::{
+        Kubeconfig,
+        list::{self as kubeconfigs, KubeconfigSpec},
+    },
     pki::{
-        CertSpec, KeyAlgorithm,
+        CertSpec, KeyAlgorithm, PrivateKey, ReceivedRequest,
         list::{self as certificates, CertEntry},
     },
 };
@@ -95,6 +98,21 @@ struct Files {
     spec: CertSpec,
 }
 
+impl Files {
+    /// Whether a request says what is wanted, for the key that is there.
+    async fn are_made(&self, cx: &PlanCx<'_>, request: &[u8]) -> Result<bool, PhaseError> {
+        let Existing::Bytes(key) = Existing::at(cx, &self.key).await? else { return Ok(false) };
+        let key = match self.content {
+            Content::NewKey(_) => PrivateKey::from_pem(&key).ok(),
+            _ => Kubeconfig::from_yaml(&String::from_utf8_lossy(&key))
+                .ok()
+                .and_then(|file| file.current().ok()?.1.key().ok()?),
+        };
+        let (Some(key), Ok(request)) = (key, ReceivedRequest::from_pem(request)) else { return Ok(false) };
+        Ok(request.is_for(&key) && request.spec(self.spec.usage, self.spec.validity) == self.spec)
+    }
+}
+
 impl Request {
     fn files(&self, cluster: &Cluster) -> Result<Files, PhaseError> {
         let inputs = cluster.cert_inputs()?;
@@ -149,13 +167,19 @@ impl Phase for Request {
             return Ok(Verdict::NotApplicable("etcd is external".into()));
         }
         let files = self.files(&cluster)?;
-        if Existing::at(cx, &files.csr).await? != Existing::Absent {
-            return Err(PhaseError::Unusable {
-                message: format!("{} is there already", files.csr.display()),
-                hint:
-                    "have that one signed, or move it away; --cert-dir and --kubeconfig-dir take other places"
+        match Existing::at(cx, &files.csr).await? {
+            Existing::Absent => {}
+            // What an interrupted run wrote last, or a run before.
+            Existing::Bytes(pem) if files.are_made(cx, &pem).await? => {
+                return Ok(Verdict::AlreadyDone("the request is there already".into()));
+            }
+            _ => {
+                return Err(PhaseError::Unusable {
+                    message: format!("{} is there already, and is another request", files.csr.display()),
+                    hint: "have that one signed, or move it away; --cert-dir and --kubeconfig-dir take other places"
                         .into(),
-            });
+                });
+            }
         }
         let parent = files.csr.parent().unwrap_or(std::path::Path::new("/")).to_owned();
         let mut steps = directory(cx, &parent, PUBLIC_DIR).await?;

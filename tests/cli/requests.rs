@@ -65,9 +65,13 @@ fn a_request_for_everything_with_kubeadms_names_and_modes() {
     let shown =
         tool(&dir, "openssl", &["req", "-in", "admin.conf.csr", "-noout", "-subject", "-nameopt", "RFC2253"]);
     assert!(shown.contains("CN=kubernetes-admin,O=kubeadm:cluster-admins"), "{shown}");
-    let again =
-        machine.rkadm("certs generate-csr --config cluster.yaml --cert-dir /csr/pki --kubeconfig-dir /csr");
-    assert!(again.stderr().contains("/csr/pki/apiserver.csr is there already"), "{}", again.stderr());
+    let before = machine.tree("/csr");
+    let again = "certs generate-csr --cert-dir /csr/pki --kubeconfig-dir /csr";
+    machine.rkadm(&format!("{again} --config cluster.yaml")).succeeds();
+    assert!(machine.tree("/csr") == before, "the requests are there already");
+    let other = machine.with_config(again, format!("{CONFIG}apiServer: {{certSANs: [api.example.com]}}\n"));
+    let stderr = other.exits(1).stderr();
+    assert!(stderr.contains("/csr/pki/apiserver.csr is there already, and is another request"), "{stderr}");
 }
 
 #[test]

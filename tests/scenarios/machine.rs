@@ -23,8 +23,13 @@ use rkadm_core::{
     host::fake::{FakeHost, Node, World},
     pki::KeyAlgorithm,
 };
-use rkadm_phases::init::{self, Environment};
+use rkadm_phases::{
+    csr::{self, Requests},
+    init::{self, Environment},
+    renew::{self, Renewal},
+};
 use tempfile::TempDir;
+use tokio::sync::OnceCell;
 
 /// ECDSA keys: the scenarios make thousands.
 const CONFIG: &str = "\
@@ -51,26 +56,72 @@ fn config() -> ResolvedInit {
 pub struct Scenario {
     pub name: &'static str,
     config: Arc<ResolvedInit>,
-    only: Option<&'static str>,
+    what: What,
     without: Option<&'static str>,
     digest: Option<&'static str>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum What {
+    Init,
+    Renewal,
+    Requests,
 }
 
 /// Every workflow that exists.
 pub fn workflows() -> Vec<Scenario> {
     let config = Arc::new(config());
-    vec![Scenario { name: "init", config, only: None, without: None, digest: None }]
+    let scenario =
+        |name, what| Scenario { name, config: Arc::clone(&config), what, without: None, digest: None };
+    vec![
+        scenario("init", What::Init),
+        scenario("certs renew all", What::Renewal),
+        scenario("certs generate-csr", What::Requests),
+    ]
 }
 
 impl Scenario {
     pub fn build(&self) -> Workflow {
-        let mut workflow =
-            init::workflow(Arc::clone(&self.config), Environment { whole: true, ..Environment::default() });
-        if let Some(only) = self.only {
-            workflow = workflow.only(&[only.to_owned()]).unwrap();
-        }
+        let mut workflow = match self.what {
+            What::Init => {
+                let environment = Environment { whole: true, ..Environment::default() };
+                init::workflow(Arc::clone(&self.config), environment)
+            }
+            What::Renewal => renew::workflow(&Arc::new(Renewal {
+                names: vec![],
+                cert_dir: "/etc/kubernetes/pki".into(),
+                config: None,
+                names_from_config: false,
+                restart: true,
+                cri_socket: "unix:///run/containerd/containerd.sock".into(),
+            })),
+            What::Requests => csr::workflow(&Arc::new(Requests {
+                config: (*self.config).clone(),
+                cert_dir: "/etc/csr/pki".into(),
+                kubeconfig_dir: Some("/etc/csr".into()),
+            })),
+        };
         workflow.phases.retain(|phase| Some(phase.meta().id) != self.without);
         workflow
+    }
+
+    /// Whether a second run finds nothing to do. To renew is to do it again.
+    pub fn is_idempotent(&self) -> bool {
+        self.what == What::Init
+    }
+
+    /// A machine that it can run on.
+    pub async fn machine(&self) -> Machine {
+        static FINISHED: OnceCell<World> = OnceCell::const_new();
+        if self.what != What::Renewal {
+            return Machine::ready();
+        }
+        let finished = FINISHED.get_or_init(|| async {
+            let machine = Machine::ready();
+            machine.run(&workflows()[0]).await.unwrap();
+            machine.host.world()
+        });
+        Machine::from_world(finished.await.clone())
     }
 
     pub fn without(&self, phase: &'static str) -> Self {
@@ -92,14 +143,14 @@ impl Scenario {
 
     /// How many changes an undisturbed run makes.
     pub async fn changes(&self) -> usize {
-        let machine = Machine::ready();
+        let machine = self.machine().await;
         machine.run(self).await.unwrap();
         machine.host.changes().len()
     }
 
     /// What an undisturbed run leaves.
     pub async fn outcome(&self) -> Shape {
-        let machine = Machine::ready();
+        let machine = self.machine().await;
         machine.run(self).await.unwrap();
         shape(&machine.host.world())
     }

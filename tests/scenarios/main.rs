@@ -24,7 +24,7 @@ fn quiet() {
 #[tokio::test(flavor = "multi_thread")]
 async fn every_workflow_finishes_and_leaves_no_secret_behind() {
     for workflow in workflows() {
-        let machine = Machine::ready();
+        let machine = workflow.machine().await;
         let report =
             machine.run(&workflow).await.unwrap_or_else(|error| panic!("{}: {error}", workflow.name));
         assert!(!report.phases.is_empty());
@@ -39,8 +39,8 @@ async fn every_workflow_finishes_and_leaves_no_secret_behind() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_done_is_not_done_again() {
-    for workflow in workflows() {
-        let machine = Machine::ready();
+    for workflow in workflows().into_iter().filter(machine::Scenario::is_idempotent) {
+        let machine = workflow.machine().await;
         machine.run(&workflow).await.unwrap();
         let before = machine.host.world();
         let again = workflow.without("preflight");
@@ -57,7 +57,7 @@ async fn a_failure_at_any_change_leaves_the_host_as_it_was() {
     for workflow in workflows() {
         let total = workflow.changes().await;
         for number in 0..total {
-            let machine = Machine::ready();
+            let machine = workflow.machine().await;
             let before = machine.host.world();
             machine.host.inject(number, Fault::Refuse);
             let error = machine.run(&workflow).await.expect_err("the injected failure was swallowed");
@@ -80,7 +80,7 @@ async fn a_stopped_failure_can_be_resumed() {
     for workflow in workflows() {
         let expected = workflow.outcome().await;
         for number in 0..workflow.changes().await {
-            let machine = Machine::ready();
+            let machine = workflow.machine().await;
             machine.host.inject(number, Fault::Refuse);
             let error = machine.run_with(&workflow, OnFailure::Stop).await.expect_err("swallowed");
             assert!(matches!(error, RunError::Failed { .. }), "{}, change {number}: {error}", workflow.name);
@@ -97,13 +97,13 @@ async fn a_crash_at_any_change_can_be_resumed_or_rolled_back() {
         let expected = workflow.outcome().await;
         for number in 0..workflow.changes().await {
             for fault in [Fault::CrashBefore, Fault::CrashAfter] {
-                let machine = Machine::ready();
+                let machine = workflow.machine().await;
                 machine.host.inject(number, fault);
                 assert!(machine.crashes(&workflow).await, "{}, change {number}: no crash", workflow.name);
                 machine.run(&workflow).await.unwrap_or_else(|error| panic!("resume after {number}: {error}"));
                 assert_eq!(expected, shape(&machine.host.world()), "{}, change {number}", workflow.name);
 
-                let machine = Machine::ready();
+                let machine = workflow.machine().await;
                 let before = machine.host.world();
                 machine.host.inject(number, fault);
                 assert!(machine.crashes(&workflow).await);
@@ -120,7 +120,7 @@ async fn a_crash_at_any_event_can_be_resumed() {
     for workflow in workflows() {
         let expected = workflow.outcome().await;
         for number in 0.. {
-            let machine = Machine::ready();
+            let machine = workflow.machine().await;
             if !machine.crashes_at(&workflow, Crashing::at(number)).await {
                 assert!(number > 20, "{}: only {number} events", workflow.name);
                 break;
@@ -137,7 +137,7 @@ async fn a_crash_at_any_event_can_be_resumed() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_journal_cut_anywhere_can_be_resumed() {
     for workflow in workflows() {
-        let finished = Machine::ready();
+        let finished = workflow.machine().await;
         let report = finished.run(&workflow).await.unwrap();
         let journal = finished.journal_text(&report.operation);
         let records = journal.lines().count();
@@ -171,7 +171,7 @@ async fn a_rollback_that_fails_anywhere_can_be_finished() {
     for workflow in workflows() {
         let changes = workflow.changes().await;
         for undo in 0.. {
-            let machine = Machine::ready();
+            let machine = workflow.machine().await;
             let before = machine.host.world();
             machine.host.inject(changes - 1, Fault::Refuse);
             let error = machine.run_with(&workflow, OnFailure::Stop).await.expect_err("swallowed");
@@ -191,7 +191,7 @@ async fn a_rollback_that_fails_anywhere_can_be_finished() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_dry_run_changes_nothing_and_names_every_phase() {
     for workflow in workflows() {
-        let machine = Machine::ready();
+        let machine = workflow.machine().await;
         let before = machine.host.world();
         let built = workflow.build();
         let phases =
