@@ -267,6 +267,7 @@ config
   images
     list
     pull
+  migrate
   print
     init-defaults
     join-defaults

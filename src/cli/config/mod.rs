@@ -1,6 +1,7 @@
 //! `rkadm config`.
 
 mod defaults;
+mod migrate;
 mod validate;
 
 use std::{
@@ -20,6 +21,8 @@ pub enum ConfigCommand {
     /// Look at the container images of a cluster
     #[command(subcommand)]
     Images(ImagesCommand),
+    /// Convert a configuration of kubeadm.k8s.io/v1beta3 to v1beta4
+    Migrate(migrate::MigrateArgs),
     /// Print a configuration with every default written out, as a start for one's own
     #[command(subcommand)]
     Print(defaults::PrintCommand),
@@ -69,6 +72,7 @@ pub async fn run(session: &Session, command: &ConfigCommand) -> Result<(), Comma
             Ok(())
         }
         ConfigCommand::Images(ImagesCommand::Pull(args)) => pull::run(session, args).await,
+        ConfigCommand::Migrate(args) => migrate::run(session, args).await,
         ConfigCommand::Print(command) => defaults::run(session, command),
         ConfigCommand::Validate(args) => validate::run(session, args),
     }

@@ -6,7 +6,8 @@ mod input;
 mod resolved;
 mod token;
 
-pub use every_kind::validate_documents;
+pub(super) use defaults::{reset_with_defaults, upgrade_with_defaults};
+pub use every_kind::{Completed, complete_documents, validate_documents};
 pub use input::{HostFacts, InitFlags};
 pub use resolved::{FieldDifference, Image, ResolvedInit};
 pub use token::resolve_token;

@@ -14,7 +14,7 @@ const ENVS: super::Type = List(&Object(&[
     field("valueFrom", Map(&Any), "Source of the value, as in a Pod"),
 ]));
 
-const VOLUMES: super::Type = List(&Object(&[
+pub(super) const VOLUMES: super::Type = List(&Object(&[
     required("name", Text, "Name of the volume"),
     required("hostPath", Text, "Path on the host"),
     required("mountPath", Text, "Path in the container"),
@@ -25,14 +25,14 @@ const VOLUMES: super::Type = List(&Object(&[
 const PATH_TYPES: &[&str] =
     &["", "DirectoryOrCreate", "Directory", "FileOrCreate", "File", "Socket", "CharDevice", "BlockDevice"];
 
-const TAINTS: super::Type = List(&Object(&[
+pub(super) const TAINTS: super::Type = List(&Object(&[
     required("key", Text, "Key of the taint"),
     field("value", Text, "Value of the taint"),
     required("effect", Enum(&["NoSchedule", "PreferNoSchedule", "NoExecute"]), "What happens to Pods"),
     field("timeAdded", Time, "When the taint was added"),
 ]));
 
-const PULL_POLICY: super::Type = Enum(&["", "Always", "IfNotPresent", "Never"]);
+pub(super) const PULL_POLICY: super::Type = Enum(&["", "Always", "IfNotPresent", "Never"]);
 
 const NODE_REGISTRATION: &[Field] = &[
     field("name", Text, "Name of the Node object (default: the host name)"),
@@ -48,7 +48,7 @@ const NODE_REGISTRATION: &[Field] = &[
     field("imagePullSerial", Bool, "One pull at a time (default true)"),
 ];
 
-const LOCAL_API_ENDPOINT: &[Field] = &[
+pub(super) const LOCAL_API_ENDPOINT: &[Field] = &[
     field(
         "advertiseAddress",
         Text,
@@ -57,7 +57,7 @@ const LOCAL_API_ENDPOINT: &[Field] = &[
     field("bindPort", Port, "TCP port of the API server (default 6443)"),
 ];
 
-const PATCHES: super::Type =
+pub(super) const PATCHES: super::Type =
     Object(&[field("directory", Text, "Directory of files named target[suffix][+patchtype].extension")]);
 
 const TIMEOUTS: super::Type = Object(&[
@@ -70,25 +70,27 @@ const TIMEOUTS: super::Type = Object(&[
     field("upgradeManifests", Duration, "A static pod to be replaced in an upgrade (default 5m)"),
 ]);
 
-const SKIP_PHASES: Field = field("skipPhases", List(&Text), "Phases that are left out");
+pub(super) const SKIP_PHASES: Field = field("skipPhases", List(&Text), "Phases that are left out");
 const DRY_RUN: Field = field("dryRun", Bool, "Show the plan only");
 const IGNORE_PREFLIGHT: Field =
     field("ignorePreflightErrors", List(&Text), "Preflight checks whose errors become warnings");
 
+pub(super) const BOOTSTRAP_TOKENS: Field = field(
+    "bootstrapTokens",
+    List(&Object(&[
+        field("token", Text, "The token, [a-z0-9]{6}.[a-z0-9]{16} (default: generated)"),
+        field("description", Text, "What the token is for"),
+        field("ttl", Duration, "Time to live; 0s means forever (default 24h)"),
+        field("expires", Time, "End of life; excludes ttl"),
+        field("usages", List(&Enum(&["signing", "authentication"])), "What the token may be used for"),
+        field("groups", List(&Text), "Groups the token authenticates as"),
+    ])),
+    "Tokens for joining nodes",
+);
+
 /// The fields of `InitConfiguration`.
 pub(super) const INIT: &[Field] = &[
-    field(
-        "bootstrapTokens",
-        List(&Object(&[
-            field("token", Text, "The token, [a-z0-9]{6}.[a-z0-9]{16} (default: generated)"),
-            field("description", Text, "What the token is for"),
-            field("ttl", Duration, "Time to live; 0s means forever (default 24h)"),
-            field("expires", Time, "End of life; excludes ttl"),
-            field("usages", List(&Enum(&["signing", "authentication"])), "What the token may be used for"),
-            field("groups", List(&Text), "Groups the token authenticates as"),
-        ])),
-        "Tokens for joining nodes",
-    ),
+    BOOTSTRAP_TOKENS,
     DRY_RUN,
     field("nodeRegistration", Object(NODE_REGISTRATION), "This node"),
     field("localAPIEndpoint", Object(LOCAL_API_ENDPOINT), "Address of this node's API server"),
@@ -138,18 +140,20 @@ const ETCD: &[Field] = &[
     ),
 ];
 
+pub(super) const NETWORKING: Field = field(
+    "networking",
+    Object(&[
+        field("serviceSubnet", Text, "Range of Service addresses (default 10.96.0.0/12)"),
+        field("podSubnet", Text, "Range of Pod addresses; empty means not allocated"),
+        field("dnsDomain", Text, "Domain of Service names (default cluster.local)"),
+    ]),
+    "Subnets and DNS domain",
+);
+
 /// The fields of `ClusterConfiguration`.
 pub(super) const CLUSTER: &[Field] = &[
     field("etcd", Object(ETCD), "Where etcd runs"),
-    field(
-        "networking",
-        Object(&[
-            field("serviceSubnet", Text, "Range of Service addresses (default 10.96.0.0/12)"),
-            field("podSubnet", Text, "Range of Pod addresses; empty means not allocated"),
-            field("dnsDomain", Text, "Domain of Service names (default cluster.local)"),
-        ]),
-        "Subnets and DNS domain",
-    ),
+    NETWORKING,
     field("kubernetesVersion", Text, "Version of the control plane"),
     field("controlPlaneEndpoint", Text, "Stable address of the control plane, HOST[:PORT]"),
     field("apiServer", Object(API_SERVER), "Additions to kube-apiserver"),
@@ -178,6 +182,32 @@ pub(super) const CLUSTER: &[Field] = &[
     field("caCertificateValidityPeriod", Duration, "Validity of CAs (default 87600h)"),
 ];
 
+pub(super) const BY_TOKEN: Field = field(
+    "bootstrapToken",
+    Object(&[
+        required("token", Text, "The token that signed cluster-info"),
+        field("apiServerEndpoint", Text, "Address of an API server, HOST:PORT"),
+        field("caCertHashes", List(&Text), "Pins of the CA's public key, sha256:HEX"),
+        field("unsafeSkipCAVerification", Bool, "Trust any CA"),
+    ]),
+    "Discovery by a bootstrap token",
+);
+
+pub(super) const BY_FILE: Field = field(
+    "file",
+    Object(&[required("kubeConfigPath", Text, "Path or https URL of the kubeconfig")]),
+    "Discovery by a kubeconfig",
+);
+
+pub(super) const JOIN_CONTROL_PLANE: Field = field(
+    "controlPlane",
+    Object(&[
+        field("localAPIEndpoint", Object(LOCAL_API_ENDPOINT), "Address of this node's API server"),
+        field("certificateKey", Text, "Key that decrypts uploaded certificates: 32 bytes as hex"),
+    ]),
+    "Present when the node becomes a control plane",
+);
+
 /// The fields of `JoinConfiguration`.
 pub(super) const JOIN: &[Field] = &[
     DRY_RUN,
@@ -186,33 +216,13 @@ pub(super) const JOIN: &[Field] = &[
     required(
         "discovery",
         Object(&[
-            field(
-                "bootstrapToken",
-                Object(&[
-                    required("token", Text, "The token that signed cluster-info"),
-                    field("apiServerEndpoint", Text, "Address of an API server, HOST:PORT"),
-                    field("caCertHashes", List(&Text), "Pins of the CA's public key, sha256:HEX"),
-                    field("unsafeSkipCAVerification", Bool, "Trust any CA"),
-                ]),
-                "Discovery by a bootstrap token",
-            ),
-            field(
-                "file",
-                Object(&[required("kubeConfigPath", Text, "Path or https URL of the kubeconfig")]),
-                "Discovery by a kubeconfig",
-            ),
+            BY_TOKEN,
+            BY_FILE,
             field("tlsBootstrapToken", Text, "Token of the TLS bootstrap (default: the discovery token)"),
         ]),
         "How the cluster is found and trusted",
     ),
-    field(
-        "controlPlane",
-        Object(&[
-            field("localAPIEndpoint", Object(LOCAL_API_ENDPOINT), "Address of this node's API server"),
-            field("certificateKey", Text, "Key that decrypts uploaded certificates: 32 bytes as hex"),
-        ]),
-        "Present when the node becomes a control plane",
-    ),
+    JOIN_CONTROL_PLANE,
     SKIP_PHASES,
     field("patches", PATCHES, "Patches of components"),
     field("timeouts", TIMEOUTS, "How long the steps may wait"),
