@@ -72,6 +72,10 @@ clean-nodes: $(NODES) ## Remove all test nodes and what killed tests left behind
 docs: ## Build the book (needs mdbook)
 	mdbook build docs
 
+.PHONY: docs-reference
+docs-reference: ## Write the generated pages of the book and the schema anew
+	UPDATE_DOCS=1 $(CARGO) test --locked --test docs -- up_to_date
+
 $(NODES): FORCE
 	$(CARGO) build --locked --bin nodes -p rkadm-nodes
 

@@ -273,6 +273,7 @@ config
     join-defaults
     reset-defaults
     upgrade-defaults
+  schema
   validate
 op
   list

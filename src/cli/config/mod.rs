@@ -2,6 +2,7 @@
 
 mod defaults;
 mod migrate;
+mod schema;
 mod validate;
 
 use std::{
@@ -26,6 +27,8 @@ pub enum ConfigCommand {
     /// Print a configuration with every default written out, as a start for one's own
     #[command(subcommand)]
     Print(defaults::PrintCommand),
+    /// Print the JSON Schema of configuration files, for editors
+    Schema,
     /// Check configuration files, all kinds and every error at once
     Validate(validate::ValidateArgs),
 }
@@ -74,6 +77,10 @@ pub async fn run(session: &Session, command: &ConfigCommand) -> Result<(), Comma
         ConfigCommand::Images(ImagesCommand::Pull(args)) => pull::run(session, args).await,
         ConfigCommand::Migrate(args) => migrate::run(session, args).await,
         ConfigCommand::Print(command) => defaults::run(session, command),
+        ConfigCommand::Schema => {
+            schema::run();
+            Ok(())
+        }
         ConfigCommand::Validate(args) => validate::run(session, args),
     }
 }

@@ -2,12 +2,14 @@
 //! reference in docs/ all come from it.
 
 mod check;
+mod json;
 mod kube_proxy;
 mod kubeadm;
 mod kubelet;
 pub(crate) mod v1beta3;
 
 pub use check::check;
+pub use json::json_schema;
 
 use super::error::ConfigError;
 use super::types::KUBEADM_API_VERSION;
@@ -19,8 +21,11 @@ pub struct Field {
     pub name: &'static str,
     /// What the value must be.
     pub value: Type,
-    /// What the field means, with its default.
+    /// What the field means.
     pub doc: &'static str,
+    /// What is used when it is not given: a value, or words when there is a space in it. Empty when there is no default,
+    /// or when it is not rkadm's.
+    pub default: &'static str,
     /// The field must be given.
     pub required: bool,
 }
@@ -69,11 +74,18 @@ pub(crate) const INT32: Type = Type::Int { min: i32::MIN as i64, max: i32::MAX a
 pub(crate) const INT64: Type = Type::Int { min: i64::MIN, max: i64::MAX };
 
 const fn field(name: &'static str, value: Type, doc: &'static str) -> Field {
-    Field { name, value, doc, required: false }
+    Field { name, value, doc, default: "", required: false }
 }
 
 const fn required(name: &'static str, value: Type, doc: &'static str) -> Field {
-    Field { name, value, doc, required: true }
+    Field { name, value, doc, default: "", required: true }
+}
+
+impl Field {
+    /// The same with a default.
+    const fn or(self, default: &'static str) -> Self {
+        Self { default, ..self }
+    }
 }
 
 /// A kind of document that rkadm reads.
