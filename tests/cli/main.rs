@@ -15,6 +15,7 @@ mod flags;
 mod generated;
 mod kubeconfig_user;
 mod machine;
+mod manual;
 mod migrate;
 mod operations;
 mod output;
