@@ -8,6 +8,7 @@ use crate::config::types::{
     BootstrapToken, ClusterConfiguration, EncryptionAlgorithm, InitConfiguration, JoinConfiguration,
     LocalApiEndpoint, LocalEtcd, NodeRegistration, Patches, ResetConfiguration, Taint, UpgradeConfiguration,
 };
+use crate::config::validate::names::split_host_port;
 use crate::pki::list::DEFAULT_DIR;
 
 /// The socket kubeadm assumes when it finds none.
@@ -60,6 +61,21 @@ pub(super) fn cluster(
         if let Some(field) = env.value_from.as_mut().and_then(|source| source.field_ref.as_mut()) {
             field.api_version.get_or_insert_with(|| "v1".to_owned());
         }
+    }
+    cluster
+}
+
+/// The control plane's endpoint with the port of this node, when it has none: a node that joins with another port of its
+/// own must not read another endpoint from the cluster.
+pub(super) fn endpoint_port(mut cluster: ClusterConfiguration, port: u16) -> ClusterConfiguration {
+    let endpoint = &mut cluster.control_plane_endpoint;
+    match split_host_port(endpoint) {
+        Ok((host, None)) if !endpoint.is_empty() => {
+            *endpoint =
+                if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") };
+        }
+        // One that is wrong is told where all is checked.
+        _ => {}
     }
     cluster
 }
@@ -197,10 +213,8 @@ pub(super) fn node(
                 several[0].clone()
             }
         };
-    } else if node.cri_socket.starts_with('/') {
-        let url = format!("unix://{}", node.cri_socket);
-        problems.warn("nodeRegistration.criSocket", format!("a path is deprecated here, write {url:?}"));
-        node.cri_socket = url;
+    } else {
+        socket_url(problems, "nodeRegistration.criSocket", &mut node.cri_socket);
     }
     let control_plane =
         || Taint { key: CONTROL_PLANE_TAINT.to_owned(), effect: "NoSchedule".to_owned(), ..Taint::default() };
@@ -211,6 +225,15 @@ pub(super) fn node(
         if !node.ignore_preflight_errors.contains(name) {
             node.ignore_preflight_errors.push(name.clone());
         }
+    }
+}
+
+/// Makes a URL of a socket that is given as a path.
+pub(super) fn socket_url(problems: &mut Problems, field_path: &str, socket: &mut String) {
+    if socket.starts_with('/') {
+        let url = format!("unix://{socket}");
+        problems.warn(field_path, format!("a path is deprecated here, write {url:?}"));
+        *socket = url;
     }
 }
 

@@ -89,7 +89,8 @@ fn others(report: &mut Report<'_>, facts: &HostFacts) -> Vec<Value> {
     }
     if has(ResetConfiguration::KIND) {
         let mut problems = Problems::default();
-        let reset = defaults::reset_with_defaults(report.decode());
+        let mut reset = defaults::reset_with_defaults(report.decode());
+        defaults::socket_url(&mut problems, "criSocket", &mut reset.cri_socket);
         check_reset(&mut problems, &reset);
         report.add(ResetConfiguration::KIND, problems);
         completed.push(reset.to_document());
