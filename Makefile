@@ -13,7 +13,7 @@ SHELL   := /bin/bash -o pipefail
 
 .PHONY: help
 help: ## Show this help
-	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 .PHONY: setup
 setup: $(NODES) ## Install what this machine lacks (Debian packages; needs root)
@@ -71,6 +71,10 @@ clean-nodes: $(NODES) ## Remove all test nodes and what killed tests left behind
 .PHONY: docs
 docs: ## Build the book (needs mdbook)
 	mdbook build docs
+
+.PHONY: docs-reference
+docs-reference: ## Write the generated pages of the book and the schema anew
+	UPDATE_DOCS=1 $(CARGO) test --locked --test docs --bin rkadm -- up_to_date
 
 $(NODES): FORCE
 	$(CARGO) build --locked --bin nodes -p rkadm-nodes

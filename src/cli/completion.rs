@@ -16,7 +16,13 @@ pub fn command() -> Command {
              zsh, from now on:      rkadm completion zsh > \"${fpath[1]}/_rkadm\"\n\
              fish, from now on:     rkadm completion fish > ~/.config/fish/completions/rkadm.fish",
         )
-        .arg(Arg::new("shell").value_name("SHELL").required(true).value_parser(value_parser!(Shell)))
+        .arg(
+            Arg::new("shell")
+                .value_name("SHELL")
+                .required(true)
+                .value_parser(value_parser!(Shell))
+                .help("The shell that the script is for"),
+        )
 }
 
 /// Runs it. The script is for a shell, whatever `--output` says.

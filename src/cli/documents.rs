@@ -5,7 +5,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use rkadm_core::config::{ConfigError, ConfigErrors, Documents, Source};
+use rkadm_core::config::{ConfigError, ConfigErrors, Documents, Source, document::Document};
 
 use super::exit::{CommandError, ExitKind};
 
@@ -14,15 +14,25 @@ pub fn load(paths: &[PathBuf]) -> Result<Documents, CommandError> {
     if paths.is_empty() {
         return Ok(Documents::none());
     }
-    let mut sources = vec![];
-    for path in paths {
-        let bytes = read(path).map_err(|error| {
-            CommandError::new(ExitKind::InvalidConfig, format!("cannot read {}: {error}", path.display()))
-                .hint("--config takes the path of a file, or - for stdin")
-        })?;
-        sources.push(Source::new(path.display().to_string(), bytes));
-    }
+    let sources = paths.iter().map(|path| source("--config", path)).collect::<Result<Vec<_>, _>>()?;
     Documents::load(&sources).map_err(|errors| invalid(&errors))
+}
+
+/// The file given with a flag; `-` reads stdin.
+pub fn source(flag: &str, path: &Path) -> Result<Source, CommandError> {
+    let bytes = read(path).map_err(|error| {
+        CommandError::new(ExitKind::InvalidConfig, format!("cannot read {}: {error}", path.display()))
+            .hint(format!("{flag} takes the path of a file, or - for stdin"))
+    })?;
+    Ok(Source::new(path.display().to_string(), bytes))
+}
+
+/// Whether a file says which version is wanted: the kubelet need not be asked for its own then.
+pub fn names_version(documents: &Documents) -> bool {
+    let cluster = documents.find("ClusterConfiguration").map(Document::to_value);
+    cluster.is_some_and(|cluster| {
+        cluster["kubernetesVersion"].as_str().is_some_and(|text| text.starts_with('v'))
+    })
 }
 
 fn read(path: &Path) -> std::io::Result<Vec<u8>> {

@@ -10,11 +10,14 @@ pub mod exit;
 pub mod facts;
 pub mod init;
 pub mod kubeconfig;
+pub mod man;
 pub mod op;
 pub mod operation;
 pub mod phase_tree;
 pub mod plan;
 pub mod pull;
+#[cfg(test)]
+mod reference;
 pub mod token;
 pub mod version;
 
@@ -82,6 +85,7 @@ pub fn command() -> Command {
             "List, show, resume and roll back operations of this machine",
         ))
         .subcommand(completion::command())
+        .subcommand(man::command())
         .subcommand(version::command())
 }
 
@@ -149,6 +153,7 @@ async fn dispatch(session: &Session, matches: &ArgMatches) -> Result<(), Command
         Some(("token", matches)) => token::run(session, &typed(matches)?).await,
         Some(("config", matches)) => config::run(session, &typed(matches)?).await,
         Some(("op", matches)) => op::run(session, typed(matches)?).await,
+        Some(("man", matches)) => man::run(session, matches),
         Some(("completion", matches)) => completion::run(matches),
         Some(("version", _)) => {
             version::run(session);

@@ -91,7 +91,7 @@ fn old_api_version() {
 exit 4
 --- stderr
 Error: the configuration has 1 error
-  test.yaml:1:1: apiVersion: version "v1beta3" of kind "ClusterConfiguration" is not supported (convert the file to kubeadm.k8s.io/v1beta4 with `kubeadm config migrate` of the last kubeadm that reads v1beta3)
+  test.yaml:1:1: apiVersion: version "v1beta3" of kind "ClusterConfiguration" is not supported (convert the file to kubeadm.k8s.io/v1beta4 with `rkadm config migrate --old-config FILE`)
 "#);
 }
 

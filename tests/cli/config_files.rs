@@ -184,3 +184,13 @@ fn programs_are_told_where_each_mistake_is() {
     }]);
     assert_eq!(report["problems"], expected);
 }
+
+#[test]
+fn the_schema_of_the_book_is_printed_whatever_the_format() {
+    let machine = Machine::new();
+    let book = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/reference/config.schema.json");
+    let book = fs::read_to_string(book).unwrap();
+    for format in ["human", "json", "yaml"] {
+        assert_eq!(machine.rkadm(&format!("config schema -o {format}")).succeeds().stdout(), book);
+    }
+}

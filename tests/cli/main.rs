@@ -15,6 +15,8 @@ mod flags;
 mod generated;
 mod kubeconfig_user;
 mod machine;
+mod manual;
+mod migrate;
 mod operations;
 mod output;
 mod phases;

@@ -270,11 +270,13 @@ config
   images
     list
     pull
+  migrate
   print
     init-defaults
     join-defaults
     reset-defaults
     upgrade-defaults
+  schema
   validate
 op
   list

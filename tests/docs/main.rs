@@ -1,5 +1,6 @@
 //! The book says what the code does: reference pages against the code, links against the files.
 
+mod configuration;
 mod events;
 mod links;
 mod reference;
@@ -9,6 +10,16 @@ use std::path::{Path, PathBuf};
 /// The folder of the book.
 fn book() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("docs")
+}
+
+/// Compares a generated file of the book with what it would be now, or writes it when `UPDATE_DOCS` is set.
+fn is_up_to_date(name: &str, text: &str) {
+    let path = book().join(name);
+    if std::env::var_os("UPDATE_DOCS").is_some() {
+        std::fs::write(&path, text).unwrap();
+    } else {
+        assert!(read(&path) == text, "{name} is not up to date: run `make docs-reference`");
+    }
 }
 
 /// A page of the book.

@@ -60,7 +60,7 @@ pub fn run(session: &Session, command: &PrintCommand) -> Result<(), CommandError
             print::init_defaults(&components.collect::<Vec<_>>())
         }
         PrintCommand::Join => print::join_defaults(),
-        PrintCommand::Reset => print::reset_defaults(),
+        PrintCommand::Reset => Ok(print::reset_defaults()),
         PrintCommand::Upgrade => Ok(print::upgrade_defaults()),
     };
     let body = Defaults { documents: documents.map_err(|errors| documents::invalid(&errors))? };

@@ -1,6 +1,8 @@
 //! `rkadm config`.
 
 mod defaults;
+mod migrate;
+mod schema;
 mod validate;
 
 use std::{
@@ -20,9 +22,13 @@ pub enum ConfigCommand {
     /// Look at the container images of a cluster
     #[command(subcommand)]
     Images(ImagesCommand),
+    /// Convert a configuration of kubeadm.k8s.io/v1beta3 to v1beta4
+    Migrate(migrate::MigrateArgs),
     /// Print a configuration with every default written out, as a start for one's own
     #[command(subcommand)]
     Print(defaults::PrintCommand),
+    /// Print the JSON Schema of configuration files, for editors
+    Schema,
     /// Check configuration files, all kinds and every error at once
     Validate(validate::ValidateArgs),
 }
@@ -69,7 +75,12 @@ pub async fn run(session: &Session, command: &ConfigCommand) -> Result<(), Comma
             Ok(())
         }
         ConfigCommand::Images(ImagesCommand::Pull(args)) => pull::run(session, args).await,
+        ConfigCommand::Migrate(args) => migrate::run(session, args).await,
         ConfigCommand::Print(command) => defaults::run(session, command),
+        ConfigCommand::Schema => {
+            schema::run();
+            Ok(())
+        }
         ConfigCommand::Validate(args) => validate::run(session, args),
     }
 }

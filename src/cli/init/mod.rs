@@ -10,7 +10,7 @@ use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use clap::{ArgMatches, Args, Command};
 use rkadm_core::{
-    config::{Documents, GoDuration, ResolvedInit, resolve_init, secret},
+    config::{GoDuration, ResolvedInit, resolve_init, secret},
     engine::{
         Event, RunOptions, Runner, Workflow, journal::JournalDir, operation::Operation, plan, runner::Header,
         store::Store, workflow::SelectionError,
@@ -59,7 +59,7 @@ pub async fn run(session: &Session, matches: &ArgMatches) -> Result<(), CommandE
     };
     let args: InitArgs = typed(matches)?;
     let documents = documents::load(&args.config)?;
-    let version_given = args.kubernetes_version.is_some() || names_version(&documents);
+    let version_given = args.kubernetes_version.is_some() || documents::names_version(&documents);
     let facts =
         facts::gather(&session.host(API_TIMEOUT), !version_given).await.map_err(CommandError::failed)?;
     let config =
@@ -130,15 +130,6 @@ pub async fn resume(session: &Session, operation: &Operation) -> Result<(), Comm
 
 fn api_timeout(config: &ResolvedInit) -> Duration {
     config.timeouts.kubernetes_api_call.map_or(API_TIMEOUT, GoDuration::as_std)
-}
-
-/// Whether a file says which version is wanted: the kubelet need not be asked for its own then.
-fn names_version(documents: &Documents) -> bool {
-    let cluster =
-        documents.find("ClusterConfiguration").map(rkadm_core::config::document::Document::to_value);
-    cluster.is_some_and(|cluster| {
-        cluster["kubernetesVersion"].as_str().is_some_and(|text| text.starts_with('v'))
-    })
 }
 
 /// What to run, and how.

@@ -137,10 +137,13 @@ impl Document {
     }
 }
 
+/// Finds the schema of a document by its `apiVersion` and `kind`.
+type Recognise = fn(&str, &str) -> Result<Option<&'static schema::KindSchema>, ConfigError>;
+
 /// Every document of the files given with `--config`, checked against the schema.
 #[derive(Debug, Clone, Default)]
 pub struct Documents {
-    list: Vec<Document>,
+    pub(super) list: Vec<Document>,
     given: bool,
     /// What the user should know about the files.
     pub warnings: Vec<Warning>,
@@ -154,11 +157,20 @@ impl Documents {
 
     /// Reads and checks files. Fails with every problem of all of them.
     pub fn load(sources: &[Source]) -> Result<Self, ConfigErrors> {
+        Self::load_kinds(sources, schema::recognise)
+    }
+
+    /// As [`Self::load`], of versions that can be migrated too.
+    pub(super) fn load_old(sources: &[Source]) -> Result<Self, ConfigErrors> {
+        Self::load_kinds(sources, schema::recognise_old)
+    }
+
+    fn load_kinds(sources: &[Source], recognise: Recognise) -> Result<Self, ConfigErrors> {
         let mut errors = Vec::new();
         let mut loaded = Self { given: !sources.is_empty(), ..Self::default() };
         for source in sources {
             match read(source) {
-                Ok(roots) => loaded.identify(&source.name, roots, &mut errors),
+                Ok(roots) => loaded.identify(&source.name, roots, recognise, &mut errors),
                 Err(error) => errors.push(error),
             }
         }
@@ -195,11 +207,17 @@ impl Documents {
     }
 
     /// Sorts the roots of one file into documents, warnings and errors.
-    fn identify(&mut self, file: &str, roots: Vec<Spanned>, errors: &mut Vec<ConfigError>) {
+    fn identify(
+        &mut self,
+        file: &str,
+        roots: Vec<Spanned>,
+        recognise: Recognise,
+        errors: &mut Vec<ConfigError>,
+    ) {
         for root in roots {
             let field = |name: &str| root.get(name).and_then(Spanned::as_str).unwrap_or_default().to_owned();
             let (api_version, kind) = (field("apiVersion"), field("kind"));
-            match schema::recognise(&api_version, &kind) {
+            match recognise(&api_version, &kind) {
                 Ok(None) => self.warnings.push(Warning(
                     ConfigError::new("", format!("ignored document of {api_version}, kind {kind:?}"))
                         .at(file, root.at),

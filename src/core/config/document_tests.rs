@@ -57,7 +57,18 @@ fn old_versions_are_sent_to_migration() {
     assert_eq!(
         refusal("apiVersion: kubeadm.k8s.io/v1beta3\nkind: ClusterConfiguration\n"),
         "a.yaml:1:1: apiVersion: version \"v1beta3\" of kind \"ClusterConfiguration\" is not supported (convert the file to \
-         kubeadm.k8s.io/v1beta4 with `kubeadm config migrate` of the last kubeadm that reads v1beta3)"
+         kubeadm.k8s.io/v1beta4 with `rkadm config migrate --old-config FILE`)"
+    );
+    assert_eq!(
+        refusal("apiVersion: kubeadm.k8s.io/v1beta2\nkind: ClusterConfiguration\n"),
+        "a.yaml:1:1: apiVersion: version \"v1beta2\" of kind \"ClusterConfiguration\" is not supported (convert the file with \
+         `kubeadm config migrate` of the last kubeadm that reads v1beta2, until it is v1beta3, which `rkadm config migrate` \
+         converts to kubeadm.k8s.io/v1beta4)"
+    );
+    assert_eq!(
+        refusal("apiVersion: kubeadm.k8s.io/v1beta3\nkind: ResetConfiguration\n"),
+        "a.yaml:1:1: apiVersion: version \"v1beta3\" of kind \"ResetConfiguration\" is not supported (the kind came with \
+         v1beta4: write kubeadm.k8s.io/v1beta4)"
     );
     assert_eq!(
         refusal("apiVersion: kubelet.config.k8s.io/v1\nkind: KubeletConfiguration\n"),

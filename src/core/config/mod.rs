@@ -5,6 +5,7 @@ mod component;
 pub mod document;
 pub mod duration;
 pub mod error;
+pub mod migrate;
 pub mod print;
 pub mod resolve;
 pub mod schema;
@@ -17,7 +18,7 @@ pub use document::{Documents, Source};
 pub use duration::GoDuration;
 pub use error::{ConfigError, ConfigErrors, Warning};
 pub use resolve::{
-    FieldDifference, HostFacts, Image, InitFlags, ResolvedInit, resolve_init, resolve_token,
+    Completed, FieldDifference, HostFacts, Image, InitFlags, ResolvedInit, resolve_init, resolve_token,
     validate_documents,
 };
 pub use secret::Secret;

@@ -6,12 +6,12 @@ use std::net::{IpAddr, Ipv4Addr};
 use serde_json::Value;
 
 use super::types::{
-    BootstrapTokenDiscovery, Discovery, ImagePullPolicy, InitConfiguration, JoinConfiguration, Kind as _,
-    NodeRegistration, ResetConfiguration, Timeouts, UpgradeApply, UpgradeConfiguration, UpgradeNode,
-    UpgradePlan,
+    BootstrapTokenDiscovery, Discovery, JoinConfiguration, Kind as _, NodeRegistration, ResetConfiguration,
+    Timeouts, UpgradeConfiguration,
 };
 use super::{
-    ConfigErrors, Documents, HostFacts, InitFlags, ResolvedInit, Secret, resolve_init, secret::exposed,
+    ConfigErrors, Documents, HostFacts, InitFlags, ResolvedInit, Secret, resolve, resolve_init,
+    secret::exposed,
 };
 use crate::pki::list::DEFAULT_DIR;
 
@@ -34,13 +34,8 @@ pub enum Component {
 /// Never in practice: the defaults pass their own checks, which a test holds.
 pub fn init_defaults(components: &[Component]) -> Result<Vec<Value>, ConfigErrors> {
     let config = defaults()?;
-    let init = InitConfiguration {
-        bootstrap_tokens: config.bootstrap_tokens,
-        local_api_endpoint: config.local_api_endpoint,
-        node_registration: plain_node(config.node_registration),
-        timeouts: Some(config.timeouts),
-        ..InitConfiguration::default()
-    };
+    let mut init = config.init_configuration();
+    init.node_registration = plain_node(init.node_registration);
     let mut documents = vec![exposed(|| init.to_document()), config.cluster.to_document()];
     documents.extend(components.iter().map(|component| match component {
         Component::Kubelet => config.kubelet.clone(),
@@ -74,42 +69,13 @@ pub fn join_defaults() -> Result<Vec<Value>, ConfigErrors> {
 }
 
 /// `ResetConfiguration`.
-///
-/// # Errors
-/// As [`init_defaults`].
-pub fn reset_defaults() -> Result<Vec<Value>, ConfigErrors> {
-    let reset = ResetConfiguration {
-        certificates_dir: DEFAULT_DIR.to_owned(),
-        cri_socket: defaults()?.node_registration.cri_socket,
-        timeouts: Some(Timeouts::default().with_defaults()),
-        ..ResetConfiguration::default()
-    };
-    Ok(vec![reset.to_document()])
+pub fn reset_defaults() -> Vec<Value> {
+    vec![resolve::reset_with_defaults(ResetConfiguration::default()).to_document()]
 }
 
 /// `UpgradeConfiguration`.
 pub fn upgrade_defaults() -> Vec<Value> {
-    let policy = Some(ImagePullPolicy::default());
-    let upgrade = UpgradeConfiguration {
-        apply: UpgradeApply {
-            certificate_renewal: Some(true),
-            etcd_upgrade: Some(true),
-            image_pull_policy: policy,
-            image_pull_serial: Some(true),
-            ..UpgradeApply::default()
-        },
-        node: UpgradeNode {
-            certificate_renewal: Some(true),
-            etcd_upgrade: Some(true),
-            image_pull_policy: policy,
-            image_pull_serial: Some(true),
-            ..UpgradeNode::default()
-        },
-        plan: UpgradePlan { etcd_upgrade: Some(true), ..UpgradePlan::default() },
-        timeouts: Some(Timeouts::default().with_defaults()),
-        ..UpgradeConfiguration::default()
-    };
-    vec![upgrade.to_document()]
+    vec![resolve::upgrade_with_defaults(UpgradeConfiguration::default()).to_document()]
 }
 
 fn defaults() -> Result<ResolvedInit, ConfigErrors> {
@@ -156,7 +122,7 @@ mod tests {
         let components = [Component::Kubelet, Component::KubeProxy];
         assert_same(&init_defaults(&components).unwrap(), include_str!("fixtures/init-defaults-1.37.yaml"));
         assert_same(&join_defaults().unwrap(), include_str!("fixtures/join-defaults-1.37.yaml"));
-        assert_same(&reset_defaults().unwrap(), include_str!("fixtures/reset-defaults-1.37.yaml"));
+        assert_same(&reset_defaults(), include_str!("fixtures/reset-defaults-1.37.yaml"));
         assert_same(&upgrade_defaults(), include_str!("fixtures/upgrade-defaults-1.37.yaml"));
     }
 }

@@ -5,9 +5,11 @@ use crate::config::GoDuration;
 use crate::config::component::service_addresses;
 use crate::config::error::Problems;
 use crate::config::types::{
-    BootstrapToken, ClusterConfiguration, EncryptionAlgorithm, InitConfiguration, LocalEtcd,
-    NodeRegistration, Patches, Taint,
+    BootstrapToken, ClusterConfiguration, EncryptionAlgorithm, InitConfiguration, JoinConfiguration,
+    LocalApiEndpoint, LocalEtcd, NodeRegistration, Patches, ResetConfiguration, Taint, UpgradeConfiguration,
 };
+use crate::config::validate::names::split_host_port;
+use crate::pki::list::DEFAULT_DIR;
 
 /// The socket kubeadm assumes when it finds none.
 pub(super) const DEFAULT_CRI_SOCKET: &str = "unix:///var/run/containerd/containerd.sock";
@@ -36,7 +38,7 @@ pub(super) fn cluster(
     set(&mut cluster.networking.dns_domain, flags.service_dns_domain.as_ref(), "cluster.local");
     set(&mut cluster.kubernetes_version, flags.kubernetes_version.as_ref(), "");
     set(&mut cluster.control_plane_endpoint, flags.control_plane_endpoint.as_ref(), "");
-    set(&mut cluster.certificates_dir, flags.cert_dir.as_ref(), crate::pki::list::DEFAULT_DIR);
+    set(&mut cluster.certificates_dir, flags.cert_dir.as_ref(), DEFAULT_DIR);
     set(&mut cluster.image_repository, flags.image_repository.as_ref(), "registry.k8s.io");
     set(&mut cluster.cluster_name, None, "kubernetes");
     cluster.api_server.cert_sans.extend(flags.apiserver_cert_extra_sans.iter().cloned());
@@ -63,6 +65,21 @@ pub(super) fn cluster(
     cluster
 }
 
+/// The control plane's endpoint with the port of this node, when it has none: a node that joins with another port of its
+/// own must not read another endpoint from the cluster.
+pub(super) fn endpoint_port(mut cluster: ClusterConfiguration, port: u16) -> ClusterConfiguration {
+    let endpoint = &mut cluster.control_plane_endpoint;
+    match split_host_port(endpoint) {
+        Ok((host, None)) if !endpoint.is_empty() => {
+            *endpoint =
+                if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") };
+        }
+        // One that is wrong is told where all is checked.
+        _ => {}
+    }
+    cluster
+}
+
 fn feature_gates(problems: &mut Problems, cluster: &mut ClusterConfiguration, text: &str) {
     for part in text.split(',').map(str::trim).filter(|part| !part.is_empty()) {
         match part.split_once('=').map(|(name, value)| (name, value.parse::<bool>())) {
@@ -83,17 +100,7 @@ pub(super) fn init(
     facts: &HostFacts,
 ) -> InitConfiguration {
     node(problems, &mut init.node_registration, flags, facts);
-    let address = &mut init.local_api_endpoint.advertise_address;
-    set(address, flags.apiserver_advertise_address.as_ref(), "");
-    if address.is_empty() {
-        *address = default_address(problems, cluster, flags, facts);
-    }
-    if let Some(port) = flags.apiserver_bind_port {
-        init.local_api_endpoint.bind_port = port;
-    }
-    if init.local_api_endpoint.bind_port == 0 {
-        init.local_api_endpoint.bind_port = 6443;
-    }
+    endpoint(problems, &mut init.local_api_endpoint, cluster, flags, facts);
     tokens(problems, &mut init.bootstrap_tokens, flags);
     if let Some(key) = &flags.certificate_key {
         init.certificate_key = Some(key.clone());
@@ -107,6 +114,79 @@ pub(super) fn init(
     init.dry_run |= flags.dry_run;
     init.timeouts = Some(init.timeouts.unwrap_or_default().with_defaults());
     init
+}
+
+/// Where a node's API server listens, with flags and defaults.
+fn endpoint(
+    problems: &mut Problems,
+    endpoint: &mut LocalApiEndpoint,
+    cluster: &ClusterConfiguration,
+    flags: &InitFlags,
+    facts: &HostFacts,
+) {
+    let address = &mut endpoint.advertise_address;
+    set(address, flags.apiserver_advertise_address.as_ref(), "");
+    if address.is_empty() {
+        *address = default_address(problems, cluster, flags, facts);
+    }
+    if let Some(port) = flags.apiserver_bind_port {
+        endpoint.bind_port = port;
+    }
+    if endpoint.bind_port == 0 {
+        endpoint.bind_port = 6443;
+    }
+}
+
+/// `JoinConfiguration` with defaults.
+pub(super) fn join(
+    problems: &mut Problems,
+    mut join: JoinConfiguration,
+    facts: &HostFacts,
+) -> JoinConfiguration {
+    let flags = InitFlags::default();
+    let untainted = join.node_registration.taints.is_none() && join.control_plane.is_none();
+    node(problems, &mut join.node_registration, &flags, facts);
+    if untainted {
+        // The usual taint is that of control planes.
+        join.node_registration.taints = None;
+    }
+    set(&mut join.ca_cert_path, None, &format!("{DEFAULT_DIR}/ca.crt"));
+    if let Some(control_plane) = &mut join.control_plane {
+        let mut inner = Problems::default();
+        let cluster = ClusterConfiguration::default();
+        endpoint(&mut inner, &mut control_plane.local_api_endpoint, &cluster, &flags, facts);
+        problems.append_below("controlPlane", inner);
+    }
+    join.timeouts = Some(join.timeouts.unwrap_or_default().with_defaults());
+    join
+}
+
+/// `ResetConfiguration` with defaults.
+pub(in crate::config) fn reset_with_defaults(mut reset: ResetConfiguration) -> ResetConfiguration {
+    set(&mut reset.certificates_dir, None, DEFAULT_DIR);
+    set(&mut reset.cri_socket, None, DEFAULT_CRI_SOCKET);
+    reset.timeouts = Some(reset.timeouts.unwrap_or_default().with_defaults());
+    reset
+}
+
+/// `UpgradeConfiguration` with defaults.
+pub(in crate::config) fn upgrade_with_defaults(mut upgrade: UpgradeConfiguration) -> UpgradeConfiguration {
+    let UpgradeConfiguration { apply, node, plan, .. } = &mut upgrade;
+    for on in [
+        &mut apply.certificate_renewal,
+        &mut apply.etcd_upgrade,
+        &mut apply.image_pull_serial,
+        &mut node.certificate_renewal,
+        &mut node.etcd_upgrade,
+        &mut node.image_pull_serial,
+        &mut plan.etcd_upgrade,
+    ] {
+        on.get_or_insert(true);
+    }
+    apply.image_pull_policy.get_or_insert_default();
+    node.image_pull_policy.get_or_insert_default();
+    upgrade.timeouts = Some(upgrade.timeouts.unwrap_or_default().with_defaults());
+    upgrade
 }
 
 /// The registration of a node with flags and defaults.
@@ -133,10 +213,8 @@ pub(super) fn node(
                 several[0].clone()
             }
         };
-    } else if node.cri_socket.starts_with('/') {
-        let url = format!("unix://{}", node.cri_socket);
-        problems.warn("nodeRegistration.criSocket", format!("a path is deprecated here, write {url:?}"));
-        node.cri_socket = url;
+    } else {
+        socket_url(problems, "nodeRegistration.criSocket", &mut node.cri_socket);
     }
     let control_plane =
         || Taint { key: CONTROL_PLANE_TAINT.to_owned(), effect: "NoSchedule".to_owned(), ..Taint::default() };
@@ -147,6 +225,15 @@ pub(super) fn node(
         if !node.ignore_preflight_errors.contains(name) {
             node.ignore_preflight_errors.push(name.clone());
         }
+    }
+}
+
+/// Makes a URL of a socket that is given as a path.
+pub(super) fn socket_url(problems: &mut Problems, field_path: &str, socket: &mut String) {
+    if socket.starts_with('/') {
+        let url = format!("unix://{socket}");
+        problems.warn(field_path, format!("a path is deprecated here, write {url:?}"));
+        *socket = url;
     }
 }
 

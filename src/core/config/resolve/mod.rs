@@ -6,7 +6,8 @@ mod input;
 mod resolved;
 mod token;
 
-pub use every_kind::validate_documents;
+pub(super) use defaults::{reset_with_defaults, upgrade_with_defaults};
+pub use every_kind::{Completed, complete_documents, validate_documents};
 pub use input::{HostFacts, InitFlags};
 pub use resolved::{FieldDifference, Image, ResolvedInit};
 pub use token::resolve_token;
@@ -54,6 +55,7 @@ fn resolve(
     let mut problems = Problems::default();
     let cluster = defaults::cluster(&mut problems, cluster, flags);
     let version = kubernetes_version(&mut problems, &cluster, facts);
+    let cluster = defaults::endpoint_port(cluster, init.local_api_endpoint.bind_port);
     validate::cluster::check(&mut problems, &cluster, version.as_ref());
     if let Some(address) = address {
         validate::cluster::check_family(&mut problems, &cluster, address);
@@ -121,7 +123,13 @@ fn drop_empty_choices(value: &mut Value) {
     match value {
         Value::Object(map) => {
             map.retain(|key, value| {
-                let optional = ["imagePullPolicy", "encryptionAlgorithm", "certificateKey", "token"];
+                let optional = [
+                    "imagePullPolicy",
+                    "encryptionAlgorithm",
+                    "certificateKey",
+                    "token",
+                    "tlsBootstrapToken",
+                ];
                 !(optional.contains(&key.as_str()) && value == "")
             });
             map.values_mut().for_each(drop_empty_choices);

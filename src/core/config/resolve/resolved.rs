@@ -5,7 +5,8 @@ use crate::config::component::service_addresses;
 use crate::config::error::Warning;
 use crate::config::secret::{REDACTED, Secret};
 use crate::config::types::{
-    BootstrapToken, ClusterConfiguration, LocalApiEndpoint, NodeRegistration, Timeouts,
+    BootstrapToken, ClusterConfiguration, InitConfiguration, LocalApiEndpoint, NodeRegistration, Patches,
+    Timeouts,
 };
 use crate::config::validate::names::split_host_port;
 use crate::manifest::images;
@@ -113,6 +114,23 @@ impl ResolvedInit {
     /// Name of this node.
     pub fn node_name(&self) -> &str {
         &self.node_registration.name
+    }
+
+    /// The settings of this node as the document that they came from, with every default.
+    pub fn init_configuration(&self) -> InitConfiguration {
+        InitConfiguration {
+            bootstrap_tokens: self.bootstrap_tokens.clone(),
+            dry_run: self.dry_run,
+            node_registration: NodeRegistration {
+                ignore_preflight_errors: self.ignore_preflight_errors.clone(),
+                ..self.node_registration.clone()
+            },
+            local_api_endpoint: self.local_api_endpoint.clone(),
+            certificate_key: self.certificate_key.clone(),
+            skip_phases: self.skip_phases.clone(),
+            patches: self.patches_dir.clone().map(|directory| Patches { directory }),
+            timeouts: Some(self.timeouts.clone()),
+        }
     }
 
     /// Directory of the certificates.

@@ -1,22 +1,47 @@
 //! Compares a document with the schema of its kind and reports everything that does not fit.
 
-use super::{Field, KINDS, Type};
+use super::{Field, KINDS, Type, v1beta3};
 use crate::config::document::{Document, Entry, Node, Spanned};
 use crate::config::duration::GoDuration;
 use crate::config::error::{ConfigError, Position};
 
 /// Every problem of a document, by line; a missing field stands at the start of the object that lacks it.
 pub fn check(document: &Document) -> Vec<ConfigError> {
-    let known =
-        KINDS.iter().find(|known| known.kind == document.kind && known.api_version == document.api_version);
+    let known = KINDS
+        .iter()
+        .chain(&v1beta3::KINDS)
+        .find(|known| known.kind == document.kind && known.api_version == document.api_version);
     let mut checker = Checker { file: &document.file, errors: Vec::new() };
     if let (Some(schema), Node::Map(entries)) = (known, &document.root.node) {
         let own: Vec<_> =
             entries.iter().filter(|entry| !["apiVersion", "kind"].contains(&entry.key.as_str())).collect();
         checker.fields("", document.root.at, &own, schema.fields);
     }
+    if document.api_version == v1beta3::API_VERSION {
+        let newer =
+            KINDS.iter().find(|known| known.kind == document.kind).map_or(&[][..], |known| known.fields);
+        for error in checker.errors.iter_mut().filter(|error| error.message == UNKNOWN_FIELD) {
+            if is_known(newer, &error.field_path) {
+                error.hint = Some("the field came with v1beta4: write it into the converted file".to_owned());
+            }
+        }
+    }
     checker.errors.sort_by_key(ConfigError::order);
     checker.errors
+}
+
+const UNKNOWN_FIELD: &str = "unknown field";
+
+/// Whether there is a field such as `nodeRegistration.taints[0].key`.
+fn is_known(fields: &[Field], path: &str) -> bool {
+    let (first, rest) = path.split_once('.').unwrap_or((path, ""));
+    let name = first.split('[').next().unwrap_or_default();
+    let Some(field) = fields.iter().find(|field| field.name == name) else { return false };
+    match field.value {
+        _ if rest.is_empty() => true,
+        Type::Object(fields) | Type::List(&Type::Object(fields)) => is_known(fields, rest),
+        _ => false,
+    }
 }
 
 struct Checker<'a> {
@@ -102,7 +127,7 @@ fn scalar(path: &str, value: &Spanned, expected: &Type) -> Option<ConfigError> {
 }
 
 fn unknown_field(path: &str, name: &str, fields: &[Field]) -> ConfigError {
-    let error = ConfigError::new(path, "unknown field");
+    let error = ConfigError::new(path, UNKNOWN_FIELD);
     match nearest(name, fields.iter().map(|field| field.name)) {
         Some(near) => error.hint(format!("did you mean `{near}`?")),
         None => error,
@@ -155,6 +180,9 @@ fn wrong_type(path: &str, value: &Spanned, expected: &Type) -> ConfigError {
             if fields.iter().any(|field| field.name == "value") =>
         {
             error.hint("since v1beta4 this is a list of {name, value}")
+        }
+        (Type::Map(Type::Text), Node::List(items)) if items.iter().any(|item| item.get("name").is_some()) => {
+            error.hint("a list of {name, value} came with v1beta4, before it was a map of names to values")
         }
         _ => error,
     }

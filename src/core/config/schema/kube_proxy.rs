@@ -8,7 +8,7 @@ const CLIENTCONNECTION: &[Field] = &[
     field("acceptContentTypes", Text, "Accept header of requests"),
     field("burst", INT32, "Queries allowed above the rate"),
     field("contentType", Text, "Content type of requests"),
-    field("kubeconfig", Text, "Path of the kubeconfig"),
+    field("kubeconfig", Text, "Path of the kubeconfig").or("/var/lib/kube-proxy/kubeconfig.conf"),
     field("qps", Float, "Queries per second"),
 ];
 
@@ -63,10 +63,10 @@ const WINKERNEL: &[Field] = &[
 
 /// The fields of `KubeProxyConfiguration`.
 pub(super) const KUBE_PROXY: &[Field] = &[
-    field("bindAddress", Text, "IP address the proxy serves on"),
+    field("bindAddress", Text, "IP address the proxy serves on").or("all addresses of the node's family"),
     field("bindAddressHardFail", Bool, "Treat a failure to bind a port as fatal"),
     field("clientConnection", Object(CLIENTCONNECTION), "How the API server is reached"),
-    field("clusterCIDR", Text, "Range of Pod addresses of the cluster"),
+    field("clusterCIDR", Text, "Range of Pod addresses of the cluster").or("the cluster's podSubnet"),
     field("configSyncPeriod", Duration, "How often configuration is refreshed from the API server"),
     field("conntrack", Object(CONNTRACK), "Connection tracking"),
     field("detectLocal", Object(DETECTLOCAL), "How local traffic is told from other traffic"),
@@ -79,7 +79,7 @@ pub(super) const KUBE_PROXY: &[Field] = &[
     field("ipvs", Object(IPVS), "Settings of mode ipvs"),
     field("logging", Object(LOGGING), "How logs are written"),
     field("metricsBindAddress", Text, "Address of the metrics server"),
-    field("mode", Text, "Proxy mode: iptables, nftables, ipvs (deprecated) or kernelspace"),
+    field("mode", Text, "Proxy mode: iptables, nftables, ipvs (deprecated) or kernelspace").or("iptables"),
     field("nftables", Object(NFTABLES), "Settings of mode nftables"),
     field("nodePortAddresses", List(&Text), "Ranges of node addresses that serve NodePorts"),
     field("oomScoreAdj", INT32, "OOM score adjustment of the process"),

@@ -3,14 +3,15 @@
 use super::Type::{Any, Bool, Duration, DurationOrInt, Float, List, Map, Object, Quantity, Text, Time};
 use super::{Field, INT32, INT64, field};
 
-const AUTHENTICATION_ANONYMOUS: &[Field] = &[field("enabled", Bool, "Allow anonymous requests")];
+const AUTHENTICATION_ANONYMOUS: &[Field] = &[field("enabled", Bool, "Allow anonymous requests").or("false")];
 
 const AUTHENTICATION_WEBHOOK: &[Field] = &[
     field("cacheTTL", Duration, "How long an answer is kept"),
-    field("enabled", Bool, "Check bearer tokens with the API server"),
+    field("enabled", Bool, "Check bearer tokens with the API server").or("true"),
 ];
 
-const AUTHENTICATION_X509: &[Field] = &[field("clientCAFile", Text, "Path of the CA of client certificates")];
+const AUTHENTICATION_X509: &[Field] = &[field("clientCAFile", Text, "Path of the CA of client certificates")
+    .or("ca.crt in the cluster's certificatesDir")];
 
 const AUTHENTICATION: &[Field] = &[
     field("anonymous", Object(AUTHENTICATION_ANONYMOUS), "Anonymous requests"),
@@ -24,7 +25,7 @@ const AUTHORIZATION_WEBHOOK: &[Field] = &[
 ];
 
 const AUTHORIZATION: &[Field] = &[
-    field("mode", Text, "AlwaysAllow or Webhook"),
+    field("mode", Text, "AlwaysAllow or Webhook").or("Webhook"),
     field("webhook", Object(AUTHORIZATION_WEBHOOK), "Authorization by the API server"),
 ];
 
@@ -87,11 +88,11 @@ pub(super) const KUBELET: &[Field] = &[
     field("allowedUnsafeSysctls", List(&Text), "Unsafe sysctls that Pods may set"),
     field("authentication", Object(AUTHENTICATION), "Who may talk to the kubelet's server"),
     field("authorization", Object(AUTHORIZATION), "What callers may do"),
-    field("cgroupDriver", Text, "cgroupfs or systemd, as the container runtime"),
+    field("cgroupDriver", Text, "cgroupfs or systemd, as the container runtime").or("systemd"),
     field("cgroupRoot", Text, "Root cgroup of Pods"),
     field("cgroupsPerQOS", Bool, "One cgroup hierarchy for each quality of service"),
-    field("clusterDNS", List(&Text), "IP addresses of the cluster's DNS"),
-    field("clusterDomain", Text, "DNS domain of the cluster"),
+    field("clusterDNS", List(&Text), "IP addresses of the cluster's DNS").or("the tenth Service address"),
+    field("clusterDomain", Text, "DNS domain of the cluster").or("the cluster's dnsDomain"),
     field("configMapAndSecretChangeDetectionStrategy", Text, "Get, Cache or Watch"),
     field("containerLogMaxFiles", INT32, "Log files kept for each container"),
     field("containerLogMaxSize", Text, "Size at which a container log is rotated"),
@@ -128,8 +129,8 @@ pub(super) const KUBELET: &[Field] = &[
     field("featureGates", Map(&Bool), "Feature gates by name"),
     field("fileCheckFrequency", Duration, "How often static Pod files are looked at"),
     field("hairpinMode", Text, "promiscuous-bridge, hairpin-veth or none"),
-    field("healthzBindAddress", Text, "IP address of the health server"),
-    field("healthzPort", INT32, "Port of the health server; 0 turns it off"),
+    field("healthzBindAddress", Text, "IP address of the health server").or("127.0.0.1"),
+    field("healthzPort", INT32, "Port of the health server; 0 turns it off").or("10248"),
     field("httpCheckFrequency", Duration, "How often the static Pod URL is looked at"),
     field("imageGCHighThresholdPercent", INT32, "Disk use that starts image clean-up"),
     field("imageGCLowThresholdPercent", INT32, "Disk use that ends image clean-up"),
@@ -177,8 +178,9 @@ pub(super) const KUBELET: &[Field] = &[
     field("registryPullQPS", INT32, "Pulls per second"),
     field("reservedMemory", List(&Object(RESERVEDMEMORY)), "Memory kept on each NUMA node"),
     field("reservedSystemCPUs", Text, "CPUs kept for the system"),
-    field("resolvConf", Text, "Resolver file that Pods inherit"),
-    field("rotateCertificates", Bool, "Renew the client certificate; kubeadm forces true"),
+    field("resolvConf", Text, "Resolver file that Pods inherit")
+        .or("that of systemd-resolved, where it runs"),
+    field("rotateCertificates", Bool, "Renew the client certificate; kubeadm forces true").or("true"),
     field("runOnce", Bool, "Run the static Pods once, then exit"),
     field("runtimeRequestTimeout", Duration, "Time-out of calls to the container runtime"),
     field("seccompDefault", Bool, "Use RuntimeDefault seccomp for all workloads"),
@@ -193,7 +195,7 @@ pub(super) const KUBELET: &[Field] = &[
     ),
     field("shutdownGracePeriodCriticalPods", Duration, "Part of the wait kept for critical Pods"),
     field("singleProcessOOMKill", Bool, "Kill one process, not the whole container, when out of memory"),
-    field("staticPodPath", Text, "Directory of static Pod manifests"),
+    field("staticPodPath", Text, "Directory of static Pod manifests").or("/etc/kubernetes/manifests"),
     field("staticPodURL", Text, "URL of static Pod manifests"),
     field("staticPodURLHeader", Map(&List(&Text)), "HTTP headers for the static Pod URL"),
     field("streamingConnectionIdleTimeout", Duration, "How long an idle stream is kept"),

@@ -2,11 +2,14 @@
 //! reference in docs/ all come from it.
 
 mod check;
+mod json;
 mod kube_proxy;
 mod kubeadm;
 mod kubelet;
+pub(crate) mod v1beta3;
 
 pub use check::check;
+pub use json::json_schema;
 
 use super::error::ConfigError;
 use super::types::KUBEADM_API_VERSION;
@@ -18,8 +21,11 @@ pub struct Field {
     pub name: &'static str,
     /// What the value must be.
     pub value: Type,
-    /// What the field means, with its default.
+    /// What the field means.
     pub doc: &'static str,
+    /// What is used when it is not given: a value, or words when there is a space in it. Empty when there is no default,
+    /// or when it is not rkadm's.
+    pub default: &'static str,
     /// The field must be given.
     pub required: bool,
 }
@@ -68,11 +74,18 @@ pub(crate) const INT32: Type = Type::Int { min: i32::MIN as i64, max: i32::MAX a
 pub(crate) const INT64: Type = Type::Int { min: i64::MIN, max: i64::MAX };
 
 const fn field(name: &'static str, value: Type, doc: &'static str) -> Field {
-    Field { name, value, doc, required: false }
+    Field { name, value, doc, default: "", required: false }
 }
 
 const fn required(name: &'static str, value: Type, doc: &'static str) -> Field {
-    Field { name, value, doc, required: true }
+    Field { name, value, doc, default: "", required: true }
+}
+
+impl Field {
+    /// The same with a default.
+    const fn or(self, default: &'static str) -> Self {
+        Self { default, ..self }
+    }
 }
 
 /// A kind of document that rkadm reads.
@@ -132,7 +145,8 @@ pub fn recognise(api_version: &str, kind: &str) -> Result<Option<&'static KindSc
     let (group, version) = api_version.split_once('/').unwrap_or(("", api_version));
     let Some(known) = KINDS.iter().find(|known| known.kind == kind) else {
         // A mistyped kind must not mean the defaults.
-        let siblings: Vec<_> = KINDS.iter().filter(|known| known.api_version == api_version).collect();
+        let all = KINDS.iter().chain(&v1beta3::KINDS);
+        let siblings: Vec<_> = all.filter(|known| known.api_version == api_version).collect();
         if siblings.is_empty() {
             return Ok(None);
         }
@@ -147,16 +161,30 @@ pub fn recognise(api_version: &str, kind: &str) -> Result<Option<&'static KindSc
         return Ok(None);
     }
     let message = format!("version {version:?} of kind {kind:?} is not supported");
-    let hint = match version {
-        "v1alpha1" | "v1alpha2" | "v1alpha3" | "v1beta1" | "v1beta2" | "v1beta3"
-            if group == "kubeadm.k8s.io" =>
-        {
-            format!(
-                "convert the file to {} with `kubeadm config migrate` of the last kubeadm that reads {version}",
-                known.api_version
-            )
+    Err(ConfigError::new("apiVersion", message).hint(what_to_do(known, version)))
+}
+
+/// As [`recognise`], and knows the kinds of versions that can be migrated.
+pub fn recognise_old(api_version: &str, kind: &str) -> Result<Option<&'static KindSchema>, ConfigError> {
+    let old = v1beta3::KINDS.iter().find(|known| known.api_version == api_version && known.kind == kind);
+    old.map_or_else(|| recognise(api_version, kind), |found| Ok(Some(found)))
+}
+
+/// What to do about a version of a known kind that is not read.
+fn what_to_do(known: &KindSchema, version: &str) -> String {
+    let now = known.api_version;
+    if known.api_version != KUBEADM_API_VERSION {
+        return format!("write {now}");
+    }
+    match version {
+        "v1beta3" if v1beta3::KINDS.iter().any(|old| old.kind == known.kind) => {
+            format!("convert the file to {now} with `rkadm config migrate --old-config FILE`")
         }
-        _ => format!("write {}", known.api_version),
-    };
-    Err(ConfigError::new("apiVersion", message).hint(hint))
+        "v1beta3" => format!("the kind came with v1beta4: write {now}"),
+        "v1alpha1" | "v1alpha2" | "v1alpha3" | "v1beta1" | "v1beta2" => format!(
+            "convert the file with `kubeadm config migrate` of the last kubeadm that reads {version}, until it is v1beta3, \
+             which `rkadm config migrate` converts to {now}"
+        ),
+        _ => format!("write {now}"),
+    }
 }

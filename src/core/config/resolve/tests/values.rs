@@ -48,13 +48,16 @@ fn urls_and_service_addresses() {
     assert_eq!(ours.api_service_ip().unwrap().to_string(), "10.96.0.1");
     assert_eq!(ours.dns_ip().unwrap().to_string(), "10.96.0.10");
     assert_eq!((ours.node_name(), ours.cert_dir()), ("node-1", "/etc/kubernetes/pki"));
-    for (endpoint, url) in [
-        ("cp.example.com", "https://cp.example.com:6443"),
-        ("cp.example.com:443", "https://cp.example.com:443"),
-        ("fd00::1", "https://[fd00::1]:6443"),
+    for (given, stored) in [
+        ("cp.example.com", "cp.example.com:6443"),
+        ("cp.example.com:443", "cp.example.com:443"),
+        ("fd00::1", "[fd00::1]:6443"),
     ] {
-        let flags = InitFlags { control_plane_endpoint: Some(endpoint.into()), ..InitFlags::default() };
-        assert_eq!(with_flags(&flags).unwrap().control_plane_endpoint(), url);
+        let flags = InitFlags { control_plane_endpoint: Some(given.into()), ..InitFlags::default() };
+        let ours = with_flags(&flags).unwrap();
+        assert_eq!(ours.control_plane_endpoint(), format!("https://{stored}"));
+        // As kubeadm stores it: what a joining node would add is its own port.
+        assert_eq!(ours.cluster.control_plane_endpoint, stored);
     }
 }
 
