@@ -37,6 +37,11 @@ impl Cache {
         &self.root
     }
 
+    /// The directory of an entry that is there.
+    pub(crate) fn existing(&self, name: &str, key: &Key) -> Option<PathBuf> {
+        Some(self.root.join(format!("{name}-{}", key.finish()))).filter(|place| place.exists())
+    }
+
     /// The directory of an entry, built by `build` if it is not there yet.
     pub(crate) fn entry(
         &self,
@@ -102,8 +107,8 @@ impl Key {
         self
     }
 
-    fn finish(self) -> String {
-        hex(&self.0.finalize()[..8])
+    fn finish(&self) -> String {
+        hex(&self.0.clone().finalize()[..8])
     }
 }
 

@@ -26,6 +26,8 @@ enum Verb {
         #[arg(long, value_delimiter = ',', default_values_t = default_minors())]
         minors: Vec<Minor>,
     },
+    /// Print the path of a minor's kubeadm; it alone is built where the rest of the minor is not there
+    Kubeadm { minor: Minor },
     /// Boot machines that stay until `nodes clean`
     Up {
         #[arg(required = true)]
@@ -91,6 +93,10 @@ fn run(verb: Verb) -> Result<()> {
     match verb {
         Verb::Setup => rkadm_nodes::setup(),
         Verb::Prepare { minors } => rkadm_nodes::prepare(&minors),
+        Verb::Kubeadm { minor } => {
+            println!("{}", rkadm_nodes::kubeadm(&minor)?.display());
+            Ok(())
+        }
         Verb::Up { names, minor, lab } => up(&Lab::persistent(&lab.lab)?, &names, &minor),
         Verb::Shell { name, lab } => enter(&lab, &name, &["bash".to_owned(), "-l".to_owned()]),
         Verb::Exec { name, command, lab } => enter(&lab, &name, &command),

@@ -60,7 +60,6 @@ impl Tools {
 }
 
 pub(crate) fn kubernetes(cache: &Cache, minor: &Minor) -> Result<Tools> {
-    let version = pinned(&format!("kubernetes-{minor}"), "k8s.io/kubernetes")?;
     let names = [
         "kubeadm",
         "kubectl",
@@ -70,14 +69,34 @@ pub(crate) fn kubernetes(cache: &Cache, minor: &Minor) -> Result<Tools> {
         "kube-scheduler",
         "kube-proxy",
     ];
-    let packages: Vec<_> =
-        names.iter().map(|name| (*name, format!("k8s.io/kubernetes/cmd/{name}"))).collect();
-    let flags = [
+    kubernetes_module(minor, &names)?.build(cache)
+}
+
+/// The path of a minor's kubeadm. It alone is built, unless all of that minor is there already.
+pub fn kubeadm(minor: &Minor) -> Result<PathBuf> {
+    let cache = Cache::open()?;
+    let mut module = kubernetes_module(minor, &["kubeadm"])?;
+    // Both entries have the same key: it is made from the module and the flags, not from the programs.
+    let tools = match cache.existing(&module.entry, &module.key()?) {
+        Some(dir) => Tools { version: module.version, dir },
+        None => {
+            module.entry = format!("kubeadm-{minor}");
+            module.build(&cache)?
+        }
+    };
+    Ok(tools.program("kubeadm"))
+}
+
+fn kubernetes_module(minor: &Minor, names: &[&'static str]) -> Result<Module> {
+    let dir = format!("kubernetes-{minor}");
+    let version = pinned(&dir, "k8s.io/kubernetes")?;
+    let packages = names.iter().map(|name| (*name, format!("k8s.io/kubernetes/cmd/{name}")));
+    let flags = vec![
         "-tags".to_owned(),
         "selinux,notest,grpcnotrace".to_owned(),
         format!("-ldflags=-s -w{}", stamps(&version)?),
     ];
-    build(cache, &format!("kubernetes-{minor}"), version, &packages, &flags)
+    Ok(Module { entry: dir.clone(), dir, packages: packages.collect(), flags, version })
 }
 
 /// `line` is a minor of etcd: `3.6`.
@@ -85,13 +104,13 @@ pub(crate) fn etcd(cache: &Cache, line: &str) -> Result<Tools> {
     let version = pinned(&format!("etcd-{line}"), "go.etcd.io/etcd/server/v3")?;
     let packages = [("etcd", "server"), ("etcdctl", "etcdctl"), ("etcdutl", "etcdutl")];
     let packages = packages.map(|(name, module)| (name, format!("go.etcd.io/etcd/{module}/v3")));
-    build(cache, &format!("etcd-{line}"), version, &packages, &["-ldflags=-s -w".to_owned()])
+    Module::plain(&format!("etcd-{line}"), version, packages.into()).build(cache)
 }
 
 pub(crate) fn coredns(cache: &Cache) -> Result<Tools> {
     let version = pinned("coredns", "github.com/coredns/coredns")?;
-    let packages = [("coredns", "github.com/coredns/coredns".to_owned())];
-    build(cache, "coredns", version, &packages, &["-ldflags=-s -w".to_owned()])
+    let packages = vec![("coredns", "github.com/coredns/coredns".to_owned())];
+    Module::plain("coredns", version, packages).build(cache)
 }
 
 /// The version that go.mod requires of a module.
@@ -135,38 +154,63 @@ fn stamps(version: &str) -> Result<String> {
         .collect())
 }
 
-fn build(
-    cache: &Cache,
-    dir: &str,
+/// Programs to build from one pinned module.
+struct Module {
+    /// In `tests/tools`.
+    dir: String,
+    /// Name of the cache entry, without its key.
+    entry: String,
     version: String,
-    packages: &[(&str, String)],
-    flags: &[String],
-) -> Result<Tools> {
-    let module = pins().join(dir).canonicalize().with_context(|| format!("tests/tools/{dir} is missing"))?;
-    let go = cmd::call(&["go", "env", "GOVERSION", "GOARCH"])
-        .context("Go is needed to build the test binaries; try `nodes setup`")?;
-    let mut key = Key::default().with(&go).with(flags.join("\n"));
-    for file in ["go.mod", "go.sum"] {
-        key = key.with(files::read(&module.join(file))?);
+    /// Names of programs and their packages.
+    packages: Vec<(&'static str, String)>,
+    flags: Vec<String>,
+}
+
+impl Module {
+    /// Built without anything particular.
+    fn plain(dir: &str, version: String, packages: Vec<(&'static str, String)>) -> Self {
+        let flags = vec!["-ldflags=-s -w".to_owned()];
+        Self { dir: dir.to_owned(), entry: dir.to_owned(), version, packages, flags }
     }
-    let place = cache.entry(dir, key, |scratch| {
-        // One after the other: the compiler uses every core by itself.
-        for (name, package) in packages {
-            progress::timed(&format!("building {name} {version}"), || {
-                let mut command = Command::new("go");
-                command
-                    .current_dir(&module)
-                    .env("CGO_ENABLED", "0")
-                    .env("GOFLAGS", "")
-                    .env("GOTOOLCHAIN", "local");
-                command.args(["build", "-trimpath", "-buildvcs=false"]).args(flags);
-                cmd::run(command.arg("-o").arg(scratch.join(name)).arg(package))
-            })?;
+
+    fn place(&self) -> Result<PathBuf> {
+        let dir = &self.dir;
+        pins().join(dir).canonicalize().with_context(|| format!("tests/tools/{dir} is missing"))
+    }
+
+    fn key(&self) -> Result<Key> {
+        let module = self.place()?;
+        let go = cmd::call(&["go", "env", "GOVERSION", "GOARCH"])
+            .context("Go is needed to build the test binaries; try `nodes setup`")?;
+        let mut key = Key::default().with(&go).with(self.flags.join("\n"));
+        for file in ["go.mod", "go.sum"] {
+            key = key.with(files::read(&module.join(file))?);
         }
-        Ok(())
-    })?;
-    for (name, _) in packages {
-        ensure!(place.join(name).exists(), "{} lacks {name}: remove it and run again", place.display());
+        Ok(key)
     }
-    Ok(Tools { version, dir: place })
+
+    fn build(self, cache: &Cache) -> Result<Tools> {
+        let module = self.place()?;
+        let Self { version, packages, flags, .. } = &self;
+        let place = cache.entry(&self.entry, self.key()?, |scratch| {
+            // One after the other: the compiler uses every core by itself.
+            for (name, package) in packages {
+                progress::timed(&format!("building {name} {version}"), || {
+                    let mut command = Command::new("go");
+                    command
+                        .current_dir(&module)
+                        .env("CGO_ENABLED", "0")
+                        .env("GOFLAGS", "")
+                        .env("GOTOOLCHAIN", "local");
+                    command.args(["build", "-trimpath", "-buildvcs=false"]).args(flags);
+                    cmd::run(command.arg("-o").arg(scratch.join(name)).arg(package))
+                })?;
+            }
+            Ok(())
+        })?;
+        for (name, _) in packages {
+            ensure!(place.join(name).exists(), "{} lacks {name}: remove it and run again", place.display());
+        }
+        Ok(Tools { version: self.version, dir: place })
+    }
 }
