@@ -213,3 +213,24 @@ fn the_report_of_a_run_that_passed() {
         ran.stdout()
     );
 }
+
+#[test]
+fn a_kernel_without_a_controller_that_the_kubelet_needs() {
+    if !is_root() {
+        return;
+    }
+    let machine = Machine::new();
+    machine.write("/proc/self/mounts", "cgroup2 /sys/fs/cgroup cgroup2 rw 0 0\n");
+    machine.write("/sys/fs/cgroup/cgroup.controllers", "cpuset cpu io pids\n");
+    let ran = preflight(&machine, CONFIG);
+    assert_eq!(line(&ran, "SystemVerification"), "[SystemVerification] missing required cgroups: memory");
+    machine.write("/sys/fs/cgroup/cgroup.controllers", "cpuset cpu io memory pids\n");
+    assert!(!preflight(&machine, CONFIG).stderr().contains("[SystemVerification]"));
+    machine.write("/proc/self/mounts", "cgroup /sys/fs/cgroup/memory cgroup rw,memory 0 0\n");
+    let table = "#subsys_name\thierarchy\tnum_cgroups\tenabled\ncpuset\t2\t1\t1\ncpu\t3\t1\t1\n\
+                 devices\t3\t1\t1\nfreezer\t3\t1\t1\nmemory\t0\t1\t0\npids\t3\t1\t1\n";
+    machine.write("/proc/cgroups", table);
+    let ran = preflight(&machine, CONFIG);
+    assert_eq!(line(&ran, "SystemVerification"), "[SystemVerification] missing required cgroups: memory");
+    assert!(ran.stderr().contains("this machine uses cgroup v1"), "{}", ran.stderr());
+}

@@ -157,19 +157,51 @@ pub async fn firewall(host: &dyn Probe, cluster: &Cluster) -> Vec<Found> {
     }
 }
 
-/// Kubelets of 1.35 and newer refuse to start on cgroup v1 unless told otherwise.
+/// What the kubelet cannot do without, by cgroup version.
+const CONTROLLERS_V1: [&str; 6] = ["cpu", "cpuset", "devices", "freezer", "memory", "pids"];
+const CONTROLLERS_V2: [&str; 4] = ["cpu", "cpuset", "memory", "pids"];
+
+/// The version of cgroups, and the controllers that the kernel offers.
 pub async fn cgroups(host: &dyn Probe, cluster: &Cluster) -> Vec<Found> {
-    if parse::cgroups(&read(host, "/proc/self/mounts").await) != Some(parse::Cgroups::V1) {
+    match parse::cgroups(&read(host, "/proc/self/mounts").await) {
+        Some(parse::Cgroups::V1) => {
+            let offered = parse::cgroup_controllers_v1(&read(host, "/proc/cgroups").await);
+            let mut found = missing_controllers(&CONTROLLERS_V1, &offered);
+            found.push(cgroup_v1(cluster));
+            found
+        }
+        Some(parse::Cgroups::V2) => {
+            let file = read(host, "/sys/fs/cgroup/cgroup.controllers").await;
+            let file = String::from_utf8_lossy(&file);
+            let offered: Vec<_> = file.split_whitespace().map(str::to_owned).collect();
+            missing_controllers(&CONTROLLERS_V2, &offered)
+        }
+        _ => vec![],
+    }
+}
+
+fn missing_controllers(wanted: &[&str], offered: &[String]) -> Vec<Found> {
+    // Nothing at all means that the list could not be read.
+    let missing: Vec<_> =
+        wanted.iter().filter(|name| !offered.iter().any(|offered| offered == *name)).copied().collect();
+    if missing.is_empty() || offered.is_empty() {
         return vec![];
     }
+    let message = format!("missing required cgroups: {}", missing.join(", "));
+    let hint = "boot with a kernel that has them, or without cgroup_disable= on its command line";
+    vec![error("SystemVerification", message, hint)]
+}
+
+/// Kubelets of 1.35 and newer refuse to start on cgroup v1 unless told otherwise.
+fn cgroup_v1(cluster: &Cluster) -> Found {
     let allowed = cluster.config.kubelet.get("failCgroupV1").and_then(Value::as_bool);
     let hint = "boot with cgroup v2 (systemd.unified_cgroup_hierarchy=1), or set failCgroupV1: false in the KubeletConfiguration";
     let message = "this machine uses cgroup v1, which is deprecated";
     if allowed == Some(false) || cluster.row().minor < 35 {
-        return vec![warning("SystemVerification", message, hint)];
+        return warning("SystemVerification", message, hint);
     }
     let message = format!("{message}, and the kubelet of this version refuses to run on it");
-    vec![error("SystemVerification", message, hint)]
+    error("SystemVerification", message, hint)
 }
 
 /// Files of another cluster are never overwritten.

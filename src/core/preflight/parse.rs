@@ -103,6 +103,16 @@ pub fn switch(proc_sys: &[u8]) -> Option<bool> {
     text(proc_sys).trim().parse::<i64>().ok().map(|value| value != 0)
 }
 
+/// The controllers that are switched on, from `/proc/cgroups` (cgroup v1).
+pub fn cgroup_controllers_v1(proc_cgroups: &[u8]) -> Vec<String> {
+    let controller = |line: &str| {
+        let mut fields = line.split_whitespace();
+        let name = fields.next().filter(|name| !name.starts_with('#'))?;
+        (fields.nth(2)? == "1").then(|| name.to_owned())
+    };
+    text(proc_cgroups).lines().filter_map(controller).collect()
+}
+
 /// A default route.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DefaultRoute {
