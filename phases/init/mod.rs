@@ -26,7 +26,7 @@ use rkadm_core::{
 
 pub use addons::manifests as addon_manifests;
 pub use bootstrap_token::{TOKEN, secret_name as token_secret_name};
-pub use cluster::{Cluster, Environment, key_algorithm};
+pub use cluster::{Cluster, Environment};
 pub use in_use::in_use;
 pub use kubelet_start::{KUBELET_ACTION, UndoKubelet};
 pub use show_join_command::{JoinCommand, OUTPUT as JOIN_OUTPUT};
