@@ -147,7 +147,7 @@ impl Cluster {
 
     /// The algorithm of new keys.
     pub fn key_algorithm(&self) -> KeyAlgorithm {
-        key_algorithm(&self.config)
+        self.config.key_algorithm()
     }
 
     /// What certificates are made from.
@@ -227,12 +227,6 @@ impl Cluster {
         }
         Ok(existing)
     }
-}
-
-/// The algorithm that a configuration asks for.
-pub fn key_algorithm(config: &ResolvedInit) -> KeyAlgorithm {
-    let asked = config.cluster.encryption_algorithm.map(|algorithm| algorithm.as_str().to_owned());
-    asked.and_then(|name| name.parse().ok()).unwrap_or_default()
 }
 
 /// The host of `https://host:port`, without brackets.

@@ -9,7 +9,7 @@ use rkadm_core::{
 };
 
 use super::{
-    cluster::{Cluster, PRIVATE_DIR, PUBLIC_DIR},
+    cluster::{Cluster, PRIVATE_DIR},
     control_plane::manifest_steps,
 };
 use crate::files::directory;
@@ -38,7 +38,7 @@ impl Phase for Local {
         };
         let mut steps = vec![];
         if let Some(parent) = data_dir.parent() {
-            steps.extend(directory(cx, parent, PUBLIC_DIR).await?);
+            steps.extend(directory(cx, parent, PRIVATE_DIR).await?);
         }
         match cx.host.stat(&data_dir).await? {
             Some(stat) if stat.mode == PRIVATE_DIR => {

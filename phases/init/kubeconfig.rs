@@ -55,7 +55,10 @@ impl Phase for Kubeconfig {
         let path = self.cluster.new_kubeconfig(self.spec.file);
         let endpoint = config.control_plane_endpoint();
         let local = config.local_api_url();
-        let server = self.spec.server_url(&endpoint, &local);
+        let server = match self.spec.id {
+            "kubelet" if !config.kubelet_local_mode() => &endpoint,
+            _ => self.spec.server_url(&endpoint, &local),
+        };
         match Existing::at(cx, &path).await? {
             Existing::Planned => return Ok(Verdict::AlreadyDone("planned by an earlier phase".into())),
             Existing::Bytes(yaml) => return self.check_existing(cx, &yaml, server).await,

@@ -8,6 +8,7 @@ use std::{
 
 use async_trait::async_trait;
 use rkadm_core::{
+    config::Image,
     engine::{
         Action, Phase, PhaseError, PhaseMeta, PlanCx, Step, Verdict,
         act::{ActCx, StepError},
@@ -20,7 +21,7 @@ use rkadm_core::{
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::cluster::{Cluster, KUBELET_DIR, PUBLIC, PUBLIC_DIR};
+use super::cluster::{Cluster, KUBELET_DIR, PRIVATE_DIR, PUBLIC};
 use crate::{
     files::{directory, text_file},
     patches,
@@ -54,25 +55,31 @@ impl Phase for KubeletStart {
     async fn plan(&self, cx: &PlanCx<'_>) -> Result<Verdict, PhaseError> {
         let config = &self.cluster.config;
         let socket = &config.node_registration.cri_socket;
-        let mut settings = kubelet::node_config(&config.node_kubelet(), socket);
+        let mut settings = config.node_kubelet();
         let patches = patches::read(cx, &self.cluster).await?;
         patches::apply(&self.cluster, &mut settings, PatchTarget::KubeletConfiguration, &patches)?;
+        let local_socket = config.local_cri_socket();
+        if local_socket {
+            settings = kubelet::node_config(&settings, socket);
+        }
         let hostname = cx.host.hostname().await;
         let flags = KubeletFlags {
             node_name: config.node_name(),
             hostname: &hostname,
+            cri_socket: (!local_socket).then_some(socket),
+            sandbox_image: self.cluster.row().sandbox_image_flag.then(|| config.image(Image::Pause)),
             register_taints: &[],
             extra_args: &config.node_registration.kubelet_extra_args,
         };
         let dir = Path::new(KUBELET_DIR);
         let files = [
-            ("kubeadm-flags.env", PUBLIC, kubelet::flags_env(&flags)),
-            ("instance-config.yaml", PUBLIC, kubelet::instance_config(socket)),
-            ("config.yaml", PUBLIC, kubelet::to_yaml(&settings)),
+            ("kubeadm-flags.env", Some(kubelet::flags_env(&flags))),
+            ("instance-config.yaml", local_socket.then(|| kubelet::instance_config(socket))),
+            ("config.yaml", Some(kubelet::to_yaml(&settings))),
         ];
-        let mut writes = directory(cx, dir, PUBLIC_DIR).await?;
-        for (name, mode, text) in files {
-            writes.extend(text_file(cx, dir.join(name), mode, text).await?);
+        let mut writes = directory(cx, dir, PRIVATE_DIR).await?;
+        for (name, text) in files.into_iter().filter_map(|(name, text)| Some((name, text?))) {
+            writes.extend(text_file(cx, dir.join(name), PUBLIC, text).await?);
         }
         let service = cx.host.service(KUBELET).await?;
         if writes.is_empty() && service.active == "active" {

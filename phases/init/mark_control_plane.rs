@@ -42,7 +42,9 @@ impl Phase for MarkControlPlane {
             .map_err(|error| PhaseError::Config { message: error.to_string() })?;
         let taints =
             config.node_registration.taints.clone().unwrap_or_else(|| vec![objects::control_plane_taint()]);
-        let mark = Mark { taints };
+        let registration = &config.node_registration;
+        let cri_socket = (!config.local_cri_socket()).then(|| registration.cri_socket.clone());
+        let mark = Mark { taints, cri_socket };
         let access = self.cluster.admin(cx.host).await?;
         let mut steps = vec![];
         match cx.host.object(&access, &target).await? {
@@ -74,6 +76,8 @@ impl Phase for MarkControlPlane {
 /// Labels and taints over those that the node has.
 struct Mark {
     taints: Vec<Taint>,
+    /// The container runtime, where no file of the node tells it to upgrades.
+    cri_socket: Option<String>,
 }
 
 impl PatchMaker for Mark {
@@ -91,18 +95,17 @@ impl PatchMaker for Mark {
     fn make(&self, live: &Value) -> (Value, Value) {
         let taints = live.pointer("/spec/taints").cloned().unwrap_or(Value::Null);
         let existing: Vec<Taint> = serde_json::from_value(taints.clone()).unwrap_or_default();
-        let patch = objects::mark_control_plane(&existing, &self.taints);
-        let labels: serde_json::Map<_, _> = patch["metadata"]["labels"]
-            .as_object()
-            .into_iter()
-            .flatten()
-            .map(|(name, _)| {
-                let old =
-                    live.get("metadata").and_then(|metadata| metadata.get("labels")?.get(name)).cloned();
-                (name.clone(), old.unwrap_or(Value::Null))
-            })
-            .collect();
-        let undo = json!({"metadata": {"labels": labels}, "spec": {"taints": taints}});
+        let mut patch = objects::mark_control_plane(&existing, &self.taints);
+        if let Some(socket) = &self.cri_socket {
+            patch["metadata"]["annotations"] = json!({objects::CRI_SOCKET_ANNOTATION: socket});
+        }
+        let mut undo = json!({"spec": {"taints": taints}});
+        for (field, new) in patch["metadata"].as_object().into_iter().flatten() {
+            for name in new.as_object().into_iter().flatten().map(|(name, _)| name) {
+                let old = live.get("metadata").and_then(|metadata| metadata.get(field)?.get(name)).cloned();
+                undo["metadata"][field][name] = old.unwrap_or(Value::Null);
+            }
+        }
         (patch, undo)
     }
 }

@@ -26,7 +26,7 @@ use rkadm_core::{
 
 pub use addons::manifests as addon_manifests;
 pub use bootstrap_token::{TOKEN, secret_name as token_secret_name};
-pub use cluster::{Cluster, Environment, KUBERNETES_DIR, PRIVATE, PUBLIC_DIR, key_algorithm};
+pub use cluster::{Cluster, Environment, KUBERNETES_DIR, PRIVATE, PUBLIC_DIR};
 pub use in_use::in_use;
 pub use kubelet_start::{KUBELET, KUBELET_ACTION, UndoKubelet};
 pub use preflight::{PREFLIGHT_OUTPUT, Told};

@@ -15,7 +15,6 @@ use rkadm_core::{
     },
     yaml,
 };
-use rkadm_phases::init;
 use serde::Serialize;
 use serde_json::Value;
 
@@ -159,7 +158,7 @@ async fn of_files(host: &dyn Probe, args: &UserArgs) -> Result<Target, CommandEr
         name: config.cluster.cluster_name.clone(),
         server: config.control_plane_endpoint(),
         dir: config.cert_dir().into(),
-        algorithm: Some(init::key_algorithm(&config)),
+        algorithm: Some(config.key_algorithm()),
     })
 }
 

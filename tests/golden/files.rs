@@ -40,6 +40,8 @@ fn kubelet_files_are_those_of_kubeadm() {
         let flags = kubelet::flags_env(&KubeletFlags {
             node_name: &registration.name,
             hostname: "the-recording-machine",
+            cri_socket: None,
+            sandbox_image: None,
             register_taints: &[],
             extra_args: &registration.kubelet_extra_args,
         });

@@ -21,13 +21,12 @@ impl Authorities {
         Ok(())
     }
 
-    /// Which of them signed it, and how much later the certificate's validity begins than that one's.
-    fn signer(&self, cert: &X509Certificate<'_>) -> Result<Option<(String, i64)>> {
+    /// The file of the one that signed it.
+    fn signer(&self, cert: &X509Certificate<'_>) -> Result<Option<&str>> {
         for (path, der) in &self.0 {
             let (_, ca) = X509Certificate::from_der(der)?;
             if cert.verify_signature(Some(ca.public_key())).is_ok() {
-                let later = cert.validity().not_before.timestamp() - ca.validity().not_before.timestamp();
-                return Ok(Some((path.clone(), later)));
+                return Ok(Some(path));
             }
         }
         Ok(None)
@@ -36,7 +35,7 @@ impl Authorities {
 
 /// Everything that a PEM file of certificates says, but what is random and the exact time.
 ///
-/// Times are told from when the file was written: both tools do so at once.
+/// When it begins is told from when the file was written, which both tools do at once.
 pub fn fields(pem: &[u8], written: i64, authorities: &Authorities) -> Result<Value> {
     let blocks = Pem::iter_from_buffer(pem).map(|block| {
         let block = block?;
@@ -52,30 +51,27 @@ pub fn fields(pem: &[u8], written: i64, authorities: &Authorities) -> Result<Val
 fn of_der(der: &[u8], written: i64, authorities: &Authorities) -> Result<Value> {
     let (rest, cert) = X509Certificate::from_der(der)?;
     let validity = cert.validity();
-    let signer = authorities.signer(&cert)?;
-    let begins = match &signer {
-        // An authority signs itself.
-        Some((_, later)) if !cert.is_ca() => format!("{later} s after its authority"),
-        _ => format!("{} min after writing", minutes(validity.not_before.timestamp() - written)),
-    };
     Ok(json!({
         "trailing bytes": rest.len(),
         "version": cert.version().to_string(),
         "serial number": {"bytes, at most": cert.raw_serial().len().max(8)},
         "subject": name(cert.subject())?,
         "issuer": name(cert.issuer())?,
-        "signed by": signer.map(|(path, _)| path),
+        "signed by": authorities.signer(&cert)?,
         "signature": cert.signature_algorithm.algorithm.to_id_string(),
-        "begins": begins,
-        "ends": format!("{} min after writing", minutes(validity.not_after.timestamp() - written)),
+        "begins": begins(written - validity.not_before.timestamp()),
+        "valid for, in seconds": validity.not_after.timestamp() - validity.not_before.timestamp(),
         "key": public_key(cert.public_key())?,
         "extensions": cert.extensions().iter().map(extension).collect::<Result<Vec<_>>>()?,
     }))
 }
 
-/// To the nearest, as writing takes a moment.
-fn minutes(seconds: i64) -> i64 {
-    (seconds + 30).div_euclid(60)
+/// kubeadm tells the time once, and long keys take a while before the last file is written.
+fn begins(before_writing: i64) -> String {
+    match before_writing {
+        299..540 => "5 min before writing".to_owned(),
+        other => format!("{other} s before writing"),
+    }
 }
 
 /// Each attribute with its type and the kind of its text, in order.

@@ -15,7 +15,7 @@ use serde_json::Value;
 pub struct Allowed {
     /// Of the configuration's name.
     config: String,
-    /// Of the minor.
+    /// Of the minor; several with `, ` between.
     minor: String,
     /// Of the path: that of the file, then that of the field.
     path: String,
@@ -47,7 +47,7 @@ impl List {
                 let mut explained = false;
                 for (index, entry) in self.entries.iter().enumerate() {
                     let fits = matches(&entry.config, config)
-                        && matches(&entry.minor, minor)
+                        && entry.minor.split(", ").any(|pattern| matches(pattern, minor))
                         && matches(&entry.path, &line.path);
                     used[index] |= fits;
                     explained |= fits;
@@ -74,7 +74,12 @@ pub struct Difference {
 
 impl std::fmt::Display for Difference {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let text = |value: &Option<String>| value.clone().unwrap_or_else(|| "(nothing)".to_owned());
+        let text = |value: &Option<String>| match value {
+            None => "(nothing)".to_owned(),
+            // Of a file that nobody expected, the beginning is enough.
+            Some(value) if value.len() > 300 => format!("{value:.300}…"),
+            Some(value) => value.clone(),
+        };
         write!(f, "{}: kubeadm {}, rkadm {}", self.path, text(&self.kubeadm), text(&self.rkadm))
     }
 }

@@ -89,11 +89,11 @@ fn kubeconfig(text: &str, written: i64, authorities: &Authorities) -> Result<Val
     let mut client = None;
     for cluster in file["clusters"].as_array_mut().into_iter().flatten() {
         if let Some(data) = cluster["cluster"].get_mut("certificate-authority-data") {
-            // Its times are those of the file that it was copied from.
+            // That is when the file was written that it was copied from.
             let mut fields = certificate::fields(&decoded(data)?, written, authorities)?;
             for block in fields.as_array_mut().into_iter().flatten() {
                 let cert = block["certificate"].as_object_mut().context("no fields")?;
-                cert.retain(|name, _| name != "begins" && name != "ends");
+                cert.remove("begins");
             }
             *data = fields;
         }
@@ -101,7 +101,13 @@ fn kubeconfig(text: &str, written: i64, authorities: &Authorities) -> Result<Val
     for user in file["users"].as_array_mut().into_iter().flatten() {
         if let Some(data) = user["user"].get_mut("client-certificate-data") {
             let pem = decoded(data)?;
-            *data = certificate::fields(&pem, written, authorities)?;
+            let mut fields = certificate::fields(&pem, written, authorities)?;
+            for block in fields.as_array_mut().into_iter().flatten() {
+                // kubeadm lets these begin with their authority, which the run before this one made.
+                let seconds = &mut block["certificate"]["valid for, in seconds"];
+                *seconds = json!(seconds.as_i64().map(|seconds| (seconds + 30) / 60 * 60));
+            }
+            *data = fields;
             client = Some(pem);
         }
         if let Some(data) = user["user"].get_mut("client-key-data") {

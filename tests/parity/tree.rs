@@ -61,6 +61,9 @@ impl Entry {
             let mut entry = entry?;
             let (header, path) = (entry.header().clone(), entry.path()?.into_owned());
             let path = Path::new("/").join(path.strip_prefix(".").unwrap_or(&path));
+            if path == Path::new("/") {
+                continue;
+            }
             let mut content = vec![];
             entry.read_to_end(&mut content)?;
             if let Some(target) = entry.link_name_bytes() {

@@ -8,10 +8,7 @@ use rkadm_core::{
     engine::{OnFailure, event::Outcome, operation::Operation},
     host::LocalHost,
 };
-use rkadm_phases::{
-    csr::{self, Requests},
-    init,
-};
+use rkadm_phases::csr::{self, Requests};
 use serde::Serialize;
 
 use crate::cli::{
@@ -86,7 +83,7 @@ async fn execute(
 ) -> Result<(), CommandError> {
     let requests = Arc::new(requests);
     let workflow = csr::workflow(&requests);
-    let manner = Manner { dry_run, on_failure, key_algorithm: Some(init::key_algorithm(&requests.config)) };
+    let manner = Manner { dry_run, on_failure, key_algorithm: Some(requests.config.key_algorithm()) };
     let done = operation::carry_out(session, host, &workflow, requests.as_ref(), &manner).await?;
     let Some(done) = done else { return Ok(()) };
     let made = done.phases.iter().filter(|line| line.outcome == Some(Outcome::Done));

@@ -12,7 +12,7 @@ use rkadm_core::{
     pki::{Certificate, list},
 };
 use rkadm_phases::{
-    init::{self, Cluster},
+    init::Cluster,
     renew::{self, Renewal, TARGETS},
     static_pods,
 };
@@ -133,7 +133,7 @@ async fn execute(
 ) -> Result<(), CommandError> {
     let renewal = Arc::new(renewal);
     let workflow = renew::workflow(&renewal);
-    let key_algorithm = renewal.config.as_ref().map(init::key_algorithm);
+    let key_algorithm = renewal.config.as_ref().map(ResolvedInit::key_algorithm);
     let manner = Manner { dry_run, on_failure, key_algorithm };
     let done = operation::carry_out(session, host, &workflow, renewal.as_ref(), &manner).await?;
     if let Some(done) = done {

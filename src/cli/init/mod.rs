@@ -187,7 +187,7 @@ async fn execute(
         root: session.root.clone(),
     };
     let options =
-        RunOptions { skip, on_failure: request.on_failure, key_algorithm: Some(init::key_algorithm(config)) };
+        RunOptions { skip, on_failure: request.on_failure, key_algorithm: Some(config.key_algorithm()) };
     let outcome = runner.run(&workflow, header(session, config, request)?, &options).await;
     match outcome {
         Ok(done) => {

@@ -4,12 +4,16 @@ use crate::config::types::{Arg, Taint};
 use crate::manifest::args;
 
 /// What the flags are made from.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct KubeletFlags<'a> {
     /// Name that the node registers with.
     pub node_name: &'a str,
     /// The machine's host name, which the kubelet would take by itself.
     pub hostname: &'a str,
+    /// The container runtime, where no file tells the kubelet.
+    pub cri_socket: Option<&'a str>,
+    /// The image of every Pod's sandbox, for kubelets that want to be told.
+    pub sandbox_image: Option<String>,
     /// Taints that the node registers with: those of a joining worker. A control plane is tainted through the API.
     pub register_taints: &'a [Taint],
     /// `nodeRegistration.kubeletExtraArgs`.
@@ -17,11 +21,11 @@ pub struct KubeletFlags<'a> {
 }
 
 /// The text of [`super::FLAGS_ENV_FILE`].
-///
-/// kubeadm 1.34 also names the sandbox image here. The kubelet flag for it was only a hint to image garbage collection,
-/// which the container runtimes no longer need, and later kubelets refuse it: it is left out for every minor.
 pub fn flags_env(flags: &KubeletFlags<'_>) -> String {
     let mut defaults = Vec::new();
+    defaults.extend(flags.cri_socket.map(|socket| Arg::new("container-runtime-endpoint", socket)));
+    // A hint to image garbage collection, which kubelets from 1.35 on neither need nor accept.
+    defaults.extend(flags.sandbox_image.as_deref().map(|image| Arg::new("pod-infra-container-image", image)));
     if flags.node_name != flags.hostname {
         defaults.push(Arg::new("hostname-override", flags.node_name));
     }
@@ -56,6 +60,8 @@ mod tests {
         let flags = KubeletFlags {
             node_name: "w1",
             hostname: "w1",
+            cri_socket: None,
+            sandbox_image: None,
             register_taints: &[taint("a", Some("b")), taint("c", None)],
             extra_args: &[Arg::new("v", "2")],
         };

@@ -1,6 +1,7 @@
 //! Environment variables of control-plane pods.
 
 use crate::config::types::EnvVar;
+use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use std::collections::BTreeMap;
 
 /// True for the variables that kubeadm hands on to pods: `HTTP_PROXY`, `https_proxy`, `NO_PROXY` and the like.
@@ -27,11 +28,15 @@ pub fn merge(proxies: &[EnvVar], extra: &[EnvVar]) -> Vec<EnvVar> {
     merged
 }
 
-/// Fills in the API version of field references, as the API server would: what is stored compares equal then.
+/// Fills in what the API server would, so that what is stored compares equal: the API version of references to fields,
+/// and the divisor of references to resources.
 pub fn fill_defaults(variables: &mut [EnvVar]) {
-    for variable in variables {
-        if let Some(field) = variable.value_from.as_mut().and_then(|from| from.field_ref.as_mut()) {
+    for from in variables.iter_mut().filter_map(|variable| variable.value_from.as_mut()) {
+        if let Some(field) = &mut from.field_ref {
             field.api_version.get_or_insert_with(|| "v1".into());
+        }
+        if let Some(resource) = &mut from.resource_field_ref {
+            resource.divisor.get_or_insert_with(|| Quantity("0".into()));
         }
     }
 }

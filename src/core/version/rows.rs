@@ -20,6 +20,10 @@ pub struct MinorRow {
     pub pause_tag: &'static str,
     /// kubeadm's feature gates that a configuration may name.
     pub feature_gates: &'static [&'static str],
+    /// Those of them that are on whatever the configuration says: kubeadm knows their names only.
+    pub spent_gates: &'static [&'static str],
+    /// The kubelet is told the sandbox image by a flag; its later minors refuse it.
+    pub sandbox_image_flag: bool,
     /// kube-controller-manager mounts the flexvolume plugins' directory of the host; dropped in 1.36.
     pub flexvolume_mount: bool,
     /// kube-proxy's `mode` when the user gives none; 1.37 writes the default out.
@@ -48,6 +52,8 @@ pub static ROWS: [MinorRow; 4] = [
             "RootlessControlPlane",
             "WaitForAllControlPlaneComponents",
         ],
+        spent_gates: &["WaitForAllControlPlaneComponents"],
+        sandbox_image_flag: true,
         flexvolume_mount: true,
         kube_proxy_mode: "",
     },
@@ -63,6 +69,8 @@ pub static ROWS: [MinorRow; 4] = [
             "PublicKeysECDSA",
             "RootlessControlPlane",
         ],
+        spent_gates: &["ControlPlaneKubeletLocalMode"],
+        sandbox_image_flag: false,
         flexvolume_mount: true,
         kube_proxy_mode: "",
     },
@@ -73,6 +81,8 @@ pub static ROWS: [MinorRow; 4] = [
         coredns_tag: "v1.14.2",
         pause_tag: "3.10.2",
         feature_gates: &["NodeLocalCRISocket", "PublicKeysECDSA", "RootlessControlPlane"],
+        spent_gates: &[],
+        sandbox_image_flag: false,
         flexvolume_mount: false,
         kube_proxy_mode: "",
     },
@@ -83,6 +93,8 @@ pub static ROWS: [MinorRow; 4] = [
         coredns_tag: "v1.14.6",
         pause_tag: "3.10.2",
         feature_gates: &["RootlessControlPlane"],
+        spent_gates: &[],
+        sandbox_image_flag: false,
         flexvolume_mount: false,
         kube_proxy_mode: "iptables",
     },

@@ -38,7 +38,7 @@ impl Cache {
     }
 
     /// The directory of an entry that is there.
-    pub(crate) fn existing(&self, name: &str, key: &Key) -> Option<PathBuf> {
+    pub(crate) fn existing(&self, name: &str, key: Key) -> Option<PathBuf> {
         Some(self.root.join(format!("{name}-{}", key.finish()))).filter(|place| place.exists())
     }
 
@@ -107,8 +107,8 @@ impl Key {
         self
     }
 
-    fn finish(&self) -> String {
-        hex(&self.0.clone().finalize()[..8])
+    fn finish(self) -> String {
+        hex(&self.0.finalize()[..8])
     }
 }
 

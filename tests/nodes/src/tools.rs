@@ -77,14 +77,11 @@ pub fn kubeadm(minor: &Minor) -> Result<PathBuf> {
     let cache = Cache::open()?;
     let mut module = kubernetes_module(minor, &["kubeadm"])?;
     // Both entries have the same key: it is made from the module and the flags, not from the programs.
-    let tools = match cache.existing(&module.entry, &module.key()?) {
-        Some(dir) => Tools { version: module.version, dir },
-        None => {
-            module.entry = format!("kubeadm-{minor}");
-            module.build(&cache)?
-        }
-    };
-    Ok(tools.program("kubeadm"))
+    if let Some(dir) = cache.existing(&module.entry, module.key()?) {
+        return Ok(dir.join("kubeadm"));
+    }
+    module.entry = format!("kubeadm-{minor}");
+    Ok(module.build(&cache)?.program("kubeadm"))
 }
 
 fn kubernetes_module(minor: &Minor, names: &[&'static str]) -> Result<Module> {

@@ -54,13 +54,10 @@ pub(super) fn cluster(
     cluster.encryption_algorithm.get_or_insert(EncryptionAlgorithm::Rsa2048);
     cluster.certificate_validity_period.get_or_insert(GoDuration::from_secs(8760 * 3600));
     cluster.ca_certificate_validity_period.get_or_insert(GoDuration::from_secs(87600 * 3600));
-    let local = cluster.etcd.local.iter_mut().flat_map(|etcd| &mut etcd.extra_envs);
+    let local = cluster.etcd.local.iter_mut().map(|etcd| &mut etcd.extra_envs);
     let components = [&mut cluster.api_server, &mut cluster.controller_manager, &mut cluster.scheduler];
-    for env in components.into_iter().flat_map(|component| &mut component.extra_envs).chain(local) {
-        // The API's own default; kubeadm stores it too.
-        if let Some(field) = env.value_from.as_mut().and_then(|source| source.field_ref.as_mut()) {
-            field.api_version.get_or_insert_with(|| "v1".to_owned());
-        }
+    for envs in components.into_iter().map(|component| &mut component.extra_envs).chain(local) {
+        crate::manifest::env::fill_defaults(envs);
     }
     cluster
 }

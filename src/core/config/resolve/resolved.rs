@@ -10,6 +10,7 @@ use crate::config::types::{
 };
 use crate::config::validate::names::split_host_port;
 use crate::manifest::images;
+use crate::pki::KeyAlgorithm;
 use crate::text::sha256_hex;
 use crate::version::{KubeVersion, MinorRow, NEWEST};
 use serde::{Deserialize, Serialize};
@@ -141,6 +142,34 @@ impl ResolvedInit {
     /// URL of this node's own API server, `https://10.0.0.1:6443`.
     pub fn local_api_url(&self) -> String {
         https(&self.local_api_endpoint.advertise_address, self.local_api_endpoint.bind_port)
+    }
+
+    /// The kubelet of a control plane talks to its own API server, and not to the stable endpoint.
+    pub fn kubelet_local_mode(&self) -> bool {
+        !self.switched_off("ControlPlaneKubeletLocalMode")
+    }
+
+    /// The socket of the container runtime is kept in a file of the node, and not in a flag and an annotation.
+    pub fn local_cri_socket(&self) -> bool {
+        !self.switched_off("NodeLocalCRISocket")
+    }
+
+    /// Whether a gate that is on by default is off.
+    fn switched_off(&self, gate: &str) -> bool {
+        let spent = self.kubernetes_version.row().is_none_or(|row| row.spent_gates.contains(&gate));
+        !spent && self.cluster.feature_gates.get(gate) == Some(&false)
+    }
+
+    /// The algorithm of new keys. A gate that is older than `encryptionAlgorithm` comes first.
+    pub fn key_algorithm(&self) -> KeyAlgorithm {
+        match self.cluster.feature_gates.get("PublicKeysECDSA") {
+            Some(true) => KeyAlgorithm::EcdsaP256,
+            Some(false) => KeyAlgorithm::Rsa2048,
+            None => {
+                let asked = self.cluster.encryption_algorithm.map(|algorithm| algorithm.as_str().parse());
+                asked.and_then(Result::ok).unwrap_or_default()
+            }
+        }
     }
 
     /// URL of the control plane for kubeconfigs: the stable endpoint, or this node's.

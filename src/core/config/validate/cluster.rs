@@ -179,4 +179,12 @@ fn check_feature_gates(
             format!("known are {}", row.feature_gates.join(", ")),
         );
     }
+    if cluster.feature_gates.get("RootlessControlPlane") == Some(&true) {
+        // Ignoring it would run as root what somebody wants not to.
+        problems.error_hint(
+            "featureGates.RootlessControlPlane",
+            "rkadm cannot run the control plane without root",
+            "leave it out, or use kubeadm for this cluster",
+        );
+    }
 }

@@ -8,6 +8,9 @@ pub const CONTROL_PLANE_LABEL: &str = "node-role.kubernetes.io/control-plane";
 /// Keeps cloud load balancers from sending Service traffic to control planes.
 pub const EXCLUDE_FROM_LOAD_BALANCERS_LABEL: &str = "node.kubernetes.io/exclude-from-external-load-balancers";
 
+/// Where kubeadm kept a node's container runtime before there was a file for it.
+pub const CRI_SOCKET_ANNOTATION: &str = "kubeadm.alpha.kubernetes.io/cri-socket";
+
 /// The taint that a control plane gets when the configuration sets none.
 pub fn control_plane_taint() -> Taint {
     Taint { key: CONTROL_PLANE_LABEL.into(), value: None, effect: "NoSchedule".into(), time_added: None }
