@@ -11,6 +11,7 @@ mod matrix;
 mod read;
 mod sandbox;
 mod tree;
+mod validation;
 
 use std::path::Path;
 use std::sync::Mutex;
@@ -26,7 +27,7 @@ const RKADM: &str = env!("CARGO_BIN_EXE_rkadm");
 const THREADS: usize = 2;
 
 #[test]
-fn kubeadm_and_rkadm_write_the_same_files() -> Result<()> {
+fn kubeadm_and_rkadm_write_and_accept_the_same() -> Result<()> {
     let (sandboxes, list) = (Sandboxes::new()?, List::read()?);
     let kubeadms: Vec<_> = MINORS.into_iter().map(Kubeadm::of).collect::<Result<_>>()?;
     let configs = matrix::configs()?;
@@ -53,6 +54,9 @@ fn kubeadm_and_rkadm_write_the_same_files() -> Result<()> {
     });
     let mut failures = failures.into_inner()?;
     failures.sort();
+    if chosen("validate") {
+        failures.extend(validation::failures(&sandboxes, &list, &kubeadms)?);
+    }
     if wanted.is_none() {
         let unused = list.unused();
         failures.extend(unused.iter().map(|entry| format!("covers nothing any more: {entry:?}")));

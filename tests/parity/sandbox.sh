@@ -18,6 +18,8 @@ base=$scratch/base root=$scratch/root
 mkdir -p "$base/run/containerd" "$base/usr/bin" "$base/proc" "$base/dev" "$base/tmp" "$base/etc"
 chmod 1777 "$base/tmp"
 : >"$base/program"
+# Nobody to ask for names, told at once: kubeadm looks for the newest version when it is given none.
+: >"$base/etc/resolv.conf"
 : >"$base/run/containerd/containerd.sock"
 cat >"$base/usr/bin/systemctl" <<'END'
 #!/bin/sh

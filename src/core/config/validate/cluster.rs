@@ -103,6 +103,9 @@ fn check_external_etcd(problems: &mut Problems, etcd: &ExternalEtcd) {
     if etcd.cert_file.is_empty() != etcd.key_file.is_empty() {
         problems.error("etcd.external", "certFile and keyFile must be given together");
     }
+    if etcd.ca_file.is_empty() && !etcd.cert_file.is_empty() && !etcd.key_file.is_empty() {
+        problems.error("etcd.external", "certFile and keyFile need caFile too");
+    }
     for (name, value) in
         [("caFile", &etcd.ca_file), ("certFile", &etcd.cert_file), ("keyFile", &etcd.key_file)]
     {
