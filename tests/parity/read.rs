@@ -105,7 +105,7 @@ fn kubeconfig(text: &str, written: i64, authorities: &Authorities) -> Result<Val
             for block in fields.as_array_mut().into_iter().flatten() {
                 // kubeadm lets these begin with their authority, which the run before this one made.
                 let seconds = &mut block["certificate"]["valid for, in seconds"];
-                *seconds = json!(seconds.as_i64().map(|seconds| (seconds + 30) / 60 * 60));
+                *seconds = json!(seconds.as_i64().map(|seconds| seconds / 600 * 600));
             }
             *data = fields;
             client = Some(pem);

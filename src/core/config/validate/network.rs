@@ -87,6 +87,10 @@ fn check_pod_subnet(problems: &mut Problems, subnet: Cidr, controller_manager_ar
     let (flag, default) =
         if subnet.is_ipv6() { ("node-cidr-mask-size-ipv6", 64) } else { ("node-cidr-mask-size-ipv4", 24) };
     let wanted = |name: &str| controller_manager_args.iter().rev().find(|arg| arg.name == name);
+    // Somebody else, such as the network plugin, gives nodes their part then, and of any size.
+    if wanted("allocate-node-cidrs").is_some_and(|arg| arg.value == "false") {
+        return;
+    }
     let given = wanted(flag).or_else(|| wanted("node-cidr-mask-size"));
     let node_mask = match given.map(|arg| arg.value.parse::<u32>()) {
         None => default,
