@@ -6,7 +6,7 @@ use std::{
 };
 
 use async_trait::async_trait;
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use rkadm_core::{
     config::GoDuration,
     engine::{
@@ -61,6 +61,7 @@ impl Phase for RenewCertificate {
             Some(spec) if renewal.names_from_config => spec?,
             _ => authority.spec_of(&cert, &old?, renewal)?,
         };
+        authority.warn_of_its_end(cx, self.target, &spec);
         let algorithm = algorithm(renewal, old_key.as_deref(), authority.algorithm);
         let seen = old_key.as_deref().map_or(Seen::Absent, |pem| Seen::Sha256(sha256_hex(pem)));
         let content = Content::Certificate { spec: Box::new(spec), key: key.clone(), ca: Some(ca) };
@@ -149,6 +150,20 @@ impl Authority {
         }
         let algorithm = key.algorithm().unwrap_or_default();
         Ok(Some(Self { path: files.cert.clone(), certificate, algorithm }))
+    }
+
+    /// A certificate is of no use after its authority.
+    pub fn warn_of_its_end(&self, cx: &PlanCx<'_>, target: &Target, spec: &CertSpec) {
+        let end = self.certificate.not_after();
+        let is_shorter = SignedDuration::try_from(spec.validity)
+            .is_ok_and(|validity| end.duration_since(Timestamp::now()) < validity);
+        if is_shorter {
+            cx.warn(format!(
+                "{}: the authority {} ends first, on {end}, and the new certificate with it",
+                target.name,
+                self.path.display()
+            ));
+        }
     }
 
     /// The certificate to issue in place of one that is there.

@@ -67,6 +67,7 @@ impl Phase for RenewKubeconfig {
                 }
             },
         };
+        authority.warn_of_its_end(cx, self.target, &spec);
         let pem = old_key.map(|key| key.to_pem());
         let algorithm = algorithm(&self.renewal, pem.as_deref().map(String::as_bytes), authority.algorithm);
         let content = Content::Renewed(Box::new(RenewedContent { path: path.clone(), ca, spec, algorithm }));

@@ -4,7 +4,7 @@
 use std::fs;
 
 use insta::assert_snapshot;
-use rkadm_core::pki::{CertSpec, CertUsage, PrivateKey, Sans, issue_ca};
+use rkadm_core::pki::{CertSpec, CertUsage, Certificate, PrivateKey, Sans, issue, issue_ca};
 use serde_json::Value;
 
 use crate::machine::{CONFIG, Machine, is_root, tool};
@@ -262,4 +262,43 @@ fn a_renewal_that_stopped_is_resumed_where_it_was() {
     ran.succeeds();
     assert!(ran.stdout().contains("scheduler.conf renewed"), "{}", ran.stdout());
     assert_eq!(fs::read(machine.pki("apiserver.crt")).unwrap(), half, "not renewed a second time");
+}
+
+/// The main use at three in the morning.
+#[test]
+fn certificates_that_have_expired_are_renewed() {
+    if !is_root() {
+        return;
+    }
+    let machine = with_kubeconfigs();
+    let ca = Certificate::from_pem(&fs::read(machine.pki("ca.crt")).unwrap()).unwrap();
+    let ca_key = PrivateKey::from_pem(&fs::read(machine.pki("ca.key")).unwrap()).unwrap();
+    let key = PrivateKey::from_pem(&fs::read(machine.pki("apiserver.key")).unwrap()).unwrap();
+    let old = Certificate::from_pem(&fs::read(machine.pki("apiserver.crt")).unwrap()).unwrap();
+    let year = std::time::Duration::from_hours(8760);
+    let spec = CertSpec::of(&old, &ca, year).unwrap();
+    let expired = issue(&spec, &key, &ca, &ca_key, "2024-01-01T00:00:00Z".parse().unwrap()).unwrap();
+    fs::write(machine.pki("apiserver.crt"), expired.to_pem()).unwrap();
+    machine.rkadm("certs check-expiration --fail-within 1h").exits(1);
+    machine.rkadm("certs renew apiserver --no-restart").succeeds();
+    machine.rkadm("certs check-expiration --fail-within 8000h").succeeds();
+    let new = Certificate::from_pem(&fs::read(machine.pki("apiserver.crt")).unwrap()).unwrap();
+    assert_eq!(new.sans(), old.sans());
+}
+
+#[test]
+fn an_authority_that_ends_first_is_mentioned() {
+    if !is_root() {
+        return;
+    }
+    let machine = Machine::new();
+    let short =
+        format!("{CONFIG}caCertificateValidityPeriod: 1000h0m0s\ncertificateValidityPeriod: 500h0m0s\n");
+    machine.with_config("init phase certs all", &short).succeeds();
+    let ran = machine.rkadm("certs renew apiserver --no-restart");
+    assert!(!ran.succeeds().stderr().contains("ends first"), "{}", ran.stderr());
+    let longer = format!("{CONFIG}certificateValidityPeriod: 2000h0m0s\n");
+    let ran = machine.with_config("certs renew apiserver --no-restart", longer);
+    let stderr = ran.succeeds().stderr();
+    assert!(stderr.contains("apiserver: the authority /etc/kubernetes/pki/ca.crt ends first"), "{stderr}");
 }
