@@ -10,6 +10,7 @@ mod wait;
 
 pub use backoff::{BackOff, Delays};
 pub use probe::{Health, HttpProbe, Unreachable, probe_http};
+pub(crate) use tls::client_config;
 pub use tls::{Identity, Tls, TlsError, Trust};
 pub use wait::{Attempt, NotReady, WaitError, wait_until, wait_until_ok};
 

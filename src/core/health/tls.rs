@@ -91,7 +91,7 @@ fn certificates(pem: &[u8], what: &'static str) -> Result<Vec<CertificateDer<'st
 }
 
 /// Builds the client side of TLS. The result also holds the session cache, so reuse it for repeated probes.
-pub(super) fn client_config(tls: &Tls) -> Result<ClientConfig, TlsError> {
+pub(crate) fn client_config(tls: &Tls) -> Result<ClientConfig, TlsError> {
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let mut roots = RootCertStore::empty();
     if let Trust::Ca(pem) = &tls.trust {

@@ -19,7 +19,10 @@ use super::{
     Actuator, ApiAccess, CommandOutput, ContainerState, FileKind, FileStat, Health, HealthTarget, HostError,
     Probe, Sandbox, ServiceState, ServiceVerb, Space,
 };
-use crate::kube::{KubeError, ObjectRef};
+use crate::{
+    etcd::{EtcdAccess, EtcdError, Member, MemberStatus, types::HashKv},
+    kube::{KubeError, ObjectRef},
+};
 
 /// A path in memory.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -57,6 +60,10 @@ pub struct World {
     pub kubelet_works: bool,
     /// Effective user id.
     pub uid: u32,
+    /// Members of the etcd cluster, also those on other machines.
+    pub members: Vec<Member>,
+    /// Other machines of the cluster serve its API and its etcd.
+    pub others_serve: bool,
 }
 
 /// A machine in memory.
@@ -106,6 +113,8 @@ impl World {
             answers: BTreeMap::new(),
             kubelet_works: true,
             uid: 0,
+            members: vec![],
+            others_serve: false,
         }
     }
 
@@ -136,7 +145,7 @@ impl World {
 
     /// What the kubelet would do by itself after a change.
     fn live(&mut self) {
-        if !self.paths.contains_key(Path::new("/var/lib/etcd")) {
+        if !self.others_serve && !self.paths.contains_key(Path::new("/var/lib/etcd")) {
             self.objects.clear();
         }
         if !self.kubelet_is_up() || !self.kubelet_works {
@@ -155,6 +164,14 @@ impl World {
                 if component == "etcd" {
                     self.paths.insert("/var/lib/etcd/member".into(), Node::Dir(0o700));
                 }
+            }
+        }
+        if self.serves("etcd") {
+            // A member tells its name and its client URLs when it starts for the first time.
+            for member in self.members.iter_mut().filter(|member| !member.has_started()) {
+                member.name = "node1".into();
+                let urls = member.peer_urls.iter();
+                member.client_urls = urls.map(|url| url.replace(":2380", ":2379")).collect();
             }
         }
         if self.serves("kube-apiserver") && self.paths.contains_key(Path::new("/var/lib/etcd/member")) {
@@ -220,9 +237,18 @@ impl FakeHost {
         Ok(())
     }
 
+    fn etcd(&self, access: &EtcdAccess) -> Result<MutexGuard<'_, World>, HostError> {
+        let world = lock(&self.world);
+        if world.others_serve || world.serves("etcd") {
+            return Ok(world);
+        }
+        let endpoints = access.endpoints.join(", ");
+        Err(EtcdError::Unreachable { endpoints, message: "refused".into() }.into())
+    }
+
     fn api(&self) -> Result<MutexGuard<'_, World>, HostError> {
         let world = lock(&self.world);
-        if world.serves("kube-apiserver") {
+        if world.others_serve || world.serves("kube-apiserver") {
             return Ok(world);
         }
         Err(KubeError::Unreachable {
@@ -231,6 +257,18 @@ impl FakeHost {
             source: None,
         }
         .into())
+    }
+}
+
+/// What a member of a cluster without load says of itself.
+fn status_of(world: &World, member: &Member) -> MemberStatus {
+    MemberStatus {
+        cluster_id: 1,
+        member_id: member.id,
+        version: "3.6.0".into(),
+        leader: world.members.first().map_or(0, |first| first.id),
+        is_learner: member.is_learner,
+        ..MemberStatus::default()
     }
 }
 
@@ -359,6 +397,27 @@ impl Probe for FakeHost {
         };
         Ok(lock(&self.world).sandboxes.iter().map(running).collect())
     }
+
+    async fn etcd_members(&self, access: &EtcdAccess) -> Result<Vec<Member>, HostError> {
+        Ok(self.etcd(access)?.members.clone())
+    }
+
+    async fn etcd_status(&self, access: &EtcdAccess, endpoint: &str) -> Result<MemberStatus, HostError> {
+        let world = self.etcd(access)?;
+        let member = world.members.iter().find(|member| member.client_urls.iter().any(|url| url == endpoint));
+        let refused = || EtcdError::Unreachable { endpoints: endpoint.to_owned(), message: "refused".into() };
+        Ok(status_of(&world, member.ok_or_else(refused)?))
+    }
+
+    async fn etcd_hash_kv(
+        &self,
+        access: &EtcdAccess,
+        _endpoint: &str,
+        revision: i64,
+    ) -> Result<HashKv, HostError> {
+        drop(self.etcd(access)?);
+        Ok(HashKv { hash: 1, compact_revision: 0, hash_revision: revision })
+    }
 }
 
 #[async_trait]
@@ -471,6 +530,42 @@ impl Actuator for FakeHost {
     async fn stop_container(&self, _socket: &str, id: &str, _grace: Duration) -> Result<(), HostError> {
         // The kubelet starts it again at once.
         self.change(format!("stop container {id}"), |_| {})
+    }
+
+    async fn etcd_add_learner(&self, access: &EtcdAccess, peer_url: &str) -> Result<Member, HostError> {
+        let known = self.etcd(access)?.members.clone();
+        if known.iter().any(|member| member.is_learner) {
+            return Err(EtcdError::TooManyLearners.into());
+        }
+        if known.iter().any(|member| member.peer_urls.iter().any(|url| url == peer_url)) {
+            return Err(EtcdError::PeerUrlExists.into());
+        }
+        let id = known.iter().map(|member| member.id).max().unwrap_or_default() + 1;
+        let member =
+            Member { id, peer_urls: vec![peer_url.to_owned()], is_learner: true, ..Member::default() };
+        let added = member.clone();
+        self.change(format!("add member {peer_url}"), |world| world.members.push(added))?;
+        Ok(member)
+    }
+
+    async fn etcd_promote(&self, access: &EtcdAccess, id: u64) -> Result<(), HostError> {
+        let member = self.etcd(access)?.members.iter().find(|member| member.id == id).cloned();
+        match member {
+            None => return Err(EtcdError::NoSuchMember.into()),
+            Some(member) if !member.is_learner => return Err(EtcdError::NotALearner.into()),
+            Some(member) if !member.has_started() => return Err(EtcdError::NotInSync.into()),
+            Some(_) => {}
+        }
+        self.change(format!("promote member {id}"), |world| {
+            for member in world.members.iter_mut().filter(|member| member.id == id) {
+                member.is_learner = false;
+            }
+        })
+    }
+
+    async fn etcd_remove(&self, access: &EtcdAccess, id: u64) -> Result<(), HostError> {
+        drop(self.etcd(access)?);
+        self.change(format!("remove member {id}"), |world| world.members.retain(|member| member.id != id))
     }
 }
 

@@ -20,7 +20,10 @@ use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::kube::{KubeError, ObjectRef};
+use crate::{
+    etcd::{EtcdAccess, EtcdError, Member, MemberStatus, types::HashKv},
+    kube::{KubeError, ObjectRef},
+};
 
 /// What a path is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -221,6 +224,9 @@ pub enum HostError {
     /// The container runtime could not be asked or said no.
     #[error(transparent)]
     Cri(#[from] crate::cri::CriError),
+    /// etcd could not be asked or said no.
+    #[error(transparent)]
+    Etcd(#[from] EtcdError),
     /// A content is only known once the plan is carried out (dry run).
     #[error("the content of {path} is known only after apply", path = .0.display())]
     KnownAfterApply(PathBuf),
@@ -296,6 +302,17 @@ pub trait Probe: Send + Sync {
     async fn sandboxes(&self, socket: &str) -> Result<Vec<Sandbox>, HostError>;
     /// The containers of one namespace's pods, newest attempt of each name.
     async fn containers(&self, socket: &str, namespace: &str) -> Result<Vec<ContainerState>, HostError>;
+    /// The members of an etcd cluster, as its quorum knows them.
+    async fn etcd_members(&self, access: &EtcdAccess) -> Result<Vec<Member>, HostError>;
+    /// What the etcd member at one of the endpoints says of itself.
+    async fn etcd_status(&self, access: &EtcdAccess, endpoint: &str) -> Result<MemberStatus, HostError>;
+    /// The hash of all keys of the etcd member at one of the endpoints, at a revision; 0 for its newest.
+    async fn etcd_hash_kv(
+        &self,
+        access: &EtcdAccess,
+        endpoint: &str,
+        revision: i64,
+    ) -> Result<HashKv, HostError>;
 }
 
 /// Changes to a machine. Only the engine holds one.
@@ -339,4 +356,10 @@ pub trait Actuator: Probe {
     async fn remove_sandbox(&self, socket: &str, id: &str) -> Result<(), HostError>;
     /// Asks a container to end, and ends it after the grace time. The kubelet starts it again.
     async fn stop_container(&self, socket: &str, id: &str, grace: Duration) -> Result<(), HostError>;
+    /// Adds an etcd member without a vote, at this peer URL.
+    async fn etcd_add_learner(&self, access: &EtcdAccess, peer_url: &str) -> Result<Member, HostError>;
+    /// Gives an etcd learner its vote.
+    async fn etcd_promote(&self, access: &EtcdAccess, id: u64) -> Result<(), HostError>;
+    /// Removes an etcd member; nothing there is fine.
+    async fn etcd_remove(&self, access: &EtcdAccess, id: u64) -> Result<(), HostError>;
 }

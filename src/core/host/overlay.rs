@@ -17,6 +17,7 @@ use super::{
 };
 use crate::{
     engine::{Step, content::Content, step::ObjectSource},
+    etcd::{EtcdAccess, Member, MemberStatus, types::HashKv},
     kube::ObjectRef,
 };
 
@@ -92,6 +93,16 @@ impl<'a> Overlay<'a> {
 
     fn planned(&self, path: &Path) -> Option<Planned> {
         self.paths.lock().ok()?.get(path).cloned()
+    }
+
+    /// Nobody can log in with a certificate that is only planned.
+    fn known_files(&self, access: &EtcdAccess) -> Result<(), HostError> {
+        for path in [&access.ca, &access.certificate, &access.key] {
+            if self.planned(path).is_some() {
+                return Err(HostError::KnownAfterApply(path.clone()));
+            }
+        }
+        Ok(())
     }
 }
 
@@ -218,5 +229,25 @@ impl Probe for Overlay<'_> {
 
     async fn containers(&self, socket: &str, namespace: &str) -> Result<Vec<ContainerState>, HostError> {
         self.inner.containers(socket, namespace).await
+    }
+
+    async fn etcd_members(&self, access: &EtcdAccess) -> Result<Vec<Member>, HostError> {
+        self.known_files(access)?;
+        self.inner.etcd_members(access).await
+    }
+
+    async fn etcd_status(&self, access: &EtcdAccess, endpoint: &str) -> Result<MemberStatus, HostError> {
+        self.known_files(access)?;
+        self.inner.etcd_status(access, endpoint).await
+    }
+
+    async fn etcd_hash_kv(
+        &self,
+        access: &EtcdAccess,
+        endpoint: &str,
+        revision: i64,
+    ) -> Result<HashKv, HostError> {
+        self.known_files(access)?;
+        self.inner.etcd_hash_kv(access, endpoint, revision).await
     }
 }

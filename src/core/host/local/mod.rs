@@ -1,6 +1,7 @@
 //! The real machine, below a file system root (`/`, or a scratch directory).
 
 mod api;
+mod etcd;
 mod files;
 mod system;
 
@@ -23,6 +24,7 @@ use super::{
 use crate::{
     cri,
     cri::CriClient,
+    etcd::{EtcdAccess, EtcdClient, Member, MemberStatus, types::HashKv},
     kube::{KubeClient, ObjectRef},
 };
 
@@ -33,13 +35,21 @@ pub struct LocalHost {
     /// API clients by access and kubeconfig content: a renewed kubeconfig gets a new client.
     clients: Mutex<HashMap<(ApiAccess, String), Arc<KubeClient>>>,
     runtimes: Mutex<HashMap<String, Arc<CriClient>>>,
+    /// By access and digest of its files: renewed certificates get a new client.
+    etcds: Mutex<HashMap<(EtcdAccess, String), EtcdClient>>,
 }
 
 impl LocalHost {
     /// The machine whose files, programs and sockets are below `root`. Its network, host name and processes are those of
     /// the running kernel. `api_timeout` bounds one API call with its retries.
     pub fn new(root: impl Into<PathBuf>, api_timeout: Duration) -> Self {
-        Self { root: root.into(), api_timeout, clients: Mutex::default(), runtimes: Mutex::default() }
+        Self {
+            root: root.into(),
+            api_timeout,
+            clients: Mutex::default(),
+            runtimes: Mutex::default(),
+            etcds: Mutex::default(),
+        }
     }
 
     /// Where a path of the machine really is.
@@ -148,6 +158,23 @@ impl Probe for LocalHost {
     async fn containers(&self, socket: &str, namespace: &str) -> Result<Vec<ContainerState>, HostError> {
         self.list_containers(socket, namespace).await
     }
+
+    async fn etcd_members(&self, access: &EtcdAccess) -> Result<Vec<Member>, HostError> {
+        Ok(self.etcd(access).await?.members().await?)
+    }
+
+    async fn etcd_status(&self, access: &EtcdAccess, endpoint: &str) -> Result<MemberStatus, HostError> {
+        Ok(self.etcd(access).await?.status(endpoint).await?)
+    }
+
+    async fn etcd_hash_kv(
+        &self,
+        access: &EtcdAccess,
+        endpoint: &str,
+        revision: i64,
+    ) -> Result<HashKv, HostError> {
+        Ok(self.etcd(access).await?.hash_kv(endpoint, revision).await?)
+    }
 }
 
 #[async_trait]
@@ -222,5 +249,17 @@ impl Actuator for LocalHost {
 
     async fn stop_container(&self, socket: &str, id: &str, grace: Duration) -> Result<(), HostError> {
         Ok(self.runtime(socket).await?.stop_container(id, grace).await?)
+    }
+
+    async fn etcd_add_learner(&self, access: &EtcdAccess, peer_url: &str) -> Result<Member, HostError> {
+        Ok(self.etcd(access).await?.add_learner(peer_url).await?)
+    }
+
+    async fn etcd_promote(&self, access: &EtcdAccess, id: u64) -> Result<(), HostError> {
+        Ok(self.etcd(access).await?.promote(id).await?)
+    }
+
+    async fn etcd_remove(&self, access: &EtcdAccess, id: u64) -> Result<(), HostError> {
+        Ok(self.etcd(access).await?.remove(id).await?)
     }
 }

@@ -1,0 +1,190 @@
+//! Calls of etcd's v3 API.
+
+use std::time::Duration;
+
+use http::{Uri, uri::PathAndQuery};
+use hyper_rustls::HttpsConnectorBuilder;
+use hyper_util::client::legacy::connect::HttpConnector;
+use prost::Message;
+use tonic::{
+    Request, Status,
+    client::Grpc,
+    transport::{Channel, Endpoint},
+};
+use tonic_prost::ProstCodec;
+
+use super::{
+    error::EtcdError,
+    proto,
+    types::{HashKv, Member, MemberStatus},
+};
+use crate::health::Tls;
+
+/// A TCP connection in the cluster takes milliseconds; a machine that is off must not eat the whole deadline.
+const CONNECT: Duration = Duration::from_secs(3);
+/// Reads of a member's memory, and changes that a quorum has to agree to.
+const CALL: Duration = Duration::from_secs(10);
+
+const CLUSTER: &str = "etcdserverpb.Cluster";
+const MAINTENANCE: &str = "etcdserverpb.Maintenance";
+
+/// Connections to the members of one cluster. They are made on first use, and again when they break.
+#[derive(Clone)]
+pub struct EtcdClient {
+    channels: Vec<(String, Channel)>,
+}
+
+impl EtcdClient {
+    /// A client of the members at these URLs. Needs a running tokio runtime.
+    ///
+    /// # Errors
+    /// An endpoint that is no URL, or TLS files that cannot be used.
+    pub fn new(endpoints: &[String], tls: &Tls) -> Result<Self, EtcdError> {
+        let config = crate::health::client_config(tls).map_err(|error| EtcdError::Tls(error.to_string()))?;
+        let mut channels = vec![];
+        for endpoint in endpoints {
+            let wrong = || EtcdError::Endpoint { endpoint: endpoint.clone() };
+            let uri: Uri = endpoint.parse().map_err(|_| wrong())?;
+            if uri.host().is_none() {
+                return Err(wrong());
+            }
+            let mut tcp = HttpConnector::new();
+            tcp.enforce_http(false);
+            tcp.set_nodelay(true);
+            tcp.set_connect_timeout(Some(CONNECT));
+            let connector = HttpsConnectorBuilder::new()
+                .with_tls_config(config.clone())
+                .https_or_http()
+                .enable_http2()
+                .wrap_connector(tcp);
+            let channel = Endpoint::from(uri).connect_timeout(CONNECT).connect_with_connector_lazy(connector);
+            channels.push((endpoint.clone(), channel));
+        }
+        if channels.is_empty() {
+            return Err(EtcdError::Endpoint { endpoint: String::new() });
+        }
+        Ok(Self { channels })
+    }
+
+    /// The members, as the quorum knows them.
+    pub async fn members(&self) -> Result<Vec<Member>, EtcdError> {
+        let request = proto::MemberListRequest { linearizable: true };
+        let answer: proto::MembersResponse = self.any(CLUSTER, "MemberList", request).await?;
+        Ok(answer.members.into_iter().map(Member::from).collect())
+    }
+
+    /// Adds a member without a vote. It starts with the log of the others, given `--initial-cluster-state=existing`.
+    pub async fn add_learner(&self, peer_url: &str) -> Result<Member, EtcdError> {
+        let request = proto::MemberAddRequest { peer_urls: vec![peer_url.to_owned()], is_learner: true };
+        let answer: proto::MemberAddResponse = self.any(CLUSTER, "MemberAdd", request).await?;
+        let member = answer.member.ok_or_else(|| EtcdError::Rejected {
+            call: "MemberAdd",
+            message: "the answer names no member".into(),
+        })?;
+        Ok(member.into())
+    }
+
+    /// Gives a learner its vote.
+    ///
+    /// # Errors
+    /// [`EtcdError::NotInSync`] until it has caught up.
+    pub async fn promote(&self, id: u64) -> Result<(), EtcdError> {
+        let request = proto::MemberIdRequest { id };
+        let _: proto::MembersResponse = self.any(CLUSTER, "MemberPromote", request).await?;
+        Ok(())
+    }
+
+    /// Removes a member. One that is not there is no error.
+    pub async fn remove(&self, id: u64) -> Result<(), EtcdError> {
+        let request = proto::MemberIdRequest { id };
+        match self.any::<_, proto::MembersResponse>(CLUSTER, "MemberRemove", request).await {
+            Ok(_) | Err(EtcdError::NoSuchMember) => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// What the member at one of the endpoints says of itself.
+    pub async fn status(&self, endpoint: &str) -> Result<MemberStatus, EtcdError> {
+        let answer: proto::StatusResponse =
+            self.one(endpoint, MAINTENANCE, "Status", proto::Empty {}).await?;
+        Ok(answer.into())
+    }
+
+    /// The hash of all keys of the member at one of the endpoints, at a revision; 0 for its newest.
+    pub async fn hash_kv(&self, endpoint: &str, revision: i64) -> Result<HashKv, EtcdError> {
+        let request = proto::HashKvRequest { revision };
+        let answer: proto::HashKvResponse = self.one(endpoint, MAINTENANCE, "HashKV", request).await?;
+        Ok(HashKv {
+            hash: answer.hash,
+            compact_revision: answer.compact_revision,
+            hash_revision: answer.hash_revision,
+        })
+    }
+
+    /// Asks the endpoints in turn until one answers.
+    async fn any<Q, R>(&self, service: &'static str, method: &'static str, request: Q) -> Result<R, EtcdError>
+    where
+        Q: Message + Clone + 'static,
+        R: Message + Default + 'static,
+    {
+        let mut last = None;
+        for (endpoint, channel) in &self.channels {
+            match send(endpoint, channel, service, method, request.clone()).await {
+                Err(error) if error.is_of_the_way() => last = Some(error),
+                result => return result,
+            }
+        }
+        let all: Vec<_> = self.channels.iter().map(|(endpoint, _)| endpoint.as_str()).collect();
+        Err(match last {
+            Some(EtcdError::Unreachable { message, .. }) => {
+                EtcdError::Unreachable { endpoints: all.join(", "), message }
+            }
+            Some(error) => error,
+            None => EtcdError::Endpoint { endpoint: String::new() },
+        })
+    }
+
+    async fn one<Q, R>(
+        &self,
+        endpoint: &str,
+        service: &'static str,
+        method: &'static str,
+        request: Q,
+    ) -> Result<R, EtcdError>
+    where
+        Q: Message + 'static,
+        R: Message + Default + 'static,
+    {
+        let found = self.channels.iter().find(|(known, _)| known == endpoint);
+        let (endpoint, channel) =
+            found.ok_or_else(|| EtcdError::Endpoint { endpoint: endpoint.to_owned() })?;
+        send(endpoint, channel, service, method, request).await
+    }
+}
+
+async fn send<Q, R>(
+    endpoint: &str,
+    channel: &Channel,
+    service: &str,
+    method: &'static str,
+    request: Q,
+) -> Result<R, EtcdError>
+where
+    Q: Message + 'static,
+    R: Message + Default + 'static,
+{
+    let exchange = async {
+        let path = PathAndQuery::try_from(format!("/{service}/{method}"))
+            .map_err(|error| Status::internal(error.to_string()))?;
+        let mut request = Request::new(request);
+        request.set_timeout(CALL);
+        let mut grpc = Grpc::new(channel.clone());
+        grpc.ready().await.map_err(|error| Status::from_error(Box::new(error)))?;
+        grpc.unary(request, path, ProstCodec::default()).await.map(tonic::Response::into_inner)
+    };
+    match tokio::time::timeout(CALL, exchange).await {
+        Ok(Ok(answer)) => Ok(answer),
+        Ok(Err(status)) => Err(EtcdError::of_call(method, endpoint, CALL, &status)),
+        Err(_) => Err(EtcdError::Timeout { call: method, after: CALL }),
+    }
+}
