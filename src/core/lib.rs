@@ -4,6 +4,7 @@
 
 pub mod config;
 pub mod cri;
+pub mod discovery;
 pub mod engine;
 pub mod etcd;
 pub mod health;

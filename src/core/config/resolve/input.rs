@@ -56,9 +56,14 @@ pub struct InitFlags {
     pub upload_certs: bool,
 }
 
-impl InitFlags {
+/// The flags of a command that sets what a configuration file can set, too.
+pub(super) trait Flags {
     /// The flag that gave the value of a field, if one did.
-    pub(super) fn setting(&self, field_path: &str) -> Option<&'static str> {
+    fn setting(&self, field_path: &str) -> Option<&'static str>;
+}
+
+impl Flags for InitFlags {
+    fn setting(&self, field_path: &str) -> Option<&'static str> {
         let field = field_path.split('[').next().unwrap_or_default();
         let part = field_path.rsplit('.').next();
         let (flag, given) = match field {
@@ -89,7 +94,9 @@ impl InitFlags {
         };
         given.then_some(flag)
     }
+}
 
+impl InitFlags {
     /// The given flags that a configuration file excludes, in the order of kubeadm's message.
     pub(super) fn excluded_by_config(&self) -> Vec<&'static str> {
         [

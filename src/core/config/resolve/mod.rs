@@ -3,15 +3,18 @@
 mod defaults;
 mod every_kind;
 mod input;
+mod join;
 mod resolved;
 mod token;
 
 pub(super) use defaults::{reset_with_defaults, upgrade_with_defaults};
 pub use every_kind::{Completed, complete_documents, validate_documents};
 pub use input::{HostFacts, InitFlags};
+pub use join::{JoinFlags, ResolvedJoin, StoredConfigError, joined, resolve_join};
 pub use resolved::{FieldDifference, Image, ResolvedInit};
 pub use token::resolve_token;
 
+use self::input::Flags;
 use super::component;
 use super::document::Documents;
 use super::error::{ConfigError, ConfigErrors, Problems, Warning};
@@ -74,13 +77,13 @@ fn resolve(
 /// Collects problems and finds their place in the files or among the flags.
 struct Report<'a> {
     documents: &'a Documents,
-    flags: &'a InitFlags,
+    flags: &'a dyn Flags,
     errors: Vec<ConfigError>,
     warnings: Vec<Warning>,
 }
 
 impl<'a> Report<'a> {
-    fn new(documents: &'a Documents, flags: &'a InitFlags) -> Self {
+    fn new(documents: &'a Documents, flags: &'a dyn Flags) -> Self {
         Self { documents, flags, errors: Vec::new(), warnings: documents.warnings.clone() }
     }
 

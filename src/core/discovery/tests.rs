@@ -1,0 +1,79 @@
+use super::*;
+use crate::config::types::{BootstrapTokenDiscovery, Discovery, FileDiscovery};
+
+fn join(discovery: Discovery) -> ResolvedJoin {
+    let timeouts = crate::config::types::Timeouts {
+        discovery: Some(GoDuration::from_secs(1)),
+        ..crate::config::types::Timeouts::default()
+    };
+    ResolvedJoin { discovery, timeouts, ..ResolvedJoin::default() }
+}
+
+fn by_file(path: &str) -> ResolvedJoin {
+    join(Discovery { file: Some(FileDiscovery { kube_config_path: path.into() }), ..Discovery::default() })
+}
+
+async fn fails(join: &ResolvedJoin, content: &'static str) -> DiscoveryError {
+    let read = move |_: &str| Ok(content.as_bytes().to_vec());
+    find(join, &read, &|_| {}).await.unwrap_err()
+}
+
+#[tokio::test]
+async fn an_endpoint_that_nobody_listens_at_is_told_with_what_to_check() {
+    let token = BootstrapTokenDiscovery {
+        token: Some("abcdef.0123456789abcdef".into()),
+        api_server_endpoint: "127.0.0.1:1".into(),
+        unsafe_skip_ca_verification: true,
+        ..BootstrapTokenDiscovery::default()
+    };
+    let join = join(Discovery { bootstrap_token: Some(token), ..Discovery::default() });
+    let told = std::sync::Mutex::new(vec![]);
+    let read = |_: &str| Err("no file is wanted".to_owned());
+    let error = find(&join, &read, &|text| told.lock().unwrap().push(text.to_owned())).await.unwrap_err();
+    assert!(matches!(error, DiscoveryError::Unreachable { .. }), "{error}");
+    assert!(error.to_string().contains("refused"), "{error}");
+    assert!(error.hints()[0].contains("load balancer"));
+    assert!(!told.into_inner().unwrap().is_empty(), "what is waited for was not told");
+}
+
+#[tokio::test]
+async fn a_file_that_is_no_kubeconfig_is_told_without_its_content() {
+    let error = fails(&by_file("/root/x.conf"), "token: [geheim").await;
+    assert!(error.to_string().contains("/root/x.conf"), "{error}");
+    assert!(!error.to_string().contains("geheim"), "{error}");
+    let error = fails(&by_file("/root/x.conf"), "kind: Config\nclusters: []\n").await;
+    assert!(error.to_string().contains("not exactly one cluster"), "{error}");
+    let text = "kind: Config\nclusters: [{name: a, cluster: {server: 'http://a'}}]\n";
+    let error = fails(&by_file("/root/x.conf"), text).await;
+    assert!(error.to_string().contains("no https URL"), "{error}");
+    let text = "kind: Config\nclusters: [{name: a, cluster: {server: 'https://a'}}]\n";
+    let error = fails(&by_file("/root/x.conf"), text).await;
+    assert!(error.to_string().contains("certificate-authority-data"), "{error}");
+}
+
+#[test]
+fn a_file_without_a_user_cannot_be_joined_with() {
+    let file = kubeconfig::build("a", "https://a", Some(b"x"), "u", &Credentials::None);
+    let read = |_: &str| Err("no".to_owned());
+    let error = file::bootstrap("x", &file, "https://a", "x", &read).unwrap_err();
+    assert!(matches!(error, DiscoveryError::NoCredentials), "{error}");
+    assert!(error.hints()[0].contains("--tls-bootstrap-token"));
+}
+
+#[test]
+fn files_that_a_user_names_are_embedded() {
+    let credentials = Credentials::Files { certificate: "/a.crt", key: "/a.key" };
+    let file = kubeconfig::build("a", "https://a", Some(b"x"), "u", &credentials);
+    let read = |path: &str| Ok(format!("content of {path}").into_bytes());
+    let text = file::bootstrap("x", &file, "https://b", "x", &read).unwrap();
+    assert!(!text.contains("/a.crt") && text.contains("https://b"), "{}", text.as_str());
+    assert!(text.contains("client-key-data"));
+}
+
+#[test]
+fn settings_keep_their_secrets_out_of_sight() {
+    let certs = std::collections::BTreeMap::from([("ca.key".to_owned(), Secret::from("aGk="))]);
+    let settings = ClusterSettings { certs: Some(certs), ..ClusterSettings::default() };
+    assert_eq!(settings.encrypted("ca.key").unwrap(), b"hi");
+    assert!(!serde_json::to_string(&settings).unwrap().contains("aGk="));
+}
