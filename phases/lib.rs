@@ -7,6 +7,7 @@ mod files;
 pub mod init;
 mod objects;
 mod patches;
+mod preflight;
 pub mod renew;
 pub mod static_pods;
 

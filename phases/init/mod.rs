@@ -24,12 +24,12 @@ use rkadm_core::{
     engine::{Phase, PhaseMeta, Workflow},
 };
 
+pub use crate::preflight::{PREFLIGHT_OUTPUT, Told};
 pub use addons::manifests as addon_manifests;
 pub use bootstrap_token::{TOKEN, secret_name as token_secret_name};
 pub use cluster::{Cluster, Environment, KUBERNETES_DIR, PRIVATE, PUBLIC_DIR};
 pub use in_use::in_use;
 pub use kubelet_start::{KUBELET, KUBELET_ACTION, UndoKubelet};
-pub use preflight::{PREFLIGHT_OUTPUT, Told};
 pub use show_join_command::{JoinCommand, OUTPUT as JOIN_OUTPUT};
 pub use upload_certs::CERTIFICATE_KEY;
 

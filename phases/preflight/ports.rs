@@ -6,7 +6,7 @@ use futures::future::join_all;
 use rkadm_core::host::Probe;
 
 use super::{Found, error};
-use crate::init::cluster::Cluster;
+use crate::init::Cluster;
 
 /// Every port that is taken.
 pub async fn free(host: &dyn Probe, cluster: &Cluster) -> Vec<Found> {

@@ -8,7 +8,7 @@ use rkadm_core::{
 };
 
 use super::{Found, error};
-use crate::init::cluster::Cluster;
+use crate::init::Cluster;
 
 /// The images that the runtime does not hold, all asked for at once; and what is wrong with that.
 pub async fn missing(host: &dyn Probe, cluster: &Cluster) -> (Vec<String>, Vec<Found>) {

@@ -5,7 +5,7 @@ use hyper_util::client::proxy::matcher::Matcher;
 use rkadm_core::{host::Probe, preflight::parse};
 
 use super::{Found, warning};
-use crate::init::cluster::Cluster;
+use crate::init::Cluster;
 
 /// IPv6 cannot do with less (RFC 8200, 5), and an overlay takes fifty bytes or more of it.
 const MIN_MTU: u32 = 1280;

@@ -9,7 +9,7 @@ use rkadm_core::{
 use serde_json::Value;
 
 use super::{Found, error};
-use crate::init::cluster::Cluster;
+use crate::init::Cluster;
 
 /// kubeadm's minimum, for all minors from 1.34 to 1.37.
 const MIN_VERSION: semver::Version = semver::Version::new(3, 5, 24);

@@ -5,7 +5,7 @@ use rkadm_core::{host::Probe, manifest::Component, preflight::parse};
 use serde_json::Value;
 
 use super::{Found, error, warning};
-use crate::init::cluster::Cluster;
+use crate::init::Cluster;
 
 /// kubeadm's minimum for a control plane.
 const MIN_CPUS: usize = 2;

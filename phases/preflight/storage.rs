@@ -5,7 +5,7 @@ use std::{path::Path, time::Duration};
 use rkadm_core::host::{Probe, Space};
 
 use super::{Found, error, warning};
-use crate::init::cluster::Cluster;
+use crate::init::Cluster;
 
 /// Room that manifests, keys and kubeconfigs need, many times over.
 const MIN_CONFIG_BYTES: u64 = 1 << 20;

@@ -9,7 +9,7 @@ use rkadm_core::{
 use serde_json::Value;
 
 use super::{Found, error, warning};
-use crate::init::{cluster::Cluster, kubelet_start::KUBELET};
+use crate::init::{Cluster, KUBELET};
 
 /// Whether the container runtime answers.
 pub async fn container_runtime(host: &dyn Probe, cluster: &Cluster) -> Vec<Found> {
