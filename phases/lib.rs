@@ -5,6 +5,7 @@
 pub mod csr;
 mod files;
 pub mod init;
+pub mod join;
 mod objects;
 mod patches;
 mod preflight;
@@ -18,4 +19,7 @@ pub fn actions() -> ActionRegistry {
     ActionRegistry::default()
         .with(init::KUBELET_ACTION, init::UndoKubelet)
         .with(renew::RESTART_ACTION, renew::UndoRestart)
+        .with(join::ADD_MEMBER_ACTION, join::UndoMember)
+        .with(join::PROMOTE_MEMBER_ACTION, join::UndoMember)
+        .with(join::REMOVE_MEMBER_ACTION, join::UndoRemoval)
 }

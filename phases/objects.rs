@@ -31,7 +31,7 @@ pub async fn wanted(
     if objects.is_empty() {
         return Ok(vec![]);
     }
-    Ok(vec![Step::Apply { access, objects, dies_with: cluster.etcd_data_dir() }])
+    Ok(vec![Step::Apply { access, objects, dies_with: cluster.dies_with() }])
 }
 
 /// Whether the live object has everything that is wanted. What the server filled in beside it is no difference.

@@ -38,6 +38,9 @@ pub struct Environment {
     pub proxies: Vec<(String, String)>,
     /// The whole workflow is run, not a single phase of it.
     pub whole: bool,
+    /// The node joins a cluster that is there.
+    #[serde(default)]
+    pub joins: bool,
     /// `--kubeconfig` of a single phase: how the API server is reached, in place of this node's administrator.
     pub kubeconfig: Option<PathBuf>,
     /// `--kubeconfig-dir` of a single phase: where kubeconfig files are written, in place of [`KUBERNETES_DIR`].
@@ -110,7 +113,9 @@ impl Cluster {
     /// Whether the last phase waits for what `wait-control-plane` need not wait for.
     pub fn waits_at_the_end(&self) -> bool {
         let skipped = &self.config.skip_phases;
-        self.environment.whole && !skipped.iter().any(|name| selects(name, super::show_join_command::ID))
+        self.environment.whole
+            && !self.environment.joins
+            && !skipped.iter().any(|name| selects(name, super::show_join_command::ID))
     }
 
     /// Everything that a healthy control-plane node answers.
@@ -143,6 +148,11 @@ impl Cluster {
     /// The data directory of this node's etcd, `None` with an external etcd.
     pub fn etcd_data_dir(&self) -> Option<PathBuf> {
         self.config.cluster.etcd.local.as_ref().map(|etcd| PathBuf::from(&etcd.data_dir))
+    }
+
+    /// The directory whose removal takes all objects of the cluster with it: where the cluster is made here, etcd's.
+    pub fn dies_with(&self) -> Option<PathBuf> {
+        if self.environment.joins { None } else { self.etcd_data_dir() }
     }
 
     /// The algorithm of new keys.

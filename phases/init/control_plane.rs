@@ -3,9 +3,15 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use k8s_openapi::api::core::v1::Pod;
 use rkadm_core::{
     engine::{Phase, PhaseError, PhaseMeta, PlanCx, Seen, Step, Verdict, content::Content},
-    manifest::{self, Component, EtcdMembership, StaticPodInputs, patch, volumes},
+    host::Probe,
+    manifest::{
+        self, Component, EtcdMembership, StaticPodInputs,
+        patch::{self, Patch},
+        volumes,
+    },
     text::sha256_hex,
 };
 
@@ -61,29 +67,8 @@ pub async fn manifest_steps(
     component: Component,
 ) -> Result<Vec<Step>, PhaseError> {
     let path = Cluster::manifest(&component.file_name());
-    let ca_dirs = Cluster::existing_dirs(cx.host, &volumes::CA_DIRS).await?;
-    let proxy_env = cluster.proxy_env();
-    let config = &cluster.config;
-    let ca = cluster.ca_files("ca");
-    let external_ca = Existing::at(cx, &ca.key).await? == Existing::Absent
-        && Existing::at(cx, &ca.cert).await? != Existing::Absent;
-    let inputs = StaticPodInputs {
-        cluster: &config.cluster,
-        endpoint: &config.local_api_endpoint,
-        node_name: config.node_name(),
-        health_check_timeout: cluster.health_timeout(),
-        row: cluster.row(),
-        etcd_membership: EtcdMembership::First,
-        ca_dirs: &ca_dirs,
-        proxy_env: &proxy_env,
-        external_ca,
-    };
-    let pod = manifest::static_pod(component, &inputs)
-        .map_err(|error| PhaseError::Config { message: format!("manifest of {component}: {error}") })?;
     let patches = patches::read(cx, cluster).await?;
-    let pod = patch::patched_pod(component, &pod, &patches).map_err(|error| {
-        patches::unusable(config.patches_dir.as_deref().unwrap_or_default().as_ref(), &error)
-    })?;
+    let pod = static_pod_of(cx.host, cluster, component, EtcdMembership::First, &patches).await?;
     let seen = match Existing::at(cx, &path).await? {
         Existing::Absent => Seen::Absent,
         Existing::Bytes(bytes) if manifest::same(&pod, &bytes) => return Ok(vec![]),
@@ -99,4 +84,35 @@ pub async fn manifest_steps(
         seen,
     });
     Ok(steps)
+}
+
+/// The pod of a component on this node, with the operator's patches.
+pub async fn static_pod_of(
+    host: &dyn Probe,
+    cluster: &Cluster,
+    component: Component,
+    etcd_membership: EtcdMembership<'_>,
+    patches: &[Patch],
+) -> Result<Pod, PhaseError> {
+    let ca_dirs = Cluster::existing_dirs(host, &volumes::CA_DIRS).await?;
+    let proxy_env = cluster.proxy_env();
+    let config = &cluster.config;
+    let ca = cluster.ca_files("ca");
+    let external_ca = host.stat(&ca.key).await?.is_none() && host.stat(&ca.cert).await?.is_some();
+    let inputs = StaticPodInputs {
+        cluster: &config.cluster,
+        endpoint: &config.local_api_endpoint,
+        node_name: config.node_name(),
+        health_check_timeout: cluster.health_timeout(),
+        row: cluster.row(),
+        etcd_membership,
+        ca_dirs: &ca_dirs,
+        proxy_env: &proxy_env,
+        external_ca,
+    };
+    let pod = manifest::static_pod(component, &inputs)
+        .map_err(|error| PhaseError::Config { message: format!("manifest of {component}: {error}") })?;
+    patch::patched_pod(component, &pod, patches).map_err(|error| {
+        patches::unusable(config.patches_dir.as_deref().unwrap_or_default().as_ref(), &error)
+    })
 }

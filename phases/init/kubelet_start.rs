@@ -8,7 +8,7 @@ use std::{
 
 use async_trait::async_trait;
 use rkadm_core::{
-    config::Image,
+    config::{Image, types::Taint},
     engine::{
         Action, Phase, PhaseError, PhaseMeta, PlanCx, Step, Verdict,
         act::{ActCx, StepError},
@@ -29,6 +29,8 @@ use crate::{
 
 /// The unit's name.
 pub const KUBELET: &str = "kubelet";
+/// The kubelet's own kubeconfig.
+pub const KUBELET_CONF: &str = "kubelet.conf";
 /// Name of the action in journals: never renamed.
 pub const KUBELET_ACTION: &str = "run-kubelet";
 
@@ -53,48 +55,61 @@ impl Phase for KubeletStart {
     }
 
     async fn plan(&self, cx: &PlanCx<'_>) -> Result<Verdict, PhaseError> {
-        let config = &self.cluster.config;
-        let socket = &config.node_registration.cri_socket;
-        let mut settings = config.node_kubelet();
-        let patches = patches::read(cx, &self.cluster).await?;
-        patches::apply(&self.cluster, &mut settings, PatchTarget::KubeletConfiguration, &patches)?;
-        let local_socket = config.local_cri_socket();
-        if local_socket {
-            settings = kubelet::node_config(&settings, socket);
-        }
-        let hostname = cx.host.hostname().await;
-        let flags = KubeletFlags {
-            node_name: config.node_name(),
-            hostname: &hostname,
-            cri_socket: (!local_socket).then_some(socket),
-            sandbox_image: self.cluster.row().sandbox_image_flag.then(|| config.image(Image::Pause)),
-            register_taints: &[],
-            extra_args: &config.node_registration.kubelet_extra_args,
-        };
-        let dir = Path::new(KUBELET_DIR);
-        let files = [
-            ("kubeadm-flags.env", Some(kubelet::flags_env(&flags))),
-            ("instance-config.yaml", local_socket.then(|| kubelet::instance_config(socket))),
-            ("config.yaml", Some(kubelet::to_yaml(&settings))),
-        ];
-        let mut writes = directory(cx, dir, PRIVATE_DIR).await?;
-        for (name, text) in files.into_iter().filter_map(|(name, text)| Some((name, text?))) {
-            writes.extend(text_file(cx, dir.join(name), PUBLIC, text).await?);
-        }
-        let service = cx.host.service(KUBELET).await?;
-        if writes.is_empty() && service.active == "active" {
-            return Ok(Verdict::AlreadyDone("the kubelet runs with these settings".into()));
-        }
-        // Stopped first, so that it does not start with half of its files; and so that an undo, which goes backwards,
-        // brings the unit back to its state last of all, with its old files in place.
-        let mut steps = vec![Step::Service { unit: KUBELET.into(), verb: ServiceVerb::Stop }];
-        steps.extend(writes);
-        steps.push(Step::Action(Arc::new(RunKubelet {
-            socket: config.node_registration.cri_socket.clone(),
-            was_active: service.active == "active",
-        })));
-        Ok(Verdict::Apply(steps))
+        let steps = kubelet_steps(cx, &self.cluster, &[], vec![]).await?;
+        Ok(Verdict::from_steps(steps, "the kubelet runs with these settings"))
     }
+}
+
+/// The steps that give the kubelet its files and start it; none where it runs with them. `first` are further files that it
+/// must find when it starts.
+pub async fn kubelet_steps(
+    cx: &PlanCx<'_>,
+    cluster: &Cluster,
+    register_taints: &[Taint],
+    first: Vec<Step>,
+) -> Result<Vec<Step>, PhaseError> {
+    let config = &cluster.config;
+    let socket = &config.node_registration.cri_socket;
+    let mut settings = config.node_kubelet();
+    let patches = patches::read(cx, cluster).await?;
+    patches::apply(cluster, &mut settings, PatchTarget::KubeletConfiguration, &patches)?;
+    let local_socket = config.local_cri_socket();
+    if local_socket {
+        settings = kubelet::node_config(&settings, socket);
+    }
+    let hostname = cx.host.hostname().await;
+    let flags = KubeletFlags {
+        node_name: config.node_name(),
+        hostname: &hostname,
+        cri_socket: (!local_socket).then_some(socket),
+        sandbox_image: cluster.row().sandbox_image_flag.then(|| config.image(Image::Pause)),
+        register_taints,
+        extra_args: &config.node_registration.kubelet_extra_args,
+    };
+    let dir = Path::new(KUBELET_DIR);
+    let files = [
+        ("kubeadm-flags.env", Some(kubelet::flags_env(&flags))),
+        ("instance-config.yaml", local_socket.then(|| kubelet::instance_config(socket))),
+        ("config.yaml", Some(kubelet::to_yaml(&settings))),
+    ];
+    let mut writes = first;
+    writes.extend(directory(cx, dir, PRIVATE_DIR).await?);
+    for (name, text) in files.into_iter().filter_map(|(name, text)| Some((name, text?))) {
+        writes.extend(text_file(cx, dir.join(name), PUBLIC, text).await?);
+    }
+    let service = cx.host.service(KUBELET).await?;
+    if writes.is_empty() && service.active == "active" {
+        return Ok(vec![]);
+    }
+    // Stopped first, so that it does not start with half of its files; and so that an undo, which goes backwards,
+    // brings the unit back to its state last of all, with its old files in place.
+    let mut steps = vec![Step::Service { unit: KUBELET.into(), verb: ServiceVerb::Stop }];
+    steps.extend(writes);
+    steps.push(Step::Action(Arc::new(RunKubelet {
+        socket: config.node_registration.cri_socket.clone(),
+        was_active: service.active == "active",
+    })));
+    Ok(steps)
 }
 
 /// Starts the kubelet. What comes of that is more than a unit's state: pods, mounts, files.
@@ -116,6 +131,9 @@ struct Before {
     mounts: Vec<PathBuf>,
     /// A kubelet that ran before has pods that are not this operation's: they stay.
     was_active: bool,
+    /// There was no kubelet.conf: the kubelet writes it when it has got its certificate.
+    #[serde(default)]
+    without_kubeconfig: bool,
 }
 
 #[async_trait]
@@ -136,6 +154,7 @@ impl Action for RunKubelet {
             sandboxes: sandboxes.into_iter().map(|sandbox| sandbox.id).collect(),
             mounts: host.mounts_below(KUBELET_DIR.as_ref()).await?,
             was_active: self.was_active,
+            without_kubeconfig: host.stat(&Cluster::kubeconfig(KUBELET_CONF)).await?.is_none(),
         };
         serde_json::to_value(before).map_err(|error| StepError::Content(error.to_string()))
     }
@@ -159,6 +178,9 @@ impl UndoAction for UndoKubelet {
         }
         if before.was_active {
             return Ok(());
+        }
+        if before.without_kubeconfig {
+            host.remove_file(&Cluster::kubeconfig(KUBELET_CONF)).await?;
         }
         remove_sandboxes(host, &before).await?;
         let dir = Path::new(KUBELET_DIR);

@@ -67,7 +67,7 @@ impl Phase for MarkControlPlane {
             access,
             target,
             change: PatchSource::Made(Arc::new(mark)),
-            dies_with: self.cluster.etcd_data_dir(),
+            dies_with: self.cluster.dies_with(),
         });
         Ok(Verdict::Apply(steps))
     }

@@ -27,11 +27,17 @@ use rkadm_core::{
 pub use crate::preflight::{PREFLIGHT_OUTPUT, Told};
 pub use addons::manifests as addon_manifests;
 pub use bootstrap_token::{TOKEN, secret_name as token_secret_name};
-pub use cluster::{Cluster, Environment, KUBERNETES_DIR, PRIVATE, PUBLIC_DIR};
+pub use certs::phases as certificates;
+pub use cluster::{Cluster, Environment, KUBERNETES_DIR, PRIVATE, PRIVATE_DIR, PUBLIC, PUBLIC_DIR};
+pub use control_plane::{manifest_steps, static_pod_of};
+pub use etcd::data_dir_steps as etcd_data_dir_steps;
 pub use in_use::in_use;
-pub use kubelet_start::{KUBELET, KUBELET_ACTION, UndoKubelet};
+pub use kubeconfig::phases as kubeconfigs;
+pub use kubelet_start::{KUBELET, KUBELET_ACTION, KUBELET_CONF, UndoKubelet, kubelet_steps};
+pub use mark_control_plane::MarkControlPlane;
 pub use show_join_command::{JoinCommand, OUTPUT as JOIN_OUTPUT};
 pub use upload_certs::CERTIFICATE_KEY;
+pub use wait_control_plane::WaitControlPlane;
 
 /// The phases of `rkadm init`, in order.
 pub fn workflow(config: Arc<ResolvedInit>, environment: Environment) -> Workflow {
@@ -42,10 +48,10 @@ pub fn workflow(config: Arc<ResolvedInit>, environment: Environment) -> Workflow
     phases.push(Box::new(etcd::Local::new(&cluster)));
     phases.extend(control_plane::phases(&cluster));
     phases.push(Box::new(kubelet_start::KubeletStart::new(&cluster)));
-    phases.push(Box::new(wait_control_plane::WaitControlPlane::new(&cluster)));
+    phases.push(Box::new(WaitControlPlane::new(&cluster)));
     phases.extend(upload_config::phases(&cluster));
     phases.push(Box::new(upload_certs::UploadCerts::new(&cluster)));
-    phases.push(Box::new(mark_control_plane::MarkControlPlane::new(&cluster)));
+    phases.push(Box::new(MarkControlPlane::new(&cluster)));
     phases.push(Box::new(bootstrap_token::BootstrapToken::new(&cluster)));
     phases.push(Box::new(kubelet_finalize::EnableClientCertRotation::new(&cluster)));
     phases.extend(addons::phases(&cluster));

@@ -38,6 +38,16 @@ pub fn proxies(cluster: &Cluster) -> Vec<Found> {
     found
 }
 
+/// The API server that a joining node talks to must not be looked for at a proxy.
+pub fn proxy_of(cluster: &Cluster, url: &str) -> Vec<Found> {
+    let Ok(uri) = url.parse::<Uri>() else { return vec![] };
+    let Some(proxy) = matcher(cluster.proxies()).intercept(&uri).map(|proxy| proxy.uri().to_string()) else {
+        return vec![];
+    };
+    let message = format!("connections to {url} go through the proxy {proxy}");
+    vec![warning("HTTPProxy", message, "add the address to NO_PROXY")]
+}
+
 /// As Go's programs read the variables: the lower-case ones count where the others are not set.
 fn matcher(variables: &[(String, String)]) -> Matcher {
     let value = |name: &str| {

@@ -8,17 +8,32 @@ use rkadm_core::host::Probe;
 use super::{Found, error};
 use crate::init::Cluster;
 
-/// Every port that is taken.
+/// Every port of the first control plane that is taken.
 pub async fn free(host: &dyn Probe, cluster: &Cluster) -> Vec<Found> {
+    let mut found = of_control_plane(host, cluster).await;
+    found.extend(of_kubelet(host, cluster).await);
+    found
+}
+
+/// Those of the components that every control plane runs.
+pub async fn of_control_plane(host: &dyn Probe, cluster: &Cluster) -> Vec<Found> {
     let mut wanted = vec![
         (cluster.config.local_api_endpoint.bind_port, "kube-apiserver"),
         (10259, "kube-scheduler"),
         (10257, "kube-controller-manager"),
-        (10250, "the kubelet"),
     ];
     if cluster.etcd_data_dir().is_some() {
         wanted.extend([(2379, "etcd"), (2380, "etcd")]);
     }
+    taken(host, cluster, wanted).await
+}
+
+/// That of the kubelet.
+pub async fn of_kubelet(host: &dyn Probe, cluster: &Cluster) -> Vec<Found> {
+    taken(host, cluster, vec![(10250, "the kubelet")]).await
+}
+
+async fn taken(host: &dyn Probe, cluster: &Cluster, wanted: Vec<(u16, &str)>) -> Vec<Found> {
     let ipv6 = cluster.config.local_api_endpoint.advertise_address.contains(':');
     let any: IpAddr = if ipv6 { Ipv6Addr::UNSPECIFIED.into() } else { Ipv4Addr::UNSPECIFIED.into() };
     let looks = wanted.into_iter().map(|(port, whose)| async move {

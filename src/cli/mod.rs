@@ -9,6 +9,7 @@ pub mod documents;
 pub mod exit;
 pub mod facts;
 pub mod init;
+pub mod join;
 pub mod kubeconfig;
 pub mod man;
 pub mod op;
@@ -76,6 +77,7 @@ pub fn command() -> Command {
         .arg_required_else_help(true)
         .max_term_width(100)
         .subcommand(init::command())
+        .subcommand(join::command())
         .subcommand(group::<certs::CertsCommand>("certs", "Handle certificates and their keys"))
         .subcommand(group::<kubeconfig::KubeconfigCommand>("kubeconfig", "Make kubeconfig files"))
         .subcommand(group::<token::TokenCommand>("token", "Handle bootstrap tokens"))
@@ -148,6 +150,7 @@ pub fn run(typed: Vec<std::ffi::OsString>) -> i32 {
 async fn dispatch(session: &Session, matches: &ArgMatches) -> Result<(), CommandError> {
     match matches.subcommand() {
         Some(("init", matches)) => init::run(session, matches).await,
+        Some(("join", matches)) => join::run(session, matches).await,
         Some(("certs", matches)) => certs::run(session, &typed(matches)?).await,
         Some(("kubeconfig", matches)) => kubeconfig::run(session, &typed(matches)?).await,
         Some(("token", matches)) => token::run(session, &typed(matches)?).await,

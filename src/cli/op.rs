@@ -57,6 +57,9 @@ pub async fn run(session: &Session, command: OpCommand) -> Result<(), CommandErr
                     super::certs::renew::resume(session, &operation).await
                 }
                 "certs generate-csr" => super::certs::resume_requests(session, &operation).await,
+                name if name == "join" || name.starts_with("join phase ") => {
+                    super::join::resume(session, &operation).await
+                }
                 _ => super::init::resume(session, &operation).await,
             }
         }

@@ -24,6 +24,7 @@ use super::{
 const REQUEST: &str = "request";
 
 /// How a workflow is carried out.
+#[derive(Debug, Default)]
 pub struct Manner {
     /// Only show what would be done.
     pub dry_run: bool,
@@ -31,6 +32,10 @@ pub struct Manner {
     pub on_failure: OnFailure,
     /// Algorithm of the keys to make ahead.
     pub key_algorithm: Option<KeyAlgorithm>,
+    /// Phases to leave out.
+    pub skip: BTreeSet<&'static str>,
+    /// What a run that goes on with it must have the same of; the whole request where there is nothing here.
+    pub digest: Option<String>,
 }
 
 /// Carries the workflow out and returns its report; `None` after a dry run, whose plan is printed.
@@ -44,7 +49,7 @@ pub async fn carry_out<R: Serialize + Sync>(
     manner: &Manner,
 ) -> Result<Option<RunReport>, CommandError> {
     if manner.dry_run {
-        let phases = plan::dry_run(workflow, host, &BTreeSet::new(), session.reporter.as_ref()).await;
+        let phases = plan::dry_run(workflow, host, &manner.skip, session.reporter.as_ref()).await;
         planned::print(session, phases.map_err(|(phase, error)| plan_failed(&phase, error))?);
         return Ok(None);
     }
@@ -53,7 +58,7 @@ pub async fn carry_out<R: Serialize + Sync>(
     let header = Header {
         command: session.command.clone(),
         config: serde_json::to_value(request).map_err(bug)?,
-        digest: sha256_hex(open.as_bytes()),
+        digest: manner.digest.clone().unwrap_or_else(|| sha256_hex(open.as_bytes())),
         secrets: vec![(REQUEST.to_owned(), open)],
     };
     let registry = rkadm_phases::actions();
@@ -65,7 +70,7 @@ pub async fn carry_out<R: Serialize + Sync>(
         root: session.root.clone(),
     };
     let options = RunOptions {
-        skip: BTreeSet::new(),
+        skip: manner.skip.clone(),
         on_failure: manner.on_failure,
         key_algorithm: manner.key_algorithm,
     };

@@ -26,7 +26,7 @@ pub fn command(verb: &str, metas: &[PhaseMeta], flags: impl Fn(&str, Command) ->
 
 /// The flags come first: they bring a description of their own.
 fn leaf(name: &'static str, meta: &PhaseMeta, flags: &impl Fn(&str, Command) -> Command) -> Command {
-    let command = flags(meta.id, Command::new(name)).about(meta.title.to_string());
+    let command = flags(meta.id, Command::new(name)).about(meta.title.to_string()).hide(meta.hidden);
     if meta.help.is_empty() { command } else { command.long_about(meta.help.to_string()) }
 }
 

@@ -83,7 +83,12 @@ async fn execute(
 ) -> Result<(), CommandError> {
     let requests = Arc::new(requests);
     let workflow = csr::workflow(&requests);
-    let manner = Manner { dry_run, on_failure, key_algorithm: Some(requests.config.key_algorithm()) };
+    let manner = Manner {
+        dry_run,
+        on_failure,
+        key_algorithm: Some(requests.config.key_algorithm()),
+        ..Manner::default()
+    };
     let done = operation::carry_out(session, host, &workflow, requests.as_ref(), &manner).await?;
     let Some(done) = done else { return Ok(()) };
     let made = done.phases.iter().filter(|line| line.outcome == Some(Outcome::Done));

@@ -134,7 +134,7 @@ async fn execute(
     let renewal = Arc::new(renewal);
     let workflow = renew::workflow(&renewal);
     let key_algorithm = renewal.config.as_ref().map(ResolvedInit::key_algorithm);
-    let manner = Manner { dry_run, on_failure, key_algorithm };
+    let manner = Manner { dry_run, on_failure, key_algorithm, ..Manner::default() };
     let done = operation::carry_out(session, host, &workflow, renewal.as_ref(), &manner).await?;
     if let Some(done) = done {
         let result = result(host, &renewal, &done).await;

@@ -76,6 +76,7 @@ pub async fn run(session: &Session, matches: &ArgMatches) -> Result<(), CommandE
     let environment = Environment {
         proxies: proxies(),
         whole: only.is_none(),
+        joins: false,
         kubeconfig: flags.kubeconfig,
         kubeconfig_dir: flags.kubeconfig_dir,
     };
@@ -150,11 +151,12 @@ struct Selected {
 impl Selected {
     fn of(config: &Arc<ResolvedInit>, request: &Request) -> Result<Self, CommandError> {
         let mut workflow = init::workflow(Arc::clone(config), request.environment.clone());
-        let mut skip = workflow.skips(&config.skip_phases).map_err(|error| selection(&error))?;
+        let mut skip = workflow.skips(&config.skip_phases).map_err(|error| selection(&error, "init"))?;
         if let Some(only) = &request.only {
             // A phase that is asked for by name is run, whatever the configuration leaves out of a whole init.
             skip.clear();
-            workflow = workflow.only(std::slice::from_ref(only)).map_err(|error| selection(&error))?;
+            workflow =
+                workflow.only(std::slice::from_ref(only)).map_err(|error| selection(&error, "init"))?;
             workflow.name = format!("init phase {only}");
         }
         Ok(Self { workflow, skip })
@@ -203,7 +205,7 @@ async fn execute(
 }
 
 /// The proxy variables of this process.
-fn proxies() -> Vec<(String, String)> {
+pub fn proxies() -> Vec<(String, String)> {
     // Not `vars`, which panics when any variable, also one that does not matter here, is not UTF-8.
     let variables = std::env::vars_os()
         .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
@@ -239,10 +241,11 @@ fn digest(config: &ResolvedInit, environment: &Environment) -> String {
     sha256_hex(format!("{} {}", config.digest(), paths.join(" ")).as_bytes())
 }
 
-fn selection(error: &SelectionError) -> CommandError {
+/// A phase that the workflow of this verb does not have, or that cannot be left out.
+pub fn selection(error: &SelectionError, verb: &str) -> CommandError {
     let mut command_error = CommandError::new(ExitKind::Usage, error.to_string());
     if let SelectionError::Unknown { nearest: Some(nearest), .. } = error {
         command_error = command_error.hint(format!("did you mean {nearest:?}?"));
     }
-    command_error.hint("`rkadm init --help` lists the phases")
+    command_error.hint(format!("`rkadm {verb} --help` lists the phases"))
 }

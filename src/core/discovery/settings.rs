@@ -73,7 +73,14 @@ pub async fn read(
     let cluster = get("ConfigMap", system, "kubeadm-config").await?;
     let (kubelet, node) =
         futures::try_join!(get("ConfigMap", system, "kubelet-config"), get("Node", None, node_name))?;
-    let certs = if with_certs { get("Secret", system, encrypt::SECRET_NAME).await? } else { None };
+    // Where nothing was ever uploaded, nobody has the right to look, either.
+    let certs = match with_certs {
+        true => match get("Secret", system, encrypt::SECRET_NAME).await {
+            Err(DiscoveryError::Settings { .. }) => None,
+            certs => certs?,
+        },
+        false => None,
+    };
     Ok(ClusterSettings {
         cluster: text(cluster.as_ref(), "ClusterConfiguration", "ConfigMap kube-system/kubeadm-config")?,
         kubelet: text(kubelet.as_ref(), "kubelet", "ConfigMap kube-system/kubelet-config")?,

@@ -147,6 +147,17 @@ impl ActCx<'_> {
         }
     }
 
+    /// The result of this work; or, when the operator asks to stop first, that. For work that is harmless to abandon.
+    pub async fn unless_cancelled<T>(
+        &self,
+        work: impl Future<Output = Result<T, StepError>>,
+    ) -> Result<T, StepError> {
+        tokio::select! {
+            result = work => result,
+            signal = self.cancel.cancelled() => Err(StepError::Cancelled(signal)),
+        }
+    }
+
     /// A secret of this operation that must be there.
     pub fn secret(&self, name: &str) -> Result<String, StepError> {
         let secret = self.store.secret(name).map_err(|error| StepError::saved(name, error))?;
@@ -197,13 +208,13 @@ pub async fn act(step: &Step, cx: &ActCx<'_>) -> Result<(), StepError> {
         Step::Apply { access, objects, .. } => {
             let plain = objects.iter().filter_map(plain_object);
             let all = futures::future::try_join_all(plain.map(|object| apply(cx, access, object)));
-            cancellable(cx, async { all.await.map(drop) }).await
+            cx.unless_cancelled(async { all.await.map(drop) }).await
         }
         Step::Patch { access, target, change, .. } => {
-            cancellable(cx, patch(cx.host, access, target, change)).await
+            cx.unless_cancelled(patch(cx.host, access, target, change)).await
         }
         Step::PullImage { socket, image } => {
-            cancellable(cx, async { Ok(cx.host.pull_image(socket, image).await?) }).await
+            cx.unless_cancelled(async { Ok(cx.host.pull_image(socket, image).await?) }).await
         }
         Step::NewSecret { name, kind } => match cx.store.secret(name) {
             Ok(Some(_)) => Ok(()),
@@ -216,7 +227,7 @@ pub async fn act(step: &Step, cx: &ActCx<'_>) -> Result<(), StepError> {
         // The runner records it in the journal.
         Step::Record { .. } => Ok(()),
         Step::Wait { condition, timeout } => {
-            cancellable(cx, async { Ok(wait::wait(cx, condition, *timeout).await?) }).await
+            cx.unless_cancelled(async { Ok(wait::wait(cx, condition, *timeout).await?) }).await
         }
         Step::Action(action) => action.act(cx).await,
     }
@@ -291,17 +302,6 @@ pub(super) async fn made(
         patch["metadata"]["resourceVersion"] = version.clone();
     }
     Ok((patch, undo))
-}
-
-/// Ends a wait early when the operator asks to stop. Only for acts that are harmless to abandon.
-async fn cancellable(
-    cx: &ActCx<'_>,
-    work: impl Future<Output = Result<(), StepError>>,
-) -> Result<(), StepError> {
-    tokio::select! {
-        result = work => result,
-        signal = cx.cancel.cancelled() => Err(StepError::Cancelled(signal)),
-    }
 }
 
 fn plain_object(object: &ObjectSource) -> Option<&Value> {

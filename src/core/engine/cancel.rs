@@ -46,10 +46,11 @@ impl Cancel {
     /// Returns when somebody asks to stop.
     pub async fn cancelled(&self) -> &'static str {
         let mut receiver = self.sender.subscribe();
+        let signal = receiver.wait_for(Option::is_some).await.ok().and_then(|signal| *signal);
         // The sender lives in self, so the channel cannot close while we wait.
-        match receiver.wait_for(Option::is_some).await {
-            Ok(signal) => signal.unwrap_or("SIGINT"),
-            Err(_) => std::future::pending().await,
+        match signal {
+            Some(signal) => signal,
+            None => std::future::pending().await,
         }
     }
 }

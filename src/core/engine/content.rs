@@ -2,8 +2,12 @@
 //!
 //! So plans are the same every time, hold no secret, and a dry run generates no key.
 
-use std::path::{Path, PathBuf};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
+use async_trait::async_trait;
 use jiff::Timestamp;
 
 use super::act::{ActCx, PkiError, StepError};
@@ -71,6 +75,17 @@ pub enum Content {
         /// Where the key is.
         key: PathBuf,
     },
+    /// Made from what is only known when the step is carried out.
+    Made(Arc<dyn ContentMaker>),
+}
+
+/// Makes the content of a file from what is only known when the step is carried out.
+#[async_trait]
+pub trait ContentMaker: std::fmt::Debug + Send + Sync {
+    /// What it is, for the plan; without secrets.
+    fn describe(&self) -> String;
+    /// Makes it.
+    async fn make(&self, cx: &ActCx<'_>) -> Result<Vec<u8>, StepError>;
 }
 
 /// A kubeconfig that keeps all but its client key and certificate.
@@ -115,6 +130,7 @@ impl Content {
                 format!("kubeconfig of {} for {}, without its certificate", content.user, content.server)
             }
             Self::Request { spec, .. } => format!("signing request, {}", in_words(spec)),
+            Self::Made(maker) => maker.describe(),
         }
     }
 
@@ -174,6 +190,7 @@ impl Content {
                 let key = key_of(cx, key).await?;
                 Ok(crate::pki::request(spec, &key).map_err(PkiError::from)?.to_pem().into_bytes())
             }
+            Self::Made(maker) => maker.make(cx).await,
         }
     }
 }

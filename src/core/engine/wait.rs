@@ -9,6 +9,7 @@ use futures::future::{BoxFuture, FutureExt, join_all};
 
 use super::{Event, act::ActCx};
 use crate::{
+    etcd::EtcdAccess,
     host::{ApiAccess, HealthTarget, Probe},
     kube::ObjectRef,
 };
@@ -48,6 +49,13 @@ pub enum Condition {
         /// Which.
         target: ObjectRef,
     },
+    /// The etcd member at a peer URL has started: it has told the others its name.
+    EtcdStarted {
+        /// How to reach the others.
+        access: EtcdAccess,
+        /// Where the others reach it.
+        peer_url: String,
+    },
     /// A file exists.
     FileExists {
         /// Which.
@@ -71,6 +79,7 @@ impl Condition {
             Self::Healthy { what, target } => format!("{what} is healthy ({})", target.url),
             Self::ApiHealthy { path, .. } => format!("the API server answers {path}"),
             Self::ObjectExists { target, .. } => format!("{target} exists"),
+            Self::EtcdStarted { peer_url, .. } => format!("the etcd member at {peer_url} has started"),
             Self::FileExists { path } => format!("{} exists", path.display()),
             Self::All(conditions) => conditions.iter().map(Self::describe).collect::<Vec<_>>().join(" and "),
             Self::ByKubelet { condition, .. } => condition.describe(),
@@ -210,6 +219,7 @@ fn name(condition: &Condition) -> String {
         Condition::Healthy { what, .. } => what.clone(),
         Condition::ApiHealthy { path, .. } => format!("API server {path}"),
         Condition::ObjectExists { target, .. } => target.to_string(),
+        Condition::EtcdStarted { .. } => "the etcd member".into(),
         Condition::FileExists { path } => path.display().to_string(),
         Condition::All(_) | Condition::ByKubelet { .. } => String::new(),
     }
@@ -227,6 +237,7 @@ async fn look(host: &dyn Probe, condition: &Condition) -> Result<(), String> {
                 Err(_) => Err("the API server does not answer".into()),
             };
         }
+        Condition::EtcdStarted { access, peer_url } => return etcd_started(host, access, peer_url).await,
         Condition::FileExists { path } => {
             return match host.stat(path).await {
                 Ok(Some(_)) => Ok(()),
@@ -240,6 +251,18 @@ async fn look(host: &dyn Probe, condition: &Condition) -> Result<(), String> {
         return Ok(());
     }
     Err(format!("status {}: {}", health.status, health.body.lines().last().unwrap_or_default()))
+}
+
+async fn etcd_started(host: &dyn Probe, access: &EtcdAccess, peer_url: &str) -> Result<(), String> {
+    let members = match tokio::time::timeout(LONGEST_LOOK, host.etcd_members(access)).await {
+        Ok(members) => members.map_err(|error| error.to_string())?,
+        Err(_) => return Err("the other members do not answer".into()),
+    };
+    match members.iter().find(|member| member.peer_urls.iter().any(|url| url == peer_url)) {
+        Some(member) if member.has_started() => Ok(()),
+        Some(_) => Err("it has not started yet".into()),
+        None => Err("it was removed".into()),
+    }
 }
 
 fn kubelet_socket(condition: &Condition) -> Option<&str> {

@@ -359,6 +359,25 @@ impl Probe for FakeHost {
         Ok(self.api()?.objects.values().filter(|object| object["kind"] == kind).cloned().collect())
     }
 
+    async fn select(
+        &self,
+        _access: &ApiAccess,
+        kind: &str,
+        namespace: &str,
+        labels: &str,
+    ) -> Result<Vec<Value>, HostError> {
+        let world = self.api()?;
+        let selected = |object: &&Value| {
+            object["kind"] == kind
+                && object["metadata"]["namespace"] == namespace
+                && labels
+                    .split(',')
+                    .filter_map(|label| label.split_once('='))
+                    .all(|(name, value)| object["metadata"]["labels"][name] == value)
+        };
+        Ok(world.objects.values().filter(selected).cloned().collect())
+    }
+
     async fn health(&self, target: &HealthTarget) -> Result<Health, String> {
         let world = lock(&self.world);
         let up = world.kubelet_works && world.kubelet_is_up();

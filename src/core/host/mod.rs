@@ -287,6 +287,14 @@ pub trait Probe: Send + Sync {
     async fn object(&self, access: &ApiAccess, target: &ObjectRef) -> Result<Option<Value>, HostError>;
     /// All live objects of a kind, of every namespace.
     async fn objects(&self, access: &ApiAccess, kind: &str) -> Result<Vec<Value>, HostError>;
+    /// The live objects of a kind, in one namespace, that a label selector matches.
+    async fn select(
+        &self,
+        access: &ApiAccess,
+        kind: &str,
+        namespace: &str,
+        labels: &str,
+    ) -> Result<Vec<Value>, HostError>;
     /// Asks a health endpoint once, with a short timeout. `Err` holds why it could not be reached.
     async fn health(&self, target: &HealthTarget) -> Result<Health, String>;
     /// Asks the API server once on a path such as `/readyz`. `Err` holds why it could not be reached.

@@ -203,6 +203,19 @@ impl Probe for Overlay<'_> {
         self.inner.objects(access, kind).await
     }
 
+    async fn select(
+        &self,
+        access: &ApiAccess,
+        kind: &str,
+        namespace: &str,
+        labels: &str,
+    ) -> Result<Vec<Value>, HostError> {
+        if self.planned(&access.kubeconfig).is_some() {
+            return Err(HostError::KnownAfterApply(access.kubeconfig.clone()));
+        }
+        self.inner.select(access, kind, namespace, labels).await
+    }
+
     async fn health(&self, target: &HealthTarget) -> Result<Health, String> {
         self.inner.health(target).await
     }

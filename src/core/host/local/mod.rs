@@ -25,7 +25,7 @@ use crate::{
     cri,
     cri::CriClient,
     etcd::{EtcdAccess, EtcdClient, Member, MemberStatus, types::HashKv},
-    kube::{KubeClient, ObjectRef},
+    kube::{KubeClient, ObjectRef, client::Selector},
 };
 
 /// This machine.
@@ -124,6 +124,17 @@ impl Probe for LocalHost {
 
     async fn objects(&self, access: &ApiAccess, kind: &str) -> Result<Vec<Value>, HostError> {
         Ok(self.client(access).await?.list(kind, None).await?)
+    }
+
+    async fn select(
+        &self,
+        access: &ApiAccess,
+        kind: &str,
+        namespace: &str,
+        labels: &str,
+    ) -> Result<Vec<Value>, HostError> {
+        let selector = Selector { labels: labels.to_owned(), ..Selector::default() };
+        Ok(self.client(access).await?.list_selected(kind, Some(namespace), &selector).await?)
     }
 
     async fn health(&self, target: &HealthTarget) -> Result<Health, String> {

@@ -1,0 +1,68 @@
+//! `check-etcd`: whether the others' etcd is in a state that a member can be added to.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use rkadm_core::engine::{Phase, PhaseError, PhaseMeta, PlanCx, Verdict};
+
+use super::{
+    joining::{Joining, WORKER},
+    members::Etcd,
+};
+
+/// Asks before the kubelet is started for it.
+pub struct CheckEtcd {
+    joining: Arc<Joining>,
+}
+
+impl CheckEtcd {
+    pub fn new(joining: &Arc<Joining>) -> Self {
+        Self { joining: Arc::clone(joining) }
+    }
+}
+
+#[async_trait]
+impl Phase for CheckEtcd {
+    fn meta(&self) -> PhaseMeta {
+        let meta = PhaseMeta::new("check-etcd", "Check the cluster's etcd").once();
+        PhaseMeta { hidden: true, ..meta }
+    }
+
+    async fn plan(&self, cx: &PlanCx<'_>) -> Result<Verdict, PhaseError> {
+        let joining = &self.joining;
+        if !joining.is_control_plane() {
+            return Ok(Verdict::NotApplicable(WORKER.into()));
+        }
+        if joining.cluster.etcd_data_dir().is_none() {
+            return Ok(Verdict::NotApplicable("etcd is external".into()));
+        }
+        let Some(etcd) = Etcd::look(cx, joining).await? else {
+            return Ok(Verdict::AlreadyDone("known after apply".into()));
+        };
+        let stale = etcd.stale(joining);
+        if !stale.is_empty() && !joining.has_etcd_data(cx).await? && !joining.request.replace_member {
+            return Err(in_the_way(joining, &etcd));
+        }
+        Ok(Verdict::AlreadyDone(etcd.room_for_one_more()?))
+    }
+}
+
+/// A member of an earlier machine is in the way, and nobody has consented to its removal.
+pub fn in_the_way(joining: &Joining, etcd: &Etcd) -> PhaseError {
+    let stale: Vec<_> = etcd
+        .stale(joining)
+        .into_iter()
+        .map(|seen| {
+            let state = if seen.status.is_some() { "answers" } else { "does not answer" };
+            format!("{} at {}, which {state}", seen.member.describe(), seen.member.peer_urls.join(", "))
+        })
+        .collect();
+    PhaseError::Unusable {
+        message: format!(
+            "etcd has a member already with this node's name or address, of which nothing is on this machine: {}",
+            stale.join("; ")
+        ),
+        hint: "when that machine is gone for good, the same command with --replace-member removes its member first"
+            .into(),
+    }
+}

@@ -1,0 +1,181 @@
+//! The stacked etcd that this node's member is to join, and what stands in its way there.
+
+use futures::future::join_all;
+use rkadm_core::{
+    engine::{PhaseError, PlanCx},
+    etcd::{EtcdAccess, Member, MemberStatus, quorum},
+    host::HostError,
+};
+use serde_json::Value;
+
+use super::joining::Joining;
+
+/// kubeadm's annotation on etcd's static pods.
+const CLIENT_URLS: &str = "kubeadm.kubernetes.io/etcd.advertise-client-urls";
+
+/// A member and what it says of itself; `None` where it does not answer.
+#[derive(Debug)]
+pub struct Seen {
+    pub member: Member,
+    pub status: Option<MemberStatus>,
+}
+
+/// The members, and how to reach those on other nodes.
+#[derive(Debug)]
+pub struct Etcd {
+    pub access: EtcdAccess,
+    pub members: Vec<Seen>,
+}
+
+impl Etcd {
+    /// Looks at it. `None` in a dry run that has not got the certificates for it yet.
+    pub async fn look(cx: &PlanCx<'_>, joining: &Joining) -> Result<Option<Self>, PhaseError> {
+        let endpoints = match endpoints(cx, joining).await {
+            Err(PhaseError::Host(HostError::KnownAfterApply(_))) => return Ok(None),
+            endpoints => endpoints?,
+        };
+        if endpoints.is_empty() {
+            return Err(PhaseError::Unusable {
+                message: "no etcd Pod of another control plane was found in namespace kube-system".into(),
+                hint: "control planes with stacked etcd run it as a static Pod with the label component=etcd; check \
+                       `kubectl -n kube-system get pods -l component=etcd`"
+                    .into(),
+            });
+        }
+        let access = joining.etcd_access(endpoints);
+        let members = match cx.host.etcd_members(&access).await {
+            Err(HostError::KnownAfterApply(_)) => return Ok(None),
+            Err(error) => return Err(unreachable(&error)),
+            Ok(members) => members,
+        };
+        // Clients of all members: each is asked itself.
+        let urls = members.iter().flat_map(|member| member.client_urls.iter().cloned()).collect();
+        let all = joining.etcd_access(urls);
+        let asked = members.iter().map(|member| async {
+            let url = member.client_urls.first()?;
+            cx.host.etcd_status(&all, url).await.ok()
+        });
+        let statuses = join_all(asked).await;
+        let own = joining.client_url();
+        let others = members
+            .iter()
+            .filter(|member| !member.is_learner)
+            .flat_map(|member| member.client_urls.iter().cloned())
+            .filter(|url| *url != own)
+            .collect();
+        let members =
+            members.into_iter().zip(statuses).map(|(member, status)| Seen { member, status }).collect();
+        Ok(Some(Self { access: joining.etcd_access(others), members }))
+    }
+
+    /// This node's member: the one at its peer URL.
+    pub fn own(&self, joining: &Joining) -> Option<&Member> {
+        let url = joining.peer_url();
+        let at = |seen: &&Seen| seen.member.peer_urls.contains(&url);
+        self.members.iter().find(at).map(|seen| &seen.member)
+    }
+
+    /// Started members that have this node's name or peer URL although nothing of etcd is on this node: what is left of a
+    /// machine that is gone.
+    pub fn stale(&self, joining: &Joining) -> Vec<&Seen> {
+        let (url, name) = (joining.peer_url(), joining.cluster.config.node_name());
+        let in_place = |seen: &&Seen| {
+            seen.member.has_started() && (seen.member.peer_urls.contains(&url) || seen.member.name == name)
+        };
+        self.members.iter().filter(in_place).collect()
+    }
+
+    /// Whether the cluster would have a quorum with one more voting member, which is not up at first; in words.
+    ///
+    /// # Errors
+    /// It would not: what is missing.
+    pub fn room_for_one_more(&self) -> Result<String, PhaseError> {
+        let voters: Vec<_> = self.members.iter().filter(|seen| !seen.member.is_learner).collect();
+        let dead: Vec<_> = voters.iter().filter(|seen| seen.status.is_none()).collect();
+        let alive = voters.len() - dead.len();
+        let (now, then) = (quorum(voters.len()), quorum(voters.len() + 1));
+        let sum = format!(
+            "{alive} of {} voting members of etcd are up; {now} are needed now, {then} with one more",
+            voters.len()
+        );
+        // The new one has caught up before it votes, so it counts.
+        if alive >= now && alive + 1 >= then {
+            return Ok(sum);
+        }
+        let names: Vec<_> = dead.iter().map(|seen| seen.member.describe()).collect();
+        Err(PhaseError::Unusable {
+            message: format!("{sum}; these do not answer: {}", names.join(", ")),
+            hint: "bring them up again; one that is gone for good is removed by `rkadm join --replace-member` on the \
+                   machine that takes its name and address, or by `etcdctl member remove`"
+                .into(),
+        })
+    }
+}
+
+/// Client URLs of the other control planes' members, from their static pods.
+async fn endpoints(cx: &PlanCx<'_>, joining: &Joining) -> Result<Vec<String>, PhaseError> {
+    let access = joining.admin_elsewhere();
+    let labels = "component=etcd,tier=control-plane";
+    let pods = cx.host.select(&access, "Pod", "kube-system", labels).await?;
+    let own = joining.client_url();
+    let mut urls: Vec<String> = pods.iter().filter_map(client_url).filter(|url| *url != own).collect();
+    urls.dedup();
+    Ok(urls)
+}
+
+fn client_url(pod: &Value) -> Option<String> {
+    let annotated = pod["metadata"]["annotations"][CLIENT_URLS].as_str();
+    if let Some(url) = annotated.and_then(|urls| urls.split(',').next()).filter(|url| !url.is_empty()) {
+        return Some(url.to_owned());
+    }
+    let address = pod["status"]["hostIP"].as_str()?;
+    let host = if address.contains(':') { format!("[{address}]") } else { address.to_owned() };
+    Some(format!("https://{host}:2379"))
+}
+
+fn unreachable(error: &HostError) -> PhaseError {
+    PhaseError::Unusable {
+        message: format!("etcd of the other control planes cannot be asked: {error}"),
+        hint: "port 2379 of the other control planes must be reachable from here, and a majority of their etcd members \
+               up: on one of them, `kubectl -n kube-system get pods -l component=etcd` and the logs of etcd tell more"
+            .into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn voter(id: u64, up: bool) -> Seen {
+        Seen {
+            member: Member { id, name: format!("cp{id}"), ..Member::default() },
+            status: up.then(MemberStatus::default),
+        }
+    }
+
+    fn etcd(up: &[bool]) -> Etcd {
+        let members = up.iter().zip(1..).map(|(up, id)| voter(id, *up)).collect();
+        Etcd { access: EtcdAccess::default(), members }
+    }
+
+    #[test]
+    fn one_more_is_let_in_while_a_majority_holds() {
+        let sum = etcd(&[true]).room_for_one_more().unwrap();
+        assert_eq!(sum, "1 of 1 voting members of etcd are up; 1 are needed now, 2 with one more");
+        etcd(&[true, true, false]).room_for_one_more().unwrap();
+    }
+
+    #[test]
+    fn a_cluster_without_its_majority_is_left_alone() {
+        let error = etcd(&[true, false]).room_for_one_more().unwrap_err().to_string();
+        assert!(error.contains("1 of 2 voting members of etcd are up; 2 are needed now"), "{error}");
+        assert!(error.contains("cp2 (2)"), "{error}");
+        assert!(etcd(&[true, false, false]).room_for_one_more().is_err());
+    }
+
+    #[test]
+    fn a_pod_without_the_annotation_is_found_by_its_address() {
+        let pod = serde_json::json!({"metadata": {}, "status": {"hostIP": "fd00::1"}});
+        assert_eq!(client_url(&pod).unwrap(), "https://[fd00::1]:2379");
+    }
+}

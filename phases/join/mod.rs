@@ -1,0 +1,53 @@
+//! `join`: one more node of a cluster, a worker or a control plane. Names and order of the phases are kubeadm's.
+
+mod borrowed;
+mod certs;
+mod check_etcd;
+mod download_certs;
+mod etcd_join;
+mod etcd_member;
+mod joining;
+mod kubeconfig;
+mod kubelet_start;
+mod kubelet_wait_bootstrap;
+mod manifests;
+mod members;
+mod preflight;
+
+use std::sync::Arc;
+
+use rkadm_core::engine::{Phase, PhaseMeta, Workflow};
+
+pub use etcd_member::{
+    ADD_MEMBER_ACTION, PROMOTE_MEMBER_ACTION, REMOVE_MEMBER_ACTION, UndoMember, UndoRemoval,
+};
+pub use joining::{JoinRequest, Joining};
+
+use crate::init::{MarkControlPlane, WaitControlPlane};
+use borrowed::Borrowed;
+
+/// The phases of `rkadm join`, in order.
+pub fn workflow(joining: &Arc<Joining>) -> Workflow {
+    let cluster = &joining.cluster;
+    let borrowed = |id, inner: Box<dyn Phase>| Box::new(Borrowed::new(id, inner, joining)) as Box<dyn Phase>;
+    let mut phases: Vec<Box<dyn Phase>> = vec![
+        Box::new(preflight::Preflight::new(joining)),
+        Box::new(download_certs::DownloadCerts::new(joining)),
+        Box::new(certs::Certs::new(joining)),
+        Box::new(kubeconfig::Kubeconfigs::new(joining)),
+        Box::new(manifests::Manifests::new(joining)),
+        Box::new(check_etcd::CheckEtcd::new(joining)),
+        Box::new(kubelet_start::KubeletStart::new(joining)),
+        Box::new(etcd_join::EtcdJoin::new(joining)),
+        Box::new(kubelet_wait_bootstrap::KubeletWaitBootstrap::new(joining)),
+    ];
+    let mark = Box::new(MarkControlPlane::new(cluster));
+    phases.push(borrowed("control-plane-join/mark-control-plane", mark));
+    phases.push(borrowed("wait-control-plane", Box::new(WaitControlPlane::new(cluster))));
+    Workflow { name: "join".into(), phases }
+}
+
+/// The declarations of the phases, in order: they do not depend on the configuration.
+pub fn metas() -> Vec<PhaseMeta> {
+    workflow(&Arc::default()).metas()
+}

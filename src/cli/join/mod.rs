@@ -1,0 +1,176 @@
+//! `rkadm join`: from flags and files to one more node of a cluster.
+
+mod args;
+mod report;
+
+use std::{path::Path, sync::Arc, time::Duration};
+
+use clap::{ArgMatches, Args, Command};
+use rkadm_core::{
+    config::{GoDuration, ResolvedJoin, resolve_join},
+    discovery::{self, DiscoveryError},
+    engine::{Event, OnFailure, journal::JournalDir, operation::Operation},
+};
+use rkadm_phases::{
+    init::Environment,
+    join::{self, JoinRequest, Joining},
+};
+
+use self::args::JoinArgs;
+use super::{
+    API_TIMEOUT, Session, documents,
+    exit::{CommandError, ExitKind},
+    facts,
+    init::{proxies, selection},
+    operation::{self, Manner},
+    phase_tree, typed,
+};
+
+/// The subcommand with its phases.
+pub fn command() -> Command {
+    let metas = join::metas();
+    let phase = phase_tree::command("join", &metas, |_, command| JoinArgs::augment_args(command));
+    let lines: Vec<_> = metas
+        .iter()
+        .filter(|meta| !meta.hidden)
+        .map(|meta| format!("  {:<44} {}", meta.id, meta.title))
+        .collect();
+    JoinArgs::augment_args(Command::new("join"))
+        .about("Run this on any machine you wish to join an existing cluster")
+        .after_help(format!("Phases, in order:\n{}", lines.join("\n")))
+        .subcommand(phase)
+        .args_conflicts_with_subcommands(true)
+}
+
+/// Runs `rkadm join` or one of its phases.
+pub async fn run(session: &Session, matches: &ArgMatches) -> Result<(), CommandError> {
+    let (only, matches) = match matches.subcommand() {
+        Some(("phase", phase)) => match phase_tree::selected(phase) {
+            Some((id, matches)) => (Some(id), matches),
+            None => return Err(CommandError::new(ExitKind::Usage, "no phase given")),
+        },
+        _ => (None, matches),
+    };
+    let args: JoinArgs = typed(matches)?;
+    let documents = documents::load(&args.config)?;
+    let host = session.host(API_TIMEOUT);
+    let facts = facts::gather(&host, false).await.map_err(CommandError::failed)?;
+    let join =
+        resolve_join(&documents, &args.flags(), &facts).map_err(|errors| documents::invalid(&errors))?;
+    if !join.dry_run {
+        Session::require_root("join")?;
+    }
+    for warning in &join.warnings {
+        session.reporter.report(Event::Warning { message: warning.to_string() });
+    }
+    let on_failure = args.on_failure.into();
+    if !join.dry_run {
+        // What was begun goes on from what was known then: by now the token may have expired.
+        if let Some(operation) = unfinished(session, &join, only.as_deref()) {
+            let mut request: JoinRequest = operation::request(session, &operation)?;
+            request.join.ignore_preflight_errors.clone_from(&join.ignore_preflight_errors);
+            request.join.skip_phases.clone_from(&join.skip_phases);
+            request.join.timeouts.clone_from(&join.timeouts);
+            request.replace_member |= args.replace_member;
+            return execute(session, request, on_failure).await;
+        }
+        if only.is_none() && report::already(session, &host, &join).await {
+            return Ok(());
+        }
+    }
+    let environment = Environment { proxies: proxies(), whole: only.is_none(), ..Environment::default() };
+    let request = ask(session, join, environment, only, args.replace_member).await?;
+    execute(session, request, on_failure).await
+}
+
+/// Goes on with an unfinished `join`.
+pub async fn resume(session: &Session, operation: &Operation) -> Result<(), CommandError> {
+    Session::require_root("op resume")?;
+    execute(session, operation::request(session, operation)?, OnFailure::Stop).await
+}
+
+/// The same command, cut off.
+fn unfinished(session: &Session, join: &ResolvedJoin, only: Option<&str>) -> Option<Operation> {
+    let operations = JournalDir::below(&session.root).load_all().ok()?;
+    let name = workflow_name(only);
+    operations.into_iter().rev().find(|operation| {
+        operation.status.is_resumable()
+            && operation.workflow() == name
+            && operation.begun().is_some_and(|begun| begun.digest == join.digest())
+    })
+}
+
+fn workflow_name(only: Option<&str>) -> String {
+    only.map_or_else(|| "join".into(), |only| format!("join phase {only}"))
+}
+
+/// Finds the cluster and asks it for its settings.
+async fn ask(
+    session: &Session,
+    join: ResolvedJoin,
+    environment: Environment,
+    only: Option<String>,
+    replace_member: bool,
+) -> Result<JoinRequest, CommandError> {
+    let tell = |missing: &str| {
+        let (phase, missing) = ("discovery".to_owned(), missing.to_owned());
+        session.reporter.report(Event::Waiting { phase, missing });
+    };
+    let root = session.root.clone();
+    let read = move |path: &str| {
+        let path = Path::new(path);
+        std::fs::read(root.join(path.strip_prefix("/").unwrap_or(path))).map_err(|error| error.to_string())
+    };
+    let with_certs = join.control_plane.as_ref().is_some_and(|it| it.certificate_key.is_some());
+    let limit = join.timeouts.discovery.map_or(Duration::from_mins(5), GoDuration::as_std);
+    let work = async {
+        let found = discovery::find(&join, &read, &tell).await?;
+        let settings = discovery::settings::read(&found, join.node_name(), with_certs, limit, &tell).await?;
+        Ok((found, settings))
+    };
+    let (found, settings) = tokio::select! {
+        found = work => found.map_err(|error| not_found(&error))?,
+        signal = session.cancel.cancelled() => {
+            return Err(CommandError::new(ExitKind::Interrupted, format!("stopped by {signal}"))
+                .detail("Nothing was changed on this machine."));
+        }
+    };
+    Ok(JoinRequest { join, replace_member, found, settings, environment, only })
+}
+
+fn not_found(error: &DiscoveryError) -> CommandError {
+    let mut answer = CommandError::failed(error).detail("Nothing was changed on this machine.");
+    answer.hints = error.hints();
+    answer
+}
+
+async fn execute(session: &Session, request: JoinRequest, on_failure: OnFailure) -> Result<(), CommandError> {
+    let only = request.only.clone();
+    let joining = Arc::new(Joining::new(request.clone()).map_err(|error| {
+        CommandError::failed(format!("the settings of the cluster cannot be used: {error}"))
+            .detail("Nothing was changed on this machine.")
+            .hint("on a control plane, `kubectl -n kube-system edit configmap` mends them; a cluster of another minor needs another rkadm")
+    })?);
+    let config = &joining.cluster.config;
+    let mut workflow = join::workflow(&joining);
+    let mut skip = workflow.skips(&config.skip_phases).map_err(|error| selection(&error, "join"))?;
+    if let Some(only) = &only {
+        // A phase that is asked for by name is run, whatever the configuration leaves out of a whole join.
+        skip.clear();
+        workflow = workflow.only(std::slice::from_ref(only)).map_err(|error| selection(&error, "join"))?;
+        workflow.name = workflow_name(Some(only));
+    }
+    let manner = Manner {
+        dry_run: config.dry_run,
+        on_failure,
+        key_algorithm: joining.is_control_plane().then(|| config.key_algorithm()),
+        skip,
+        digest: Some(request.join.digest()),
+    };
+    let host = session.host(config.timeouts.kubernetes_api_call.map_or(API_TIMEOUT, GoDuration::as_std));
+    let done = operation::carry_out(session, &host, &workflow, &request, &manner).await?;
+    if let Some(done) = done {
+        report::finished(session, &joining, &done);
+    }
+    Ok(())
+}
