@@ -150,9 +150,14 @@ impl Cluster {
         self.config.cluster.etcd.local.as_ref().map(|etcd| PathBuf::from(&etcd.data_dir))
     }
 
+    /// Whether the node joins a cluster that is there.
+    pub fn joins(&self) -> bool {
+        self.environment.joins
+    }
+
     /// The directory whose removal takes all objects of the cluster with it: where the cluster is made here, etcd's.
     pub fn dies_with(&self) -> Option<PathBuf> {
-        if self.environment.joins { None } else { self.etcd_data_dir() }
+        if self.joins() { None } else { self.etcd_data_dir() }
     }
 
     /// The algorithm of new keys.

@@ -1,13 +1,19 @@
 //! `kubelet-wait-bootstrap`: until the kubelet has a certificate of its own.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
 use async_trait::async_trait;
 use rkadm_core::{
     config::GoDuration,
     engine::{Phase, PhaseError, PhaseMeta, PlanCx, Seen, Step, Verdict, step::PatchSource, wait::Condition},
-    host::ApiAccess,
+    host::{ApiAccess, ServiceVerb},
     kube::{ObjectRef, objects::CRI_SOCKET_ANNOTATION},
+    kubeconfig::list::KUBELET_CLIENT_CURRENT,
+    manifest::args,
     text::sha256_hex,
 };
 use serde_json::{Value, json};
@@ -15,7 +21,7 @@ use serde_json::{Value, json};
 use super::joining::Joining;
 use crate::{
     files::Existing,
-    init::{Cluster, KUBELET_CONF},
+    init::{Cluster, KUBELET, KUBELET_CONF},
 };
 
 /// Waits for kubelet.conf, then removes what was only there to get it.
@@ -40,27 +46,35 @@ impl Phase for KubeletWaitBootstrap {
 
     async fn plan(&self, cx: &PlanCx<'_>) -> Result<Verdict, PhaseError> {
         let cluster = &self.joining.cluster;
-        let kubelet_conf = Cluster::kubeconfig(KUBELET_CONF);
+        let files = [Cluster::kubeconfig(KUBELET_CONF), self.certificate()];
+        let mut bootstrapped = true;
+        for file in &files {
+            bootstrapped &= cx.host.stat(file).await?.is_some();
+        }
         let bootstrap = Existing::at(cx, &Joining::bootstrap_conf()).await?;
-        let annotate = self.annotate(&kubelet_conf);
-        if bootstrap == Existing::Absent
-            && annotate.is_empty()
-            && cx.host.stat(&kubelet_conf).await?.is_some()
-        {
+        let annotate = self.annotate();
+        if bootstrapped && bootstrap == Existing::Absent && annotate.is_empty() {
             return Ok(Verdict::AlreadyDone("the kubelet has its own certificate".into()));
         }
-        let by_kubelet = |condition| Condition::ByKubelet {
-            socket: cluster.config.node_registration.cri_socket.clone(),
-            condition: Box::new(condition),
-        };
-        let tls = cluster.config.timeouts.tls_bootstrap.map_or(Duration::from_mins(5), GoDuration::as_std);
-        let mut steps = vec![
-            Step::Wait {
-                condition: by_kubelet(cluster.kubelet_healthy()),
-                timeout: cluster.kubelet_timeout().as_std(),
+        let wait = |condition, timeout: Duration| Step::Wait {
+            condition: Condition::ByKubelet {
+                socket: cluster.config.node_registration.cri_socket.clone(),
+                condition: Box::new(condition),
             },
-            Step::Wait { condition: by_kubelet(Condition::FileExists { path: kubelet_conf }), timeout: tls },
-        ];
+            timeout,
+        };
+        let mut steps = vec![wait(cluster.kubelet_healthy(), cluster.kubelet_timeout().as_std())];
+        if !bootstrapped && self.joining.is_control_plane() && cluster.config.kubelet_local_mode() {
+            // The kubelet has asked this node's API server before it was up, and waits longer and longer between two
+            // tries. A restart takes less than half a second, and asks at once.
+            let access = cluster.admin(cx.host).await?;
+            let ready = Condition::ApiHealthy { access, path: "/readyz".into() };
+            steps.push(wait(ready, cluster.health_timeout().as_std()));
+            steps.push(Step::Service { unit: KUBELET.into(), verb: ServiceVerb::Restart });
+        }
+        // kubelet.conf is there before the certificate that it names.
+        let exist = files.into_iter().map(|path| Condition::FileExists { path }).collect();
+        steps.push(wait(Condition::All(exist), self.tls_bootstrap()));
         steps.extend(annotate);
         match bootstrap {
             Existing::Bytes(bytes) => steps.push(Step::RemoveFile {
@@ -77,22 +91,35 @@ impl Phase for KubeletWaitBootstrap {
 }
 
 impl KubeletWaitBootstrap {
+    /// Where the kubelet keeps its client certificate, and the key with it.
+    fn certificate(&self) -> PathBuf {
+        let extra = &self.joining.cluster.config.node_registration.kubelet_extra_args;
+        match args::value(extra, "cert-dir") {
+            Some(dir) => Path::new(dir).join("kubelet-client-current.pem"),
+            None => KUBELET_CLIENT_CURRENT.into(),
+        }
+    }
+
+    fn tls_bootstrap(&self) -> Duration {
+        let timeouts = &self.joining.cluster.config.timeouts;
+        timeouts.tls_bootstrap.map_or(Duration::from_mins(5), GoDuration::as_std)
+    }
+
     /// The node's container runtime, where no file of the node tells it to upgrades. A control plane gets it with its
     /// labels.
-    fn annotate(&self, kubelet_conf: &std::path::Path) -> Vec<Step> {
+    fn annotate(&self) -> Vec<Step> {
         let config = &self.joining.cluster.config;
         if config.local_cri_socket() || self.joining.is_control_plane() {
             return vec![];
         }
         let Ok(target) = ObjectRef::new("Node", None, config.node_name()) else { return vec![] };
         // The kubelet's own identity may write its own Node.
-        let access = ApiAccess { kubeconfig: kubelet_conf.to_owned(), server: None };
+        let access = ApiAccess { kubeconfig: Cluster::kubeconfig(KUBELET_CONF), server: None };
         let change = |socket: Value| json!({"metadata": {"annotations": {CRI_SOCKET_ANNOTATION: socket}}});
-        let tls = config.timeouts.tls_bootstrap.map_or(Duration::from_mins(5), GoDuration::as_std);
         vec![
             Step::Wait {
                 condition: Condition::ObjectExists { access: access.clone(), target: target.clone() },
-                timeout: tls,
+                timeout: self.tls_bootstrap(),
             },
             Step::Patch {
                 access,

@@ -1,4 +1,5 @@
-//! `join`: one more node of a cluster, a worker or a control plane. Names and order of the phases are kubeadm's.
+//! `join`: one more node of a cluster, a worker or a control plane. Names of the phases are kubeadm's, and
+//! their order but for one.
 
 mod borrowed;
 mod certs;
@@ -35,10 +36,12 @@ pub fn workflow(joining: &Arc<Joining>) -> Workflow {
         Box::new(download_certs::DownloadCerts::new(joining)),
         Box::new(certs::Certs::new(joining)),
         Box::new(kubeconfig::Kubeconfigs::new(joining)),
-        Box::new(manifests::Manifests::new(joining)),
         Box::new(check_etcd::CheckEtcd::new(joining)),
         Box::new(kubelet_start::KubeletStart::new(joining)),
         Box::new(etcd_join::EtcdJoin::new(joining)),
+        // After etcd, where kubeadm has it before the kubelet: an API server that starts before its etcd can serve it waits
+        // longer and longer between two tries.
+        Box::new(manifests::Manifests::new(joining)),
         Box::new(kubelet_wait_bootstrap::KubeletWaitBootstrap::new(joining)),
     ];
     let mark = Box::new(MarkControlPlane::new(cluster));
