@@ -14,7 +14,8 @@ use rkadm_core::{
         act::{ActCx, StepError},
         action::UndoAction,
     },
-    host::{Actuator, ServiceVerb},
+    host::{Actuator, ApiAccess, HostError, ServiceVerb},
+    kube::ObjectRef,
     kubelet::{self, KubeletFlags},
     manifest::patch::PatchTarget,
 };
@@ -55,18 +56,19 @@ impl Phase for KubeletStart {
     }
 
     async fn plan(&self, cx: &PlanCx<'_>) -> Result<Verdict, PhaseError> {
-        let steps = kubelet_steps(cx, &self.cluster, &[], vec![]).await?;
+        let steps = kubelet_steps(cx, &self.cluster, &[], vec![], None).await?;
         Ok(Verdict::from_steps(steps, "the kubelet runs with these settings"))
     }
 }
 
 /// The steps that give the kubelet its files and start it; none where it runs with them. `first` are further files that it
-/// must find when it starts.
+/// must find when it starts; `node` goes again when this is undone.
 pub async fn kubelet_steps(
     cx: &PlanCx<'_>,
     cluster: &Cluster,
     register_taints: &[Taint],
     first: Vec<Step>,
+    node: Option<NewNode>,
 ) -> Result<Vec<Step>, PhaseError> {
     let config = &cluster.config;
     let socket = &config.node_registration.cri_socket;
@@ -108,6 +110,7 @@ pub async fn kubelet_steps(
     steps.push(Step::Action(Arc::new(RunKubelet {
         socket: config.node_registration.cri_socket.clone(),
         was_active: service.active == "active",
+        node,
     })));
     Ok(steps)
 }
@@ -117,6 +120,17 @@ struct RunKubelet {
     socket: String,
     /// Whether the kubelet ran when this was planned, before the step that stops it.
     was_active: bool,
+    /// The Node object that the kubelet makes, where there is somebody who may remove it again.
+    node: Option<NewNode>,
+}
+
+/// A Node object that is not there yet.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NewNode {
+    /// How it is removed.
+    pub access: ApiAccess,
+    /// Its name.
+    pub name: String,
 }
 
 /// What was there before the kubelet was started.
@@ -134,6 +148,9 @@ struct Before {
     /// There was no kubelet.conf: the kubelet writes it when it has got its certificate.
     #[serde(default)]
     without_kubeconfig: bool,
+    /// The Node object that comes with it.
+    #[serde(default)]
+    node: Option<NewNode>,
 }
 
 #[async_trait]
@@ -154,6 +171,7 @@ impl Action for RunKubelet {
             sandboxes: sandboxes.into_iter().map(|sandbox| sandbox.id).collect(),
             mounts: host.mounts_below(KUBELET_DIR.as_ref()).await?,
             was_active: self.was_active,
+            node: self.node.clone(),
             without_kubeconfig: host.stat(&Cluster::kubeconfig(KUBELET_CONF)).await?.is_none(),
         };
         serde_json::to_value(before).map_err(|error| StepError::Content(error.to_string()))
@@ -194,6 +212,11 @@ impl UndoAction for UndoKubelet {
                 host.remove_tree(&dir.join(name)).await?;
             }
         }
+        // Last: the machine is clean then, whatever the cluster answers.
+        if let Some(NewNode { access, name }) = &before.node {
+            let target = ObjectRef::new("Node", None, name).map_err(HostError::from)?;
+            host.delete(access, &target).await?;
+        }
         Ok(())
     }
 
@@ -202,7 +225,7 @@ impl UndoAction for UndoKubelet {
             let names = data[field].as_array().into_iter().flatten().filter_map(Value::as_str);
             names.collect::<Vec<_>>().join(" ")
         };
-        vec![
+        let mut commands = vec![
             "systemctl stop kubelet".into(),
             format!(
                 "remove with `crictl rmp -f` every pod sandbox that `crictl pods` shows, but: {}",
@@ -210,7 +233,11 @@ impl UndoAction for UndoKubelet {
             ),
             format!("unmount what is mounted below {KUBELET_DIR}, but: {}", known("mounts")),
             format!("remove from {KUBELET_DIR} everything but: {}", known("entries")),
-        ]
+        ];
+        if let Some(name) = data["node"]["name"].as_str() {
+            commands.push(format!("on a control plane: kubectl delete node {name}"));
+        }
+        commands
     }
 }
 

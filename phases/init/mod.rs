@@ -33,7 +33,7 @@ pub use control_plane::{manifest_steps, static_pod_of};
 pub use etcd::data_dir_steps as etcd_data_dir_steps;
 pub use in_use::in_use;
 pub use kubeconfig::phases as kubeconfigs;
-pub use kubelet_start::{KUBELET, KUBELET_ACTION, KUBELET_CONF, UndoKubelet, kubelet_steps};
+pub use kubelet_start::{KUBELET, KUBELET_ACTION, KUBELET_CONF, NewNode, UndoKubelet, kubelet_steps};
 pub use mark_control_plane::MarkControlPlane;
 pub use show_join_command::{JoinCommand, OUTPUT as JOIN_OUTPUT};
 pub use upload_certs::CERTIFICATE_KEY;

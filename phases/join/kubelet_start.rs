@@ -7,6 +7,7 @@ use std::{
 
 use async_trait::async_trait;
 use rkadm_core::{
+    discovery::NodeSeen,
     engine::{Phase, PhaseError, PhaseMeta, PlanCx, Step, Verdict, content::Content},
     kubeconfig::Kubeconfig,
 };
@@ -14,7 +15,7 @@ use rkadm_core::{
 use super::joining::Joining;
 use crate::{
     files::{Existing, directory, new_file},
-    init::{Cluster, KUBELET_CONF, PRIVATE, PUBLIC, PUBLIC_DIR, kubelet_steps},
+    init::{Cluster, KUBELET_CONF, NewNode, PRIVATE, PUBLIC, PUBLIC_DIR, kubelet_steps},
 };
 
 /// Writes the kubelet's files and starts it.
@@ -46,7 +47,13 @@ impl Phase for KubeletStart {
             Some(taints) if !self.joining.is_control_plane() => taints.as_slice(),
             _ => &[],
         };
-        let steps = kubelet_steps(cx, &self.joining.cluster, taints, first).await?;
+        // A worker has no credentials that may remove its Node again.
+        let new = self.joining.is_control_plane() && self.joining.request.settings.node == NodeSeen::Absent;
+        let node = new.then(|| NewNode {
+            access: self.joining.admin_elsewhere(),
+            name: self.joining.cluster.config.node_name().to_owned(),
+        });
+        let steps = kubelet_steps(cx, &self.joining.cluster, taints, first, node).await?;
         Ok(Verdict::from_steps(steps, "the kubelet runs with these settings"))
     }
 }

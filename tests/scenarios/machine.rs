@@ -10,6 +10,7 @@ use std::{
     },
 };
 
+use crate::joining;
 use rkadm_core::{
     config::{Documents, HostFacts, InitFlags, ResolvedInit, Source, resolve_init},
     engine::{
@@ -26,6 +27,7 @@ use rkadm_core::{
 use rkadm_phases::{
     csr::{self, Requests},
     init::{self, Environment},
+    join,
     renew::{self, Renewal},
 };
 use tempfile::TempDir;
@@ -39,7 +41,7 @@ kubernetesVersion: v1.37.2
 encryptionAlgorithm: ECDSA-P256
 ";
 
-fn config() -> ResolvedInit {
+pub fn config() -> ResolvedInit {
     let documents = Documents::load(&[Source::new("scenario.yaml", CONFIG)]).unwrap();
     let flags = InitFlags { upload_certs: true, ..InitFlags::default() };
     let facts = HostFacts {
@@ -64,6 +66,8 @@ pub struct Scenario {
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum What {
     Init,
+    JoinWorker,
+    JoinControlPlane,
     Renewal,
     Requests,
 }
@@ -75,6 +79,8 @@ pub fn workflows() -> Vec<Scenario> {
         |name, what| Scenario { name, config: Arc::clone(&config), what, without: None, digest: None };
     vec![
         scenario("init", What::Init),
+        scenario("join (worker)", What::JoinWorker),
+        scenario("join (control plane)", What::JoinControlPlane),
         scenario("certs renew all", What::Renewal),
         scenario("certs generate-csr", What::Requests),
     ]
@@ -86,6 +92,9 @@ impl Scenario {
             What::Init => {
                 let environment = Environment { whole: true, ..Environment::default() };
                 init::workflow(Arc::clone(&self.config), environment)
+            }
+            What::JoinWorker | What::JoinControlPlane => {
+                join::workflow(joining::node(self.what == What::JoinControlPlane))
             }
             What::Renewal => renew::workflow(&Arc::new(Renewal {
                 names: vec![],
@@ -107,14 +116,18 @@ impl Scenario {
 
     /// Whether a second run finds nothing to do. To renew is to do it again.
     pub fn is_idempotent(&self) -> bool {
-        self.what == What::Init
+        matches!(self.what, What::Init | What::JoinWorker | What::JoinControlPlane)
     }
 
     /// A machine that it can run on.
     pub async fn machine(&self) -> Machine {
         static FINISHED: OnceCell<World> = OnceCell::const_new();
-        if self.what != What::Renewal {
-            return Machine::ready();
+        match self.what {
+            What::Renewal => {}
+            What::JoinWorker | What::JoinControlPlane => {
+                return Machine::from_world(joining::world(Machine::ready().host.world()));
+            }
+            What::Init | What::Requests => return Machine::ready(),
         }
         let finished = FINISHED.get_or_init(|| async {
             let machine = Machine::ready();

@@ -155,6 +155,11 @@ impl World {
         self.paths.extend(made.into_iter().map(|dir| (PathBuf::from(dir), Node::Dir(0o750))));
         let cert = PathBuf::from("/var/lib/kubelet/pki/kubelet-client-current.pem");
         self.paths.entry(cert).or_insert_with(|| Node::File(b"PEM".to_vec(), 0o600));
+        // A worker's Node is left out: its kubelet makes it, and nobody on a worker may remove it again.
+        if self.paths.contains_key(Path::new("/etc/kubernetes/bootstrap-kubelet.conf")) {
+            let conf = PathBuf::from("/etc/kubernetes/kubelet.conf");
+            self.paths.entry(conf).or_insert_with(|| Node::File(b"kind: Config\n".to_vec(), 0o600));
+        }
         self.mounts.insert("/var/lib/kubelet/pods/token".into());
         for component in ["etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler"] {
             let known = self.sandboxes.iter().any(|sandbox| sandbox.pod.starts_with(component));

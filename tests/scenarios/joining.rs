@@ -1,0 +1,129 @@
+//! Nodes that join: what their cluster told them, and the world that it is in.
+
+use std::sync::{Arc, OnceLock};
+
+use jiff::Timestamp;
+use rkadm_core::{
+    config::{Documents, HostFacts, JoinFlags, Secret, resolve_join},
+    discovery::{ClusterSettings, FoundCluster, NodeSeen},
+    etcd::Member,
+    host::fake::World,
+    kubeconfig::{self, Credentials},
+    pki::{
+        self, KeyAlgorithm, PrivateKey,
+        encrypt::{CertificateKey, SHARED_FILES},
+        list,
+    },
+};
+use rkadm_phases::{
+    init::Environment,
+    join::{JoinRequest, Joining},
+};
+use serde_json::json;
+
+use crate::machine::config;
+
+const KEY: &str = "00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff";
+const OTHER: &str = "https://10.0.0.9";
+
+/// A node that joins, with all that it asked its cluster for.
+pub fn node(control_plane: bool) -> &'static Arc<Joining> {
+    static WORKER: OnceLock<Arc<Joining>> = OnceLock::new();
+    static CONTROL_PLANE: OnceLock<Arc<Joining>> = OnceLock::new();
+    let made = if control_plane { &CONTROL_PLANE } else { &WORKER };
+    made.get_or_init(|| Arc::new(Joining::new(request(control_plane)).unwrap()))
+}
+
+fn request(control_plane: bool) -> JoinRequest {
+    let flags = JoinFlags {
+        endpoint: Some("10.0.0.9:6443".into()),
+        token: Some("abcdef.0123456789abcdef".into()),
+        unsafe_skip_ca_verification: true,
+        control_plane,
+        certificate_key: control_plane.then(|| Secret::from(KEY)),
+        ..JoinFlags::default()
+    };
+    let facts = HostFacts {
+        hostname: "node1".into(),
+        default_ipv4: Some([10, 0, 0, 1].into()),
+        cri_sockets: vec!["unix:///run/containerd/containerd.sock".into()],
+        ..HostFacts::default()
+    };
+    let mut cluster = config();
+    cluster.cluster.control_plane_endpoint = "10.0.0.9:6443".into();
+    let files = shared_files();
+    let ca = files.iter().find(|(name, _)| *name == "ca.crt").map(|(_, pem)| pem.clone()).unwrap();
+    let key: CertificateKey = KEY.parse().unwrap();
+    let certs = files.iter().map(|(name, plain)| {
+        use base64::Engine as _;
+        let encrypted = key.encrypt(plain.as_bytes()).unwrap();
+        ((*name).to_owned(), Secret::new(base64::engine::general_purpose::STANDARD.encode(encrypted)))
+    });
+    let server = format!("{OTHER}:6443");
+    let token = Credentials::Token("abcdef.0123456789abcdef");
+    let bootstrap = kubeconfig::build("kubernetes", &server, Some(ca.as_bytes()), "token", &token);
+    JoinRequest {
+        join: resolve_join(&Documents::none(), &flags, &facts).unwrap(),
+        found: FoundCluster { server, ca, bootstrap: Secret::new(bootstrap.to_yaml().as_str()) },
+        settings: ClusterSettings {
+            cluster: rkadm_core::yaml::to_string(&{
+                use rkadm_core::config::types::Kind as _;
+                cluster.cluster.to_document()
+            }),
+            kubelet: rkadm_core::yaml::to_string(&cluster.kubelet),
+            node: NodeSeen::Absent,
+            certs: control_plane.then(|| certs.collect()),
+        },
+        environment: Environment { whole: true, ..Environment::default() },
+        ..JoinRequest::default()
+    }
+}
+
+/// What the control planes of the cluster share, by names of the uploaded Secret.
+fn shared_files() -> Vec<(&'static str, String)> {
+    let key = || PrivateKey::generate(KeyAlgorithm::EcdsaP256).unwrap();
+    let now = Timestamp::now();
+    let mut files = vec![];
+    for (name, file) in SHARED_FILES {
+        let Some(base) = file.strip_suffix(".crt") else { continue };
+        let entry = list::ENTRIES.iter().find(|entry| entry.base_name == base).unwrap();
+        let ca_key = key();
+        let inputs =
+            rkadm_phases::init::Cluster::new(Arc::new(config()), Environment::default()).cert_inputs();
+        let ca = pki::issue_ca(&entry.spec(&inputs.unwrap()), &ca_key, now).unwrap();
+        files.push((name, ca.to_pem()));
+        let key_name = SHARED_FILES.iter().find(|(_, other)| *other == format!("{base}.key")).unwrap().0;
+        files.push((key_name, ca_key.to_pem().to_string()));
+    }
+    let account = key();
+    files.push(("sa.key", account.to_pem().to_string()));
+    files.push(("sa.pub", account.public_key_pem()));
+    files
+}
+
+/// A machine beside a cluster of one control plane, which serves.
+pub fn world(mut ready: World) -> World {
+    ready.others_serve = true;
+    ready.members = vec![Member {
+        id: 9,
+        name: "node9".into(),
+        peer_urls: vec![format!("{OTHER}:2380")],
+        client_urls: vec![format!("{OTHER}:2379")],
+        is_learner: false,
+    }];
+    let pod = json!({
+        "apiVersion": "v1", "kind": "Pod",
+        "metadata": {
+            "name": "etcd-node9", "namespace": "kube-system",
+            "labels": {"component": "etcd", "tier": "control-plane"},
+            "annotations": {"kubeadm.kubernetes.io/etcd.advertise-client-urls": format!("{OTHER}:2379")},
+        },
+    });
+    let namespace =
+        |name: &str| json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}, "spec": {}});
+    for object in [pod, namespace("kube-system"), namespace("kube-public")] {
+        let key = rkadm_core::kube::ObjectRef::of(&object).unwrap().to_string();
+        ready.objects.insert(key, object);
+    }
+    ready
+}
