@@ -9,6 +9,7 @@ mod certificates;
 mod failures;
 mod init;
 mod interrupted;
+mod join;
 mod kill;
 mod kubeadm;
 mod messages;

@@ -141,3 +141,11 @@ fn paths_are_relative_to_the_file() {
     assert_eq!(user.client_key.as_deref(), Some("/keys/u.key"));
     assert_eq!(user.other["tokenFile"], "/home/me/.kube/token");
 }
+
+#[test]
+fn lists_may_be_null_as_go_writes_them() {
+    let text =
+        "kind: Config\nclusters: [{name: '', cluster: {server: 'https://a'}}]\ncontexts: null\nusers: null\n";
+    let file = Kubeconfig::from_yaml(text).unwrap();
+    assert_eq!((file.clusters.len(), file.contexts.len(), file.users.len()), (1, 0, 0));
+}

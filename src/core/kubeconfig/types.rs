@@ -54,10 +54,10 @@ pub struct Kubeconfig {
     #[serde(rename = "apiVersion", default = "api_version")]
     pub api_version: String,
     /// Clusters by name.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null_is_empty")]
     pub clusters: Vec<NamedCluster>,
     /// Pairs of cluster and user by name.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null_is_empty")]
     pub contexts: Vec<NamedContext>,
     /// Name of the context in use.
     #[serde(rename = "current-context", default)]
@@ -66,11 +66,20 @@ pub struct Kubeconfig {
     #[serde(default = "kind")]
     pub kind: String,
     /// Users by name.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null_is_empty")]
     pub users: Vec<NamedUser>,
     /// Fields we do not know, such as `preferences`.
     #[serde(flatten)]
     pub other: Map<String, Value>,
+}
+
+/// Go writes an empty list as null, as in the kubeconfig of `cluster-info`.
+fn null_is_empty<'de, D, T>(deserializer: D) -> Result<Vec<T>, D::Error>
+where
+    D: serde::Deserializer<'de>,
+    T: Deserialize<'de>,
+{
+    Ok(Option::deserialize(deserializer)?.unwrap_or_default())
 }
 
 fn api_version() -> String {
