@@ -85,11 +85,14 @@ impl Phase for DownloadCerts {
     }
 }
 
+/// A file that control planes share: its place, and its content.
+pub type SharedFile = (PathBuf, Zeroizing<Vec<u8>>);
+
 /// The uploaded files with their places, decrypted.
 ///
 /// # Errors
 /// In words: there are none, one is missing, or the key does not fit.
-pub fn uploaded(joining: &Joining) -> Result<Vec<(PathBuf, Zeroizing<Vec<u8>>)>, String> {
+pub fn uploaded(joining: &Joining) -> Result<Vec<SharedFile>, String> {
     let config = &joining.cluster.config;
     let settings = &joining.request.settings;
     let Some(key) = &config.certificate_key else { return Ok(vec![]) };

@@ -5,7 +5,6 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use futures::future::{BoxFuture, FutureExt, join_all};
 use rkadm_core::{
-    config::Image,
     discovery::NodeSeen,
     engine::{Phase, PhaseError, PhaseMeta, PlanCx, Verdict},
 };
@@ -33,9 +32,6 @@ impl Preflight {
     }
 }
 
-/// What a worker's machine holds of images itself.
-const OF_WORKERS: [Image; 2] = [Image::Pause, Image::Proxy];
-
 #[async_trait]
 impl Phase for Preflight {
     fn meta(&self) -> PhaseMeta {
@@ -57,9 +53,7 @@ impl Phase for Preflight {
         if joining.is_control_plane() {
             all.extend(check_control_plane(cx, joining).await?);
             let (images, found) = images::missing(cx.host, cluster).await;
-            let of_workers = OF_WORKERS.map(|image| cluster.config.image(image));
-            // What the control plane's own pods run is pulled before they are started; the rest is the kubelet's to pull.
-            missing = images.into_iter().filter(|image| !of_workers.contains(image)).collect();
+            missing = images;
             all.extend(found);
         }
         let steps = judge(cx, cluster, all, missing)?;

@@ -49,16 +49,20 @@ fn every_exit_code_is_described_and_no_other_is() {
 
 #[test]
 fn every_phase_is_listed_in_order_and_no_other_is() {
-    let known: Vec<_> = rkadm_phases::init::metas()
-        .into_iter()
-        .filter(|meta| !meta.hidden)
-        .map(|meta| (meta.id.to_owned(), meta.title.into_owned()))
-        .collect();
-    let documented: Vec<_> = rows(&page("reference/phases.md"))
-        .into_iter()
-        .map(|row| (code(&row[0]).to_owned(), row[1].clone()))
-        .collect();
-    assert_eq!(documented, known);
+    let page = page("reference/phases.md");
+    for (command, metas) in [("init", rkadm_phases::init::metas()), ("join", rkadm_phases::join::metas())] {
+        let known: Vec<_> = metas
+            .into_iter()
+            .filter(|meta| !meta.hidden)
+            .map(|meta| (meta.id.to_owned(), meta.title.into_owned()))
+            .collect();
+        let section = page.split(&format!("## {command}\n")).nth(1).unwrap_or_else(|| panic!("no {command}"));
+        let documented: Vec<_> = rows(section.split("\n## ").next().unwrap())
+            .into_iter()
+            .map(|row| (code(&row[0]).to_owned(), row[1].clone()))
+            .collect();
+        assert_eq!(documented, known, "{command}");
+    }
 }
 
 #[test]

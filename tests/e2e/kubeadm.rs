@@ -31,6 +31,7 @@ fn kubeadm_goes_on_with_a_cluster_that_rkadm_made() {
 /// for with those of `init`, and wholly with those of `token create`.
 fn a_worker_joins(cp1: &Node, worker: &Node, printed: &str) -> Result<()> {
     let command = printed.split("Workers join with, as root:").nth(1).context("no join command")?;
+    let command = command.split("`rkadm join`").next().unwrap_or_default();
     let of_init = command.replace("\\\n", " ");
     let of_init: Vec<_> = of_init.split_whitespace().collect();
     let join = cp1.sh_ok("rkadm token create --print-join-command")?;

@@ -10,6 +10,7 @@ mod failures;
 mod init;
 mod interrupted;
 mod join;
+mod join_messages;
 mod kill;
 mod kubeadm;
 mod messages;

@@ -91,7 +91,9 @@ fn text(result: &InitResult) -> String {
             }
         }
     }
-    out + &format!("\nWorkers join with, as root:\n\n  {base}\n")
+    out + &format!(
+        "\nWorkers join with, as root:\n\n  {base}\n\n`rkadm join` takes the same words as `kubeadm join`.\n"
+    )
 }
 
 /// What a run of preflight alone found that did not stop it.

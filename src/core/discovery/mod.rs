@@ -66,13 +66,11 @@ pub async fn find(
     let path = discovery.file.as_ref().map(|file| file.kube_config_path.as_str()).unwrap_or_default();
     let given = file::load(path, read, limit, tell).await?;
     let (server, ca) = file::discover(path, &given, limit, tell).await?;
-    match tls_token {
-        Some(token) => Ok(with_token(server, ca, token)),
-        None => {
-            let bootstrap = file::bootstrap(path, &given, &server, &ca, read)?;
-            Ok(FoundCluster { server, ca, bootstrap: Secret::new(bootstrap.as_str()) })
-        }
+    if let Some(token) = tls_token {
+        return Ok(with_token(server, ca, token));
     }
+    let bootstrap = file::bootstrap(path, &given, &server, &ca, read)?;
+    Ok(FoundCluster { server, ca, bootstrap: Secret::new(bootstrap.as_str()) })
 }
 
 fn with_token(server: String, ca: String, token: &Secret) -> FoundCluster {

@@ -74,12 +74,10 @@ pub async fn read(
     let (kubelet, node) =
         futures::try_join!(get("ConfigMap", system, "kubelet-config"), get("Node", None, node_name))?;
     // Where nothing was ever uploaded, nobody has the right to look, either.
-    let certs = match with_certs {
-        true => match get("Secret", system, encrypt::SECRET_NAME).await {
-            Err(DiscoveryError::Settings { .. }) => None,
-            certs => certs?,
-        },
-        false => None,
+    let certs = if with_certs { get("Secret", system, encrypt::SECRET_NAME).await } else { Ok(None) };
+    let certs = match certs {
+        Err(DiscoveryError::Settings { .. }) => None,
+        certs => certs?,
     };
     Ok(ClusterSettings {
         cluster: text(cluster.as_ref(), "ClusterConfiguration", "ConfigMap kube-system/kubeadm-config")?,

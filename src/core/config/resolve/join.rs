@@ -18,7 +18,6 @@ use crate::version::{KubeVersion, check_supported};
 
 /// The flags of `join`, one field each; `None`, empty or false when not given.
 #[derive(Debug, Clone, Default, PartialEq)]
-#[expect(clippy::struct_excessive_bools, reason = "one field for each flag")]
 pub struct JoinFlags {
     /// The positional argument: `HOST:PORT` of an API server.
     pub endpoint: Option<String>,
@@ -146,7 +145,6 @@ impl Flags for JoinFlags {
             }
             "discovery.file.kubeConfigPath" => ("--discovery-file", self.discovery_file.is_some()),
             "discovery.bootstrapToken.token" if self.discovery_token.is_some() => ("--discovery-token", true),
-            "discovery.bootstrapToken.token" => ("--token", self.token.is_some()),
             "discovery.bootstrapToken.apiServerEndpoint" => {
                 ("API-SERVER-ENDPOINT", self.endpoint.is_some() || self.token.is_some())
             }
@@ -156,7 +154,9 @@ impl Flags for JoinFlags {
             "discovery.tlsBootstrapToken" if self.tls_bootstrap_token.is_some() => {
                 ("--tls-bootstrap-token", true)
             }
-            "discovery.tlsBootstrapToken" => ("--token", self.token.is_some()),
+            "discovery.bootstrapToken.token" | "discovery.tlsBootstrapToken" => {
+                ("--token", self.token.is_some())
+            }
             "patches.directory" => ("--patches", self.patches.is_some()),
             _ => return None,
         };
