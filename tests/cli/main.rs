@@ -13,6 +13,7 @@ mod config_files;
 mod expiration;
 mod flags;
 mod generated;
+mod join;
 mod kubeconfig_user;
 mod machine;
 mod manual;

@@ -253,6 +253,22 @@ init
       coredns
       kube-proxy
     show-join-command
+join
+  phase
+    preflight
+    control-plane-prepare
+      all
+      download-certs
+      certs
+      kubeconfig
+      control-plane
+    kubelet-start
+    etcd-join
+    kubelet-wait-bootstrap
+    control-plane-join
+      all
+      mark-control-plane
+    wait-control-plane
 certs
   check-expiration
   renew

@@ -101,7 +101,7 @@ where
         }
         let text = error::in_words(&error);
         if text != told {
-            tell(&text);
+            tell(&format!("the API server ({text})"));
             told = text;
         }
         tokio::time::sleep(PAUSE).await;

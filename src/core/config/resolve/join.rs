@@ -234,6 +234,10 @@ pub fn resolve_join(
             report.errors.push(ConfigError::new("--config", message));
         }
     }
+    // What does not go together would only give rise to more errors.
+    if !report.errors.is_empty() {
+        return Err(ConfigErrors(report.errors));
+    }
     let mut join: JoinConfiguration = report.decode();
     flags.lay_over(&mut join);
     let mut problems = Problems::default();
