@@ -60,6 +60,10 @@ ground: tools ## Test the test ground itself
 e2e: build tools ## Tests on real nodes with real Kubernetes
 	RKADM=$(CURDIR)/$(RELEASE) $(CARGO) test --locked --test e2e -- --test-threads=1 $(ARGS)
 
+.PHONY: chaos
+chaos: build tools ## Joins under random faults; RKADM_ROUNDS says how many, RKADM_SEED replays
+	RKADM=$(CURDIR)/$(RELEASE) $(CARGO) test --locked --test e2e -- --ignored --nocapture --test-threads=1 chaos::chaos
+
 .PHONY: bench
 bench: build tools ## Measure rkadm beside kubeadm on the same node
 	RKADM=$(CURDIR)/$(RELEASE) $(CARGO) test --locked --test e2e -- --ignored --nocapture --test-threads=1 bench

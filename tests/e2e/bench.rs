@@ -7,18 +7,18 @@ use rkadm_nodes::{Lab, Node};
 
 use crate::support::{CONFIG, Config, NEWEST, binary, expect, fresh, healthy, rkadm, wait};
 
-const ROUNDS: usize = 3;
+pub const ROUNDS: usize = 3;
 
 /// One line of the table.
-struct Line {
-    what: &'static str,
-    unit: &'static str,
-    kubeadm: Vec<f64>,
-    rkadm: Vec<f64>,
-    target: Target,
+pub struct Line {
+    pub what: &'static str,
+    pub unit: &'static str,
+    pub kubeadm: Vec<f64>,
+    pub rkadm: Vec<f64>,
+    pub target: Target,
 }
 
-enum Target {
+pub enum Target {
     /// Of what kubeadm needs.
     Ratio(f64),
     AtMost(f64),
@@ -142,7 +142,7 @@ fn start(node: &Node, command: &str) -> Result<f64> {
 }
 
 /// Seconds by the node's own clock: the way into the node costs nothing then.
-fn timed(node: &Node, script: &str) -> Result<f64> {
+pub fn timed(node: &Node, script: &str) -> Result<f64> {
     let script =
         format!("TIMEFORMAT=%R; {{ time {{ {script}; }} 2>/tmp/err; }} 2>&1 || {{ cat /tmp/err; exit 1; }}");
     Ok(node.sh_ok(&script)?.trim().parse()?)
@@ -157,7 +157,7 @@ fn size(node: &Node, program: &str) -> Result<f64> {
     Ok(f64::from(u32::try_from(bytes / 1000)?) / 1000.0)
 }
 
-fn print(lines: &[Line]) {
+pub fn print(lines: &[Line]) {
     println!("medians of {ROUNDS} runs with {}", binary().display());
     println!("{:<48} {:>10} {:>10} {:>8}  {:<12}", "what", "kubeadm", "rkadm", "ratio", "target");
     for line in lines {
@@ -179,7 +179,7 @@ fn print(lines: &[Line]) {
     }
 }
 
-fn median(values: &[f64]) -> f64 {
+pub fn median(values: &[f64]) -> f64 {
     let mut sorted = values.to_vec();
     sorted.sort_by(f64::total_cmp);
     sorted.get(sorted.len() / 2).copied().unwrap_or(f64::NAN)

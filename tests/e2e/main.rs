@@ -5,7 +5,9 @@
 #![allow(clippy::print_stdout, reason = "tests show what they measure, and how to replay them")]
 
 mod bench;
+mod bench_join;
 mod certificates;
+mod chaos;
 mod failures;
 mod init;
 mod interrupted;

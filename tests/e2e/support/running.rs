@@ -19,7 +19,7 @@ impl Event {
     }
 }
 
-/// `rkadm init --progress json` that was started and not waited for.
+/// An `rkadm … --progress json` that was started and not waited for.
 pub struct Running {
     node: Node,
     child: Child,
@@ -31,7 +31,14 @@ pub struct Running {
 impl Running {
     /// Starts `rkadm init` with the node's configuration.
     pub fn init(node: &Node) -> Result<Self> {
-        let mut child = node.spawn(&["rkadm", "init", "--config", super::CONFIG, "--progress", "json"])?;
+        Self::start(node, &["init", "--config", super::CONFIG])
+    }
+
+    /// Starts rkadm with these arguments.
+    pub fn start(node: &Node, args: &[&str]) -> Result<Self> {
+        let command: Vec<&str> =
+            ["rkadm"].into_iter().chain(args.iter().copied()).chain(["--progress", "json"]).collect();
+        let mut child = node.spawn(&command)?;
         drop(child.stdin.take());
         let mut out = child.stdout.take().context("no stdout")?;
         let stdout = thread::spawn(move || {
@@ -86,7 +93,7 @@ impl Running {
         let output =
             std::process::Output { status, stdout: stdout.into_bytes(), stderr: self.seen.into_bytes() };
         let output = Output::from(output);
-        super::keep(&self.node, &["rkadm", "init"], &output)?;
+        super::keep(&self.node, &["rkadm", "(followed)"], &output)?;
         Ok(output)
     }
 }
