@@ -5,6 +5,7 @@
 pub mod config;
 pub mod cri;
 pub mod engine;
+pub mod etcd;
 pub mod health;
 pub mod host;
 pub mod kube;

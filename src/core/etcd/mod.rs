@@ -1,0 +1,3 @@
+//! etcd: its files on the disk.
+
+pub mod snapshot;
