@@ -5,6 +5,7 @@
 
 mod client;
 mod data;
+mod fixtures;
 mod net;
 mod restore;
 mod server;

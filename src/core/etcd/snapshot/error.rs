@@ -17,11 +17,10 @@ pub enum SnapshotError {
     },
     #[error("{} is not a regular file", path.display())]
     NotAFile { path: PathBuf },
-    /// Neither a multiple of 512, as databases are, nor 32 more, as snapshots are.
+    /// Neither whole pages, as databases are, nor 32 bytes more, as snapshots are.
     #[error(
-        "{} bytes is the length of no snapshot (a multiple of 512, and 32 more with the hash that `etcdctl snapshot save` \
-         appends): it was cut off, or something was added",
-        length
+        "{length} bytes is the length of no snapshot, which has whole pages, and 32 bytes more with the hash that \
+         `etcdctl snapshot save` appends: it was cut off, or something was added"
     )]
     Length { length: u64 },
     /// The contents differ from what was saved.
@@ -103,6 +102,8 @@ pub enum Fault {
     Buckets { limit: usize },
     #[error("element {index} of the list of buckets is not a bucket")]
     NotABucket { index: usize },
+    #[error("bucket {bucket}, which is part of it, is not as long as it says")]
+    InlineLength { bucket: String },
     #[error("element {index} is a bucket inside bucket {bucket}, where etcd has none")]
     NestedBucket { bucket: String, index: usize },
     #[error("the list of free pages names page {page}, which is not free")]

@@ -17,6 +17,9 @@ mod restore;
 mod trailer;
 mod verify;
 
+#[cfg(test)]
+mod tests;
+
 pub use contents::{Alarm, AlarmKind, Contents, Member};
 pub use error::{Damage, Fault, SnapshotError};
 pub use keys::{HashKv, Records};

@@ -74,11 +74,16 @@ pub struct Verified {
 /// The file is read once, and needs some 40 MiB of memory however large it is. This blocks for as long as it takes to
 /// read the file, on two threads.
 pub fn verify(path: &Path, options: VerifyOptions) -> Result<Verified> {
+    verify_within(path, options, keys::MAX_SEEN)
+}
+
+/// Verifies with memory for so many keys.
+pub(crate) fn verify_within(path: &Path, options: VerifyOptions, max_keys: usize) -> Result<Verified> {
     let db = Db::open(path)?;
     let (walked, hashed) = thread::scope(|scope| {
         let compare = db.tail == Tail::Hash && !options.hash_is_known;
         let hasher = compare.then(|| thread::Builder::new().spawn_scoped(scope, || hash(&db)));
-        let walked = walk(&db, options.revision);
+        let walked = walk(&db, options.revision, max_keys);
         let hashed = hasher.map(|hasher| match hasher {
             Ok(hasher) => hasher.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)),
             // No thread could be had: one after the other then.
@@ -119,7 +124,7 @@ fn hash(db: &Db) -> Result<([u8; 32], [u8; 32])> {
     Ok((sha.finalize().into(), expected))
 }
 
-fn walk(db: &Db, at: Option<i64>) -> Result<(Vec<Bucket>, Report)> {
+fn walk(db: &Db, at: Option<i64>, max_keys: usize) -> Result<(Vec<Bucket>, Report)> {
     let mut walker = Walker::new(db);
     let buckets = walker.buckets()?;
     let missing = |name: &'static str| SnapshotError::NotEtcd { bucket: name };
@@ -128,7 +133,7 @@ fn walk(db: &Db, at: Option<i64>) -> Result<(Vec<Bucket>, Report)> {
     let key = find("key").ok_or_else(|| missing("key"))?;
     let contents = Contents::read(&mut walker, &buckets)?;
     let compaction = contents.compaction();
-    let (records, hash_kv) = keys::read(&mut walker, key, compaction, at)?;
+    let (records, hash_kv) = keys::read(&mut walker, key, compaction, at, max_keys)?;
     walker.check_freelist()?;
     let page_size = u64::from(db.meta.page_size);
     let report = Report {
@@ -146,4 +151,14 @@ fn walk(db: &Db, at: Option<i64>) -> Result<(Vec<Bucket>, Report)> {
         contents,
     };
     Ok((buckets, report))
+}
+
+/// The pages that are in use.
+#[cfg(test)]
+pub(crate) fn reached(db: &Db) -> Result<Vec<u64>> {
+    let mut walker = Walker::new(db);
+    for bucket in walker.buckets()? {
+        walker.bucket(&bucket, super::bolt::Range::ALL, &mut |_, _| Ok(()))?;
+    }
+    Ok((0..db.meta.high_water).filter(|page| !walker.mark(*page)).collect())
 }

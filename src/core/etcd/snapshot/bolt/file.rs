@@ -56,6 +56,9 @@ impl Db {
         };
         let (meta, bad_meta) = metas(&file, len).map_err(SnapshotError::io("read", path))?;
         let meta = meta.ok_or(SnapshotError::NoMeta)?;
+        if len % u64::from(meta.page_size) != 0 {
+            return Err(SnapshotError::Length { length: stat.len() });
+        }
         let pages = meta.high_water;
         if pages > MAX_PAGES {
             return Err(SnapshotError::TooManyPages { pages });

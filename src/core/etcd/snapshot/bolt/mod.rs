@@ -13,5 +13,7 @@ pub(crate) use build::Element;
 pub(crate) use file::{Db, Tail};
 pub(crate) use meta::{Meta, NO_FREELIST};
 
+#[cfg(test)]
+pub(crate) use page::{BUCKET, HEADER, Header};
 pub(crate) use page::{Item, Node};
 pub(crate) use walk::{Bucket, Order, Range, Root, Walker};

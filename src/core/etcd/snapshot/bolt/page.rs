@@ -199,6 +199,11 @@ impl Node {
         self.bytes.get(start..end).unwrap_or_default()
     }
 
+    /// Where its last value ends.
+    pub(crate) fn end(&self) -> usize {
+        self.spans.last().map_or(HEADER, |last| last.end)
+    }
+
     /// Bytes of memory that it takes.
     pub(crate) fn memory(&self) -> usize {
         self.bytes.len() + self.spans.len() * size_of::<Span>()

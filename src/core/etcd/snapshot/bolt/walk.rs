@@ -194,6 +194,9 @@ impl<'d> Walker<'d> {
                 if !node.leaf {
                     return Err(place.damage(Fault::Kind { flags: Header::of(page).flags }).into());
                 }
+                if node.end() != page.len() {
+                    return Err(place.damage(Fault::InlineLength { bucket: bucket.name() }).into());
+                }
                 leaf(&node, range.owns(None))
             }
         }
@@ -367,7 +370,7 @@ impl<'d> Walker<'d> {
     }
 
     /// Notes that a page is in use; `false` when it was noted before.
-    pub(super) fn mark(&mut self, page: u64) -> bool {
+    pub(crate) fn mark(&mut self, page: u64) -> bool {
         let (word, bit) = (usize::try_from(page / 64).unwrap_or(usize::MAX), 1 << (page % 64));
         let Some(word) = self.seen.get_mut(word) else { return false };
         let new = *word & bit == 0;

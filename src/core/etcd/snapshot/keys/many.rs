@@ -26,13 +26,19 @@ fn word(index: u64) -> Option<usize> {
 
 /// Hashes again what the first pass could not; `reader` has counted the records.
 pub(super) fn read(walker: &mut Walker<'_>, bucket: &Bucket, reader: &mut Reader) -> Result<()> {
-    (reader.kept, reader.records.keys) = (0, 0);
-    let mut kept = Bits(vec![0; usize::try_from(reader.compacted / 64 + 1).unwrap_or_default()]);
+    let mut kept = Bits(vec![]);
     // Hashes are spread evenly, but not exactly so.
-    let parts = reader.records.total / (reader.seen.max() as u64 * 3 / 4).max(1) + 1;
-    for part in 0..parts {
+    let mut parts = reader.records.total / (reader.seen.max() as u64 * 3 / 4).max(1) + 1;
+    let mut part = 0;
+    while part < parts {
+        if part == 0 {
+            (reader.kept, reader.records.keys) = (0, 0);
+            kept = Bits(vec![0; usize::try_from(reader.compacted / 64 + 1).unwrap_or_default()]);
+        }
         reader.seen.restart(parts, part);
         walker.reread(|walker| find(walker, bucket, reader, &mut kept))?;
+        // By bad luck this part alone was too much.
+        (parts, part) = if reader.seen.is_full() { (parts * 2, 0) } else { (parts, part + 1) };
     }
     walker.reread(|walker| hash(walker, bucket, reader, &kept))
 }

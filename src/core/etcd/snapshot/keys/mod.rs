@@ -23,7 +23,7 @@ use seen::Seen;
 type Result<T> = std::result::Result<T, SnapshotError>;
 
 /// How many keys are remembered at once. The table has 2 Mi places of 9 bytes, and half of it again while it grows.
-const MAX_SEEN: usize = 1_800_000;
+pub(crate) const MAX_SEEN: usize = 1_800_000;
 
 /// The answer of etcd's `HashKV` call. Hashes can be compared where both revisions are the same.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -158,8 +158,9 @@ pub(crate) fn read(
     bucket: &Bucket,
     compaction: Compaction,
     at: Option<i64>,
+    max_keys: usize,
 ) -> Result<(Records, HashKv)> {
-    let mut reader = Reader::new(compaction, at.unwrap_or(i64::MAX));
+    let mut reader = Reader::new(compaction, at.unwrap_or(i64::MAX), max_keys);
     visit(walker, bucket, compaction, true, &mut |node| reader.late(node))?;
     if compaction.finished >= 0 {
         visit(walker, bucket, compaction, false, &mut |node| reader.old(node))?;
@@ -198,11 +199,11 @@ struct Reader {
 }
 
 impl Reader {
-    fn new(compaction: Compaction, upto: i64) -> Self {
+    fn new(compaction: Compaction, upto: i64, max_keys: usize) -> Self {
         Self {
             compaction,
             upto,
-            seen: Seen::new(MAX_SEEN),
+            seen: Seen::new(max_keys),
             records: Records::default(),
             compacted: 0,
             kept: 0,

@@ -67,11 +67,10 @@ impl Seen {
 
     /// Remembers a key; `false` when it was seen before.
     pub(super) fn insert(&mut self, key: &[u8]) -> bool {
-        if self.hashes.len() == self.max {
-            self.full = true;
-        }
         let hash = self.hash(key);
-        !self.full && self.has(hash) && self.hashes.insert(hash)
+        let new = !self.full && self.has(hash) && self.hashes.insert(hash);
+        self.full |= self.hashes.len() > self.max;
+        new
     }
 
     pub(super) fn contains(&self, key: &[u8]) -> bool {
