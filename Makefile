@@ -33,7 +33,7 @@ demo: build tools ## Make a real Kubernetes cluster on a test node with `rkadm i
 	tests/demo.sh $(RELEASE) $(NODES)
 
 .PHONY: test
-test: lint unit parity build tools ground e2e ## Run every test (sets up all that it needs)
+test: lint unit parity etcd build tools ground e2e ## Run every test (sets up all that it needs)
 	@echo "all tests passed"
 
 .PHONY: lint
@@ -51,6 +51,10 @@ unit: ## Unit, scenario, golden, command-line and docs tests; no node needed
 .PHONY: parity
 parity: ## Compare what rkadm and the real kubeadm of each minor write; needs Go and root, no node
 	$(CARGO) test --locked --test parity $(ARGS)
+
+.PHONY: etcd
+etcd: ## Compare how rkadm and the real etcd read and write etcd's files; needs Go and root, no node
+	$(CARGO) test --locked --test etcd $(ARGS)
 
 .PHONY: ground
 ground: tools ## Test the test ground itself

@@ -1,8 +1,9 @@
-//! etcd: its API over mTLS.
+//! etcd: its API over mTLS, and its files on the disk.
 
 pub mod client;
 mod error;
 mod proto;
+pub mod snapshot;
 pub mod types;
 
 pub use client::EtcdClient;

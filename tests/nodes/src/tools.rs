@@ -96,6 +96,11 @@ fn kubernetes_module(minor: &Minor, names: &[&'static str]) -> Result<Module> {
     Ok(Module { entry: dir.clone(), dir, packages: packages.collect(), flags, version })
 }
 
+/// The directory with etcd, etcdctl and etcdutl of a minor such as `3.6`; built if they are not there yet.
+pub fn etcd_programs(line: &str) -> Result<PathBuf> {
+    Ok(etcd(&Cache::open()?, line)?.dir)
+}
+
 /// `line` is a minor of etcd: `3.6`.
 pub(crate) fn etcd(cache: &Cache, line: &str) -> Result<Tools> {
     let version = pinned(&format!("etcd-{line}"), "go.etcd.io/etcd/server/v3")?;

@@ -1,0 +1,31 @@
+//! Snapshots of etcd, read and written as etcd 3.5, 3.6 and 3.7 do, without any program of etcd.
+//!
+//! - [`verify`] finds out everything that a file says about itself, and whether it is what etcd wrote.
+//! - [`restore`] makes a data directory of a verified snapshot.
+//! - [`TrailerHash`] hashes a snapshot while it comes in.
+//!
+//! A file is never trusted: whatever is in it leads to a report or to an error that names the page, in bounded time and
+//! memory. Formats and decisions: `docs/design/etcd.md`.
+
+mod bolt;
+mod contents;
+mod error;
+mod keys;
+mod proto;
+mod record;
+mod restore;
+mod trailer;
+mod verify;
+
+#[cfg(test)]
+mod tests;
+
+pub use contents::{Alarm, AlarmKind, Contents, Member};
+pub use error::{Damage, Fault, SnapshotError};
+pub use keys::{HashKv, Records};
+pub use restore::{
+    DEFAULT_BUMP, DEFAULT_TOKEN, History, MembershipError, NewMember, RestoreError, RestoreOptions, Restored,
+    restore,
+};
+pub use trailer::TrailerHash;
+pub use verify::{FileHash, Report, Verified, VerifyOptions, verify};
