@@ -2,6 +2,7 @@
 //!
 //! Nothing here prints, reads argv or reads the environment.
 
+pub mod backup;
 pub mod config;
 pub mod cri;
 pub mod discovery;

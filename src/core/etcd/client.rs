@@ -6,6 +6,7 @@ use http::{Uri, uri::PathAndQuery};
 use hyper_rustls::HttpsConnectorBuilder;
 use hyper_util::client::legacy::connect::HttpConnector;
 use prost::Message;
+use tokio::sync::mpsc::Sender;
 use tonic::{
     Request, Status,
     client::Grpc,
@@ -24,6 +25,11 @@ use crate::health::Tls;
 const CONNECT: Duration = Duration::from_secs(3);
 /// Reads of a member's memory, and changes that a quorum has to agree to.
 const CALL: Duration = Duration::from_secs(10);
+
+/// A member that sends nothing for so long hangs.
+const PART: Duration = Duration::from_secs(30);
+/// etcd sends parts of 32 KiB; a later one may send more.
+const MAX_PART: usize = 16 << 20;
 
 const CLUSTER: &str = "etcdserverpb.Cluster";
 const MAINTENANCE: &str = "etcdserverpb.Maintenance";
@@ -100,6 +106,44 @@ impl EtcdClient {
         match self.any::<_, proto::MembersResponse>(CLUSTER, "MemberRemove", request).await {
             Ok(_) | Err(EtcdError::NoSuchMember) => Ok(()),
             Err(error) => Err(error),
+        }
+    }
+
+    /// The members, asked of the quorum by the member at one of the endpoints: when it answers, it has caught up with
+    /// everything that was acknowledged before.
+    pub async fn members_of(&self, endpoint: &str) -> Result<Vec<Member>, EtcdError> {
+        let request = proto::MemberListRequest { linearizable: true };
+        let answer: proto::MembersResponse = self.one(endpoint, CLUSTER, "MemberList", request).await?;
+        Ok(answer.members.into_iter().map(Member::from).collect())
+    }
+
+    /// Streams a snapshot of the member at one of the endpoints: its database, and the SHA-256 of it. Returns when all has
+    /// been sent, or nobody receives any more.
+    ///
+    /// # Errors
+    /// The stream broke off, or no part came for a while.
+    pub async fn snapshot(&self, endpoint: &str, to: &Sender<Vec<u8>>) -> Result<(), EtcdError> {
+        const CALL_NAME: &str = "Snapshot";
+        let fail = |status: &Status| EtcdError::of_call(CALL_NAME, endpoint, PART, status);
+        let found = self.channels.iter().find(|(known, _)| known == endpoint);
+        let (_, channel) = found.ok_or_else(|| EtcdError::Endpoint { endpoint: endpoint.to_owned() })?;
+        let late = |_| EtcdError::Timeout { call: CALL_NAME, after: PART };
+        let begin = async {
+            let path = PathAndQuery::from_static("/etcdserverpb.Maintenance/Snapshot");
+            let mut grpc = Grpc::new(channel.clone()).max_decoding_message_size(MAX_PART);
+            grpc.ready().await.map_err(|error| Status::from_error(Box::new(error)))?;
+            let codec = ProstCodec::<proto::Empty, proto::SnapshotResponse>::default();
+            grpc.server_streaming(Request::new(proto::Empty {}), path, codec).await
+        };
+        let answer =
+            tokio::time::timeout(PART, begin).await.map_err(late)?.map_err(|status| fail(&status))?;
+        let mut parts = answer.into_inner();
+        loop {
+            let part = tokio::time::timeout(PART, parts.message()).await.map_err(late)?;
+            let Some(part) = part.map_err(|status| fail(&status))? else { return Ok(()) };
+            if to.send(part.blob).await.is_err() {
+                return Ok(());
+            }
         }
     }
 

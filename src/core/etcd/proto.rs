@@ -109,3 +109,9 @@ pub(super) struct HashKvResponse {
     #[prost(int64, tag = "4")]
     pub(super) hash_revision: i64,
 }
+
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct SnapshotResponse {
+    #[prost(bytes = "vec", tag = "3")]
+    pub(super) blob: Vec<u8>,
+}

@@ -1,0 +1,127 @@
+//! The files of a machine that a backup holds beside the snapshot: without its keys a snapshot is of little use.
+
+use std::{
+    collections::BTreeSet,
+    fs,
+    os::unix::fs::MetadataExt,
+    path::{Path, PathBuf},
+};
+
+use k8s_openapi::api::core::v1::Pod;
+
+use super::{
+    BackupError,
+    source::{StaticPods, below},
+};
+
+/// A directory with more than this is data, not configuration.
+const MOST_BYTES: u64 = 32 << 20;
+const MOST_FILES: usize = 2000;
+
+/// What every control plane has.
+const ALWAYS: [&str; 4] = [
+    "/etc/kubernetes",
+    "/var/lib/kubelet/config.yaml",
+    "/var/lib/kubelet/instance-config.yaml",
+    "/var/lib/kubelet/kubeadm-flags.env",
+];
+
+/// The machine's own authorities: every machine has them.
+const OF_THE_SYSTEM: [&str; 5] = [
+    "/etc/ssl/certs",
+    "/etc/ca-certificates",
+    "/usr/share/ca-certificates",
+    "/usr/local/share/ca-certificates",
+    "/etc/pki",
+];
+
+/// What was found.
+#[derive(Debug, Default)]
+pub struct Collected {
+    /// Paths on the machine, sorted, files only.
+    pub files: Vec<PathBuf>,
+    /// What was left out, and why.
+    pub warnings: Vec<String>,
+}
+
+/// Everything below `/etc/kubernetes`, the kubelet's settings, and whatever host file the static pods mount or their flags
+/// name: encryption and audit configuration, extra volumes.
+///
+/// # Errors
+/// A file that is there cannot be read.
+pub fn collect(root: &Path, pods: &StaticPods) -> Result<Collected, BackupError> {
+    let mut found = BTreeSet::new();
+    let mut collected = Collected::default();
+    let data_dirs: Vec<_> = pods
+        .pods
+        .iter()
+        .filter_map(|(_, pod)| super::source::flag(pod, "data-dir"))
+        .map(PathBuf::from)
+        .collect();
+    for path in ALWAYS {
+        add(root, Path::new(path), &mut found, &mut collected.warnings)?;
+    }
+    for (name, pod) in &pods.pods {
+        for path in mounted(pod) {
+            let of_system = OF_THE_SYSTEM.iter().any(|dir| path.starts_with(dir));
+            if of_system || data_dirs.iter().any(|dir| path.starts_with(dir)) {
+                continue;
+            }
+            let before = collected.warnings.len();
+            add(root, &path, &mut found, &mut collected.warnings)?;
+            for warning in &mut collected.warnings[before..] {
+                *warning = format!("{name}: {warning}");
+            }
+        }
+    }
+    collected.files = found.into_iter().collect();
+    Ok(collected)
+}
+
+/// Host paths that a pod mounts.
+fn mounted(pod: &Pod) -> Vec<PathBuf> {
+    let volumes = pod.spec.iter().flat_map(|spec| spec.volumes.iter().flatten());
+    volumes.filter_map(|volume| Some(PathBuf::from(&volume.host_path.as_ref()?.path))).collect()
+}
+
+fn add(
+    root: &Path,
+    path: &Path,
+    found: &mut BTreeSet<PathBuf>,
+    warnings: &mut Vec<String>,
+) -> Result<(), BackupError> {
+    let mut open = vec![path.to_owned()];
+    let (mut files, mut bytes) = (vec![], 0);
+    while let Some(path) = open.pop() {
+        let real = below(root, &path);
+        // What a link leads to is what is used; a loop ends with an error, as it would for the component.
+        let meta = match fs::metadata(&real) {
+            Ok(meta) => meta,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => continue,
+            Err(error) => return Err(BackupError::io("read", path)(error)),
+        };
+        if meta.is_dir() {
+            let is_link = fs::symlink_metadata(&real).is_ok_and(|meta| meta.is_symlink());
+            if is_link {
+                warnings.push(format!("{} is a link to a directory and is left out", path.display()));
+                continue;
+            }
+            for entry in fs::read_dir(&real).map_err(BackupError::io("read", &path))? {
+                open.push(path.join(entry.map_err(BackupError::io("read", &path))?.file_name()));
+            }
+        } else if meta.is_file() {
+            bytes += meta.size();
+            files.push(path);
+        }
+        if bytes > MOST_BYTES || files.len() > MOST_FILES {
+            warnings.push(format!(
+                "{} holds more than {} MiB or {MOST_FILES} files and is left out: back it up by itself",
+                open.first().unwrap_or(&PathBuf::from("a mounted directory")).display(),
+                MOST_BYTES >> 20
+            ));
+            return Ok(());
+        }
+    }
+    found.extend(files);
+    Ok(())
+}

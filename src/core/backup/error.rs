@@ -1,0 +1,124 @@
+//! What can go wrong with backups.
+
+use std::{io, path::PathBuf};
+
+use crate::etcd::{EtcdError, snapshot::SnapshotError};
+
+/// Why a backup could not be made, read or trusted.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum BackupError {
+    /// A file operation failed.
+    #[error("cannot {what} {}: {source}", path.display())]
+    Io {
+        /// The verb.
+        what: &'static str,
+        /// Which.
+        path: PathBuf,
+        /// The system's answer.
+        source: io::Error,
+    },
+    /// Where etcd is cannot be found out.
+    #[error("{0}")]
+    Source(String),
+    /// etcd said no.
+    #[error(transparent)]
+    Etcd(#[from] EtcdError),
+    /// The member must not be backed up from.
+    #[error("the etcd member at {endpoint} is not fit for a backup: {why}")]
+    Member {
+        /// Its client URL.
+        endpoint: String,
+        /// Why.
+        why: String,
+    },
+    /// The snapshot is not what etcd sent.
+    #[error("the snapshot was cut off or damaged on its way: {0}")]
+    Transfer(String),
+    /// The snapshot cannot be trusted.
+    #[error("the snapshot does not verify: {0}")]
+    Snapshot(#[from] SnapshotError),
+    /// The snapshot differs from the member that it came from.
+    #[error(
+        "the snapshot has the hash {ours:08x} at revision {revision}, the member has {theirs:08x}: one of them is damaged"
+    )]
+    HashDiffers {
+        /// Of the file.
+        ours: u32,
+        /// Of the member.
+        theirs: u32,
+        /// Of both.
+        revision: i64,
+    },
+    /// There is no room.
+    #[error("{} has {free} bytes free, and {needed} are needed", path.display())]
+    Room {
+        /// The directory.
+        path: PathBuf,
+        /// Bytes.
+        needed: u64,
+        /// Bytes.
+        free: u64,
+    },
+    /// Another backup is at work on the same directory.
+    #[error("another backup is at work in {}", .0.display())]
+    Busy(PathBuf),
+    /// The file is no backup of rkadm's.
+    #[error("{} is no backup: {why}", path.display())]
+    NotABackup {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        why: String,
+    },
+    /// Something in the archive is not what its manifest says.
+    #[error("{} is damaged: {why}", path.display())]
+    Damaged {
+        /// Which.
+        path: PathBuf,
+        /// What.
+        why: String,
+    },
+    /// No backup there.
+    #[error("{} holds no backup", .0.display())]
+    None(PathBuf),
+}
+
+impl BackupError {
+    /// A file operation on a path.
+    pub fn io(what: &'static str, path: impl Into<PathBuf>) -> impl FnOnce(io::Error) -> Self {
+        let path = path.into();
+        move |source| Self::Io { what, path, source }
+    }
+
+    /// What the operator can do about it.
+    pub fn hints(&self) -> Vec<String> {
+        let hint = match self {
+            Self::Io { source, .. } if source.kind() == io::ErrorKind::StorageFull => {
+                "free some space, or choose another directory with --to"
+            }
+            Self::Room { .. } => {
+                "free some space, choose another directory with --to, or let fewer backups be kept"
+            }
+            Self::Source(_) => {
+                "run this on a control plane as root, or name etcd with --etcd-endpoints, --etcd-cacert, --etcd-cert and --etcd-key"
+            }
+            Self::Etcd(EtcdError::Unreachable { .. } | EtcdError::Timeout { .. }) => {
+                "check that etcd runs: `crictl ps --name etcd`, and its logs"
+            }
+            Self::Member { .. } => "back up from another control plane until this member is well again",
+            Self::HashDiffers { .. } => {
+                "run it again; when it happens again, compare the members with `etcdctl endpoint hashkv --cluster` and back up from another one"
+            }
+            Self::Busy(_) => "wait until it has ended",
+            Self::Damaged { .. } | Self::Snapshot(_) => {
+                "use another backup: `rkadm backup list` shows those that are there"
+            }
+            Self::NotABackup { .. } => {
+                "a plain snapshot of etcdctl is checked by `rkadm backup verify` as well, when its name ends with .db"
+            }
+            _ => return vec![],
+        };
+        vec![hint.to_owned()]
+    }
+}

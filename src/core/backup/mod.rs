@@ -1,0 +1,28 @@
+//! Backups of a control plane: a snapshot of etcd with everything that is needed to use it again, in one archive that any
+//! `tar` reads.
+//!
+//! - [`manifest`]: what an archive says about itself.
+//! - [`source`]: where this machine's etcd is, and with which files a client gets in.
+//! - [`collect`]: the files of the machine that belong into it.
+//! - [`take`]: makes one: streams the snapshot, verifies it, compares it with the live member, and writes the archive.
+//! - [`read`]: opens one that nobody can trust.
+//! - [`catalog`] and [`retention`]: those of a directory, and which may go.
+//!
+//! A backup adds a file and changes nothing else, so it is no operation with a journal: what a killed one leaves is a file
+//! with the name of an incomplete one, which the next one removes.
+
+pub mod catalog;
+pub mod collect;
+mod error;
+pub mod manifest;
+pub mod read;
+pub mod retention;
+pub mod source;
+pub mod take;
+
+pub use catalog::{Backup, Catalog};
+pub use error::BackupError;
+pub use manifest::Manifest;
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,270 @@
+//! Reads archives that nobody can trust: names, kinds, sizes and sums have to be what the manifest says, and nothing else may
+//! be in them.
+
+use std::{
+    collections::BTreeMap,
+    fs::{self, File, OpenOptions},
+    io::{self, BufReader, BufWriter, Read, Write},
+    os::unix::fs::OpenOptionsExt,
+    path::{Path, PathBuf},
+};
+
+use flate2::read::MultiGzDecoder;
+use sha2::{Digest as _, Sha256};
+use tar::{Archive, EntryType};
+
+use super::{
+    BackupError, Manifest,
+    manifest::{FILES, MANIFEST, SCHEMA, SNAPSHOT},
+    take::hex,
+};
+
+/// More is no manifest.
+const MOST_MANIFEST: u64 = 16 << 20;
+/// More is no configuration of a control plane.
+const MOST_FILE: u64 = 64 << 20;
+
+/// Where the contents of an archive go.
+#[derive(Debug)]
+pub struct Targets {
+    /// The snapshot, which must not exist yet.
+    pub snapshot: PathBuf,
+    /// Contents of files, by their path on the machine; filled.
+    pub files: BTreeMap<String, Vec<u8>>,
+}
+
+/// An archive in which everything is as its manifest says.
+#[derive(Debug)]
+pub struct Checked {
+    /// What it says.
+    pub manifest: Manifest,
+    /// SHA-256 of the archive itself.
+    pub sha256: String,
+}
+
+/// Reads the manifest alone.
+///
+/// # Errors
+/// It is no backup, or one of a newer rkadm.
+pub fn manifest(path: &Path) -> Result<Manifest, BackupError> {
+    let mut archive = Archive::new(stream(path)?.0);
+    let mut entries = archive.entries().map_err(|error| not_a_backup(path, &error))?;
+    let entry = entries.next().ok_or_else(|| not_a_backup(path, &"it is empty"))?;
+    let mut entry = entry.map_err(|error| not_a_backup(path, &error))?;
+    parse(path, &mut entry)
+}
+
+/// Reads all of it, compares everything with the manifest, and the whole with the sum beside it, where there is one. Into
+/// `targets`, what is in it.
+///
+/// # Errors
+/// The first thing that is not as it should be.
+pub fn check(path: &Path, mut targets: Option<&mut Targets>) -> Result<Checked, BackupError> {
+    let damaged = |why: String| BackupError::Damaged { path: path.to_owned(), why };
+    let (reader, sum) = stream(path)?;
+    let mut archive = Archive::new(reader);
+    let manifest;
+    {
+        let mut entries = archive.entries().map_err(|error| not_a_backup(path, &error))?;
+        let first = entries.next().ok_or_else(|| not_a_backup(path, &"it is empty"))?;
+        manifest = parse(path, &mut first.map_err(|error| not_a_backup(path, &error))?)?;
+        let mut expected: BTreeMap<String, (u64, &str)> = manifest
+            .files
+            .iter()
+            .map(|file| (format!("{FILES}{}", file.path), (file.size, file.sha256.as_str())))
+            .collect();
+        if expected.len() != manifest.files.len() {
+            return Err(damaged("its manifest names a file twice".into()));
+        }
+        expected.insert(SNAPSHOT.into(), (manifest.snapshot.size, &manifest.snapshot.sha256));
+        for entry in entries {
+            let mut entry = entry.map_err(|error| damaged(error.to_string()))?;
+            let name = String::from_utf8_lossy(&entry.path_bytes()).into_owned();
+            if entry.header().entry_type() != EntryType::Regular {
+                return Err(damaged(format!("{name:?} is no plain file")));
+            }
+            let (size, sha256) =
+                expected.remove(&name).ok_or_else(|| damaged(format!("{name:?} is not in its manifest")))?;
+            if entry.size() != size {
+                return Err(damaged(format!("{name} has {} bytes, its manifest says {size}", entry.size())));
+            }
+            let found = extract(path, &name, &mut entry, targets.as_deref_mut())?;
+            if found != sha256 {
+                return Err(damaged(format!("the content of {name} is not what was backed up")));
+            }
+        }
+        if let Some((name, _)) = expected.pop_first() {
+            return Err(damaged(format!("{name} is missing")));
+        }
+    }
+    // To the end: a compressed stream has its own sum there.
+    let mut rest = archive.into_inner();
+    nothing_but_zeros(&mut rest).map_err(|error| damaged(error.to_string()))?;
+    drop(rest);
+    let sha256 = sum.finish().map_err(|error| damaged(error.to_string()))?;
+    compare_sum(path, &sha256)?;
+    Ok(Checked { manifest, sha256 })
+}
+
+/// Whether a file is a plain snapshot, as etcdctl writes it, rather than an archive.
+pub fn is_plain_snapshot(path: &Path) -> bool {
+    path.extension().is_some_and(|extension| extension == "db")
+}
+
+fn extract(
+    path: &Path,
+    name: &str,
+    entry: &mut impl Read,
+    targets: Option<&mut Targets>,
+) -> Result<String, BackupError> {
+    let damaged =
+        |error: io::Error| BackupError::Damaged { path: path.to_owned(), why: format!("{name}: {error}") };
+    let mut sha = Sha256::new();
+    let mut kept = vec![];
+    let mut snapshot = None;
+    let target = targets.as_ref().map(|targets| targets.snapshot.clone());
+    if let (Some(target), true) = (&target, name == SNAPSHOT) {
+        let file = OpenOptions::new().create_new(true).write(true).mode(0o600).open(target);
+        let file = file.map_err(BackupError::io("write", target))?;
+        snapshot = Some(BufWriter::with_capacity(1 << 20, file));
+    }
+    let keep = target.is_some() && name != SNAPSHOT;
+    let mut chunk = vec![0; 1 << 18];
+    loop {
+        let read = entry.read(&mut chunk).map_err(damaged)?;
+        if read == 0 {
+            break;
+        }
+        sha.update(&chunk[..read]);
+        if let (Some(file), Some(target)) = (&mut snapshot, &target) {
+            file.write_all(&chunk[..read]).map_err(BackupError::io("write", target))?;
+        }
+        if keep {
+            kept.extend_from_slice(&chunk[..read]);
+        }
+    }
+    if let (Some(mut file), Some(target)) = (snapshot, &target) {
+        file.flush().map_err(BackupError::io("write", target))?;
+    }
+    if let (Some(targets), true) = (targets, keep) {
+        targets.files.insert(name.strip_prefix(FILES).unwrap_or(name).to_owned(), kept);
+    }
+    Ok(hex(&sha.finalize()))
+}
+
+fn parse(path: &Path, entry: &mut tar::Entry<'_, impl Read>) -> Result<Manifest, BackupError> {
+    let is_it =
+        entry.header().entry_type() == EntryType::Regular && *entry.path_bytes() == *MANIFEST.as_bytes();
+    if !is_it || entry.size() > MOST_MANIFEST {
+        return Err(not_a_backup(path, &"it does not begin with a manifest"));
+    }
+    let mut text = vec![];
+    entry.read_to_end(&mut text).map_err(|error| not_a_backup(path, &error))?;
+    #[derive(serde::Deserialize)]
+    struct Version {
+        schema: u32,
+    }
+    let version: Version = serde_json::from_slice(&text).map_err(|error| not_a_backup(path, &error))?;
+    if version.schema > SCHEMA {
+        let why = format!("it is of a newer rkadm (schema {}, this one reads {SCHEMA})", version.schema);
+        return Err(not_a_backup(path, &why));
+    }
+    let manifest: Manifest = serde_json::from_slice(&text).map_err(|error| not_a_backup(path, &error))?;
+    for file in &manifest.files {
+        let clean = Path::new(&file.path);
+        let plain = clean
+            .components()
+            .all(|part| matches!(part, std::path::Component::RootDir | std::path::Component::Normal(_)));
+        if !clean.is_absolute() || !plain || file.size > MOST_FILE {
+            let why = format!("its manifest names {:?} with {} bytes", file.path, file.size);
+            return Err(BackupError::Damaged { path: path.to_owned(), why });
+        }
+    }
+    Ok(manifest)
+}
+
+fn not_a_backup(path: &Path, why: &dyn std::fmt::Display) -> BackupError {
+    BackupError::NotABackup { path: path.to_owned(), why: why.to_string() }
+}
+
+/// Compares with `<archive>.sha256`, as `sha256sum` writes it.
+fn compare_sum(path: &Path, sha256: &str) -> Result<(), BackupError> {
+    let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let sums = path.with_file_name(format!("{name}.sha256"));
+    let text = match fs::read_to_string(&sums) {
+        Ok(text) => text,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(BackupError::io("read", sums)(error)),
+    };
+    if text.split_whitespace().next() == Some(sha256) {
+        return Ok(());
+    }
+    Err(BackupError::Damaged {
+        path: path.to_owned(),
+        why: format!("it does not have the sum in {}", sums.display()),
+    })
+}
+
+/// Decompresses, and hashes what is on the disk on the way.
+fn stream(path: &Path) -> Result<(Box<dyn Read>, Sum), BackupError> {
+    use std::{cell::RefCell, rc::Rc};
+    let mut file = File::open(path).map_err(BackupError::io("read", path))?;
+    let meta = file.metadata().map_err(BackupError::io("read", path))?;
+    if !meta.is_file() {
+        return Err(not_a_backup(path, &"it is no file"));
+    }
+    let mut magic = [0; 2];
+    let read = file.read(&mut magic).map_err(BackupError::io("read", path))?;
+    io::Seek::rewind(&mut file).map_err(BackupError::io("read", path))?;
+    let hash = Rc::new(RefCell::new(Sha256::new()));
+    let source = Rc::new(RefCell::new(BufReader::with_capacity(1 << 20, file)));
+    let hashing = Hashing { source: Rc::clone(&source), hash: Rc::clone(&hash) };
+    let sum = Sum { source, hash };
+    if read == 2 && magic == [0x1f, 0x8b] {
+        return Ok((Box::new(MultiGzDecoder::new(BufReader::with_capacity(1 << 18, hashing))), sum));
+    }
+    Ok((Box::new(hashing), sum))
+}
+
+type Shared<T> = std::rc::Rc<std::cell::RefCell<T>>;
+
+struct Hashing {
+    source: Shared<BufReader<File>>,
+    hash: Shared<Sha256>,
+}
+
+impl Read for Hashing {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let read = self.source.borrow_mut().read(buffer)?;
+        self.hash.borrow_mut().update(&buffer[..read]);
+        Ok(read)
+    }
+}
+
+/// The hash of all that was read, and of what nobody read.
+struct Sum {
+    source: Shared<BufReader<File>>,
+    hash: Shared<Sha256>,
+}
+
+impl Sum {
+    fn finish(self) -> io::Result<String> {
+        let mut rest = Hashing { source: self.source, hash: std::rc::Rc::clone(&self.hash) };
+        io::copy(&mut rest, &mut io::sink())?;
+        Ok(hex(&self.hash.borrow().clone().finalize()))
+    }
+}
+
+/// What fills the last block of a tar, and no more.
+fn nothing_but_zeros(rest: &mut impl Read) -> io::Result<()> {
+    let mut chunk = [0; 4096];
+    loop {
+        let read = rest.read(&mut chunk)?;
+        if read == 0 {
+            return Ok(());
+        }
+        if chunk[..read].iter().any(|byte| *byte != 0) {
+            return Err(io::Error::other("something follows behind its end"));
+        }
+    }
+}

@@ -1,0 +1,141 @@
+//! Which backups may go.
+
+use std::collections::BTreeSet;
+
+use jiff::{SignedDuration, Timestamp, tz::TimeZone};
+
+/// How many to keep. A backup that any rule keeps stays; without a rule, all stay.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Policy {
+    /// The newest so many.
+    pub last: usize,
+    /// The newest of each of so many hours that have one.
+    pub hourly: usize,
+    /// Of days.
+    pub daily: usize,
+    /// Of weeks, which begin on Monday.
+    pub weekly: usize,
+    /// Of months.
+    pub monthly: usize,
+    /// All that are not older.
+    pub within: Option<SignedDuration>,
+}
+
+/// What a rule looks at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Candidate {
+    /// When it was made.
+    pub created_at: Timestamp,
+    /// It verified.
+    pub verified: bool,
+}
+
+impl Policy {
+    /// Whether there is no rule.
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+
+    /// Which of the candidates, by their index, may go. The newest one that verified never does, whatever the rules say;
+    /// nor does one that claims to be from the future, because then a clock is wrong and nobody knows which.
+    pub fn expendable(&self, candidates: &[Candidate], now: Timestamp) -> Vec<usize> {
+        if self.is_empty() {
+            return vec![];
+        }
+        let mut order: Vec<usize> = (0..candidates.len()).collect();
+        order.sort_by_key(|index| std::cmp::Reverse(candidates[*index].created_at));
+        let mut kept = BTreeSet::new();
+        kept.extend(order.iter().take(self.last).copied());
+        kept.extend(order.iter().find(|index| candidates[**index].verified).copied());
+        for index in &order {
+            let age = now.duration_since(candidates[*index].created_at);
+            if age.is_negative() || self.within.is_some_and(|within| age <= within) {
+                kept.insert(*index);
+            }
+        }
+        for (count, format) in [
+            (self.hourly, "%Y-%m-%d %H"),
+            (self.daily, "%Y-%m-%d"),
+            (self.weekly, "%G-%V"),
+            (self.monthly, "%Y-%m"),
+        ] {
+            let mut seen = BTreeSet::new();
+            for index in &order {
+                let at = candidates[*index].created_at.to_zoned(TimeZone::UTC);
+                if seen.len() < count && seen.insert(at.strftime(format).to_string()) {
+                    kept.insert(*index);
+                }
+            }
+        }
+        let mut expendable: Vec<_> = order.into_iter().filter(|index| !kept.contains(index)).collect();
+        expendable.sort_unstable();
+        expendable
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(text: &str) -> Timestamp {
+        text.parse().unwrap()
+    }
+
+    /// One every six hours for forty days, the newest first.
+    fn many() -> Vec<Candidate> {
+        let newest = at("2026-11-24T18:00:00Z");
+        let made = |number: i64| Candidate {
+            created_at: newest - SignedDuration::from_hours(6 * number),
+            verified: true,
+        };
+        (0..160).map(made).collect()
+    }
+
+    fn kept(policy: &Policy, candidates: &[Candidate]) -> Vec<String> {
+        let gone = policy.expendable(candidates, at("2026-11-24T20:00:00Z"));
+        let left = (0..candidates.len()).filter(|index| !gone.contains(index));
+        left.map(|index| candidates[index].created_at.strftime("%d.%H").to_string()).collect()
+    }
+
+    #[test]
+    fn without_a_rule_all_stay() {
+        assert!(Policy::default().expendable(&many(), at("2030-01-01T00:00:00Z")).is_empty());
+    }
+
+    #[test]
+    fn each_rule_keeps_its_own() {
+        assert_eq!(kept(&Policy { last: 2, ..Policy::default() }, &many()), ["24.18", "24.12"]);
+        assert_eq!(kept(&Policy { hourly: 2, ..Policy::default() }, &many()), ["24.18", "24.12"]);
+        assert_eq!(kept(&Policy { daily: 3, ..Policy::default() }, &many()), ["24.18", "23.18", "22.18"]);
+        // The 24th of November 2026 is a Tuesday.
+        assert_eq!(kept(&Policy { weekly: 2, ..Policy::default() }, &many()), ["24.18", "22.18"]);
+        assert_eq!(kept(&Policy { monthly: 2, ..Policy::default() }, &many()), ["24.18", "31.18"]);
+        let within = Some(SignedDuration::from_hours(9));
+        assert_eq!(kept(&Policy { within, ..Policy::default() }, &many()), ["24.18", "24.12"]);
+    }
+
+    #[test]
+    fn rules_add_up() {
+        let policy = Policy { last: 1, daily: 2, ..Policy::default() };
+        assert_eq!(kept(&policy, &many()), ["24.18", "23.18"]);
+    }
+
+    #[test]
+    fn the_last_one_that_verified_never_goes() {
+        let mut candidates = many();
+        candidates.truncate(4);
+        for newer in &mut candidates[..3] {
+            newer.verified = false;
+        }
+        assert_eq!(kept(&Policy { last: 1, ..Policy::default() }, &candidates), ["24.18", "24.00"]);
+    }
+
+    #[test]
+    fn one_from_the_future_stays() {
+        let mut candidates = many();
+        candidates.truncate(3);
+        candidates.push(Candidate { created_at: at("2027-01-01T00:00:00Z"), verified: false });
+        let policy = Policy { last: 1, ..Policy::default() };
+        assert_eq!(policy.expendable(&candidates, at("2026-11-24T20:00:00Z")), [1, 2]);
+    }
+}

@@ -1,0 +1,421 @@
+//! Makes a backup: the snapshot comes from the member, is verified and compared with it, and only then becomes an archive.
+
+use std::{
+    collections::BTreeMap,
+    fs::{self, File, OpenOptions},
+    io::{self, BufWriter, Read, Write},
+    os::unix::fs::{MetadataExt, OpenOptionsExt},
+    path::{Path, PathBuf},
+};
+
+use flate2::{Compression as Level, write::GzEncoder};
+use jiff::Timestamp;
+use rustix::fs::{FlockOperation, flock, statvfs};
+use sha2::{Digest as _, Sha256};
+use tar::{Builder, EntryType, Header};
+
+use super::{
+    BackupError, Manifest,
+    collect::collect,
+    manifest::{
+        EtcdCluster, FILES, File as ListedFile, MANIFEST, PREFIX, SCHEMA, SNAPSHOT, Snapshot, Verified,
+    },
+    read,
+    source::{StaticPods, below},
+};
+use crate::{
+    engine::store::make_private_dir,
+    etcd::{
+        EtcdAccess, EtcdClient, Member, MemberStatus,
+        snapshot::{self, TrailerHash, VerifyOptions},
+    },
+    health::{Identity, Tls},
+    pki::{Certificate, PrivateKey},
+    text::sha256_hex,
+};
+
+/// Ends the names of what is incomplete.
+const PARTIAL: &str = ".partial";
+/// Room for everything but the snapshot.
+const REST: u64 = 64 << 20;
+
+/// How an archive is compressed.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Compression {
+    /// `.tar.gz`.
+    #[default]
+    Gzip,
+    /// `.tar`.
+    None,
+}
+
+impl Compression {
+    /// Of the file's name.
+    pub fn extension(self) -> &'static str {
+        match self {
+            Self::Gzip => "tar.gz",
+            Self::None => "tar",
+        }
+    }
+}
+
+/// What to back up, and where to.
+#[derive(Debug, Clone)]
+pub struct Request {
+    /// File system root of the machine.
+    pub root: PathBuf,
+    /// Directory that the archive is written to, below no root.
+    pub dir: PathBuf,
+    /// How etcd is reached.
+    pub access: EtcdAccess,
+    /// How the archive is compressed.
+    pub compression: Compression,
+    /// Name of the machine.
+    pub node: String,
+}
+
+/// A backup that was made.
+#[derive(Debug)]
+pub struct Made {
+    /// The archive.
+    pub path: PathBuf,
+    /// Its size in bytes.
+    pub bytes: u64,
+    /// What it says about itself.
+    pub manifest: Manifest,
+    /// What was left out, or could not be checked.
+    pub warnings: Vec<String>,
+}
+
+/// Makes a backup. What an earlier one left half done is removed first.
+///
+/// # Errors
+/// See [`BackupError`]; no file is left then.
+pub async fn take(request: &Request) -> Result<Made, BackupError> {
+    let _lock = lock(&request.dir)?;
+    discard_partial(&request.dir)?;
+    let result = take_locked(request).await;
+    if result.is_err() {
+        // The error that matters is the first one.
+        let _ = discard_partial(&request.dir);
+    }
+    result
+}
+
+async fn take_locked(request: &Request) -> Result<Made, BackupError> {
+    let pods = StaticPods::read(&request.root)?;
+    let client = client(&request.root, &request.access)?;
+    let source = choose(&client, &request.access).await?;
+    let needed = u64::try_from(source.status.db_size).unwrap_or(0) * 2 + REST;
+    room(&request.dir, needed)?;
+    let created_at = Timestamp::now();
+    let partial = request.dir.join(format!(".{PREFIX}snapshot{PARTIAL}"));
+    let sha256 = download(&client, &source.endpoint, &partial).await?;
+    let verified = {
+        let partial = partial.clone();
+        let options = VerifyOptions { hash_is_known: true, ..VerifyOptions::default() };
+        blocking(move || snapshot::verify(&partial, options).map_err(BackupError::from)).await?
+    };
+    let report = &verified.report;
+    let (live_hash, why) = compare(&client, &source.endpoint, report).await?;
+    let collected = collect(&request.root, &pods)?;
+    let mut warnings = collected.warnings;
+    warnings
+        .extend(why.iter().map(|why| format!("the snapshot was not compared with the live member: {why}")));
+    warnings.extend(source.warnings);
+    let (files, contents) = read_files(&request.root, &collected.files)?;
+    let manifest = Manifest {
+        schema: SCHEMA,
+        created_at,
+        rkadm: env!("CARGO_PKG_VERSION").into(),
+        node: request.node.clone(),
+        kubernetes_version: pods.version("kube-apiserver"),
+        etcd: EtcdCluster {
+            cluster_id: format!("{:x}", source.status.cluster_id),
+            member_id: format!("{:x}", source.status.member_id),
+            version: source.status.version,
+            members: source.members,
+        },
+        snapshot: Snapshot::of(report, sha256),
+        fingerprints: fingerprints(&files, &contents),
+        files,
+        verified: Verified { snapshot: true, live_hash, live_hash_why: why, read_back: true },
+    };
+    let path = request.dir.join(manifest.file_name(request.compression.extension()));
+    let bytes = {
+        let (path, manifest, compression) = (path.clone(), manifest.clone(), request.compression);
+        blocking(move || publish(&path, &manifest, &contents, &partial, compression)).await?
+    };
+    Ok(Made { path, bytes, manifest, warnings })
+}
+
+/// Two at once would each remove the other's unfinished file.
+fn lock(dir: &Path) -> Result<File, BackupError> {
+    make_private_dir(dir).map_err(BackupError::io("make the directory", dir))?;
+    let path = dir.join(format!(".{PREFIX}lock"));
+    let mut options = OpenOptions::new();
+    options.create(true).truncate(false).write(true).mode(0o600);
+    let file = options.open(&path).map_err(BackupError::io("write", &path))?;
+    match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => Ok(file),
+        Err(rustix::io::Errno::WOULDBLOCK) => Err(BackupError::Busy(dir.to_owned())),
+        Err(error) => Err(BackupError::io("lock", path)(error.into())),
+    }
+}
+
+fn discard_partial(dir: &Path) -> Result<(), BackupError> {
+    for entry in fs::read_dir(dir).map_err(BackupError::io("read", dir))? {
+        let path = entry.map_err(BackupError::io("read", dir))?.path();
+        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        if name.starts_with(&format!(".{PREFIX}")) && name.ends_with(PARTIAL) {
+            fs::remove_file(&path).map_err(BackupError::io("remove", &path))?;
+        }
+    }
+    Ok(())
+}
+
+/// A client with the files that the access names, on the machine at `root`.
+pub fn client(root: &Path, access: &EtcdAccess) -> Result<EtcdClient, BackupError> {
+    let read = |path: &Path| fs::read(below(root, path)).map_err(BackupError::io("read", path));
+    let identity = Identity { certificate: read(&access.certificate)?, key: read(&access.key)?.into() };
+    let tls = Tls { identity: Some(identity), ..Tls::ca(read(&access.ca)?) };
+    Ok(EtcdClient::new(&access.endpoints, &tls)?)
+}
+
+/// The member that the snapshot comes from.
+struct Source {
+    endpoint: String,
+    status: MemberStatus,
+    members: Vec<Member>,
+    warnings: Vec<String>,
+}
+
+/// The first member that is fit: with a leader, a vote, and no suspicion of being corrupt.
+async fn choose(client: &EtcdClient, access: &EtcdAccess) -> Result<Source, BackupError> {
+    let mut last = None;
+    for endpoint in &access.endpoints {
+        match fit(client, endpoint).await {
+            Ok(source) => return Ok(source),
+            Err(error) => last = Some(error),
+        }
+    }
+    Err(last.unwrap_or_else(|| BackupError::Source("no endpoint of etcd is given".into())))
+}
+
+async fn fit(client: &EtcdClient, endpoint: &str) -> Result<Source, BackupError> {
+    let status = client.status(endpoint).await?;
+    let unfit = |why: &str| BackupError::Member { endpoint: endpoint.to_owned(), why: why.to_owned() };
+    if status.is_learner {
+        return Err(unfit("it is a learner and may not have everything yet"));
+    }
+    if status.leader == 0 {
+        return Err(unfit("it has no leader, so it may lag behind the others"));
+    }
+    if status.errors.iter().any(|error| error.contains("CORRUPT")) {
+        return Err(unfit("etcd has raised the alarm CORRUPT: members differ"));
+    }
+    // Asked of the quorum through this member: it has caught up with everything that was acknowledged when it answers.
+    let members = client.members_of(endpoint).await?;
+    let alarms = status.errors.iter().map(|error| format!("etcd says: {error}"));
+    Ok(Source { endpoint: endpoint.to_owned(), warnings: alarms.collect(), status, members })
+}
+
+fn room(dir: &Path, needed: u64) -> Result<(), BackupError> {
+    let stat = statvfs(dir).map_err(|error| BackupError::io("look at", dir)(error.into()))?;
+    let free = stat.f_bavail.saturating_mul(stat.f_frsize);
+    if free < needed {
+        return Err(BackupError::Room { path: dir.to_owned(), needed, free });
+    }
+    if stat.f_files > 0 && stat.f_favail < 8 {
+        let why = io::Error::new(io::ErrorKind::StorageFull, "no inodes are left");
+        return Err(BackupError::io("write to", dir)(why));
+    }
+    Ok(())
+}
+
+/// Streams the snapshot into a file while hashing it, and gives the SHA-256 of the whole file.
+async fn download(client: &EtcdClient, endpoint: &str, path: &Path) -> Result<String, BackupError> {
+    let file = create(path)?;
+    // The disk and the hash must not hold up the network, nor the network outrun them.
+    let (sender, mut receiver) = tokio::sync::mpsc::channel::<Vec<u8>>(64);
+    let target = path.to_owned();
+    let writing = tokio::task::spawn_blocking(move || {
+        let mut file = BufWriter::with_capacity(1 << 20, file);
+        let (mut trailer, mut whole) = (TrailerHash::default(), Sha256::new());
+        while let Some(chunk) = receiver.blocking_recv() {
+            trailer.update(&chunk);
+            whole.update(&chunk);
+            file.write_all(&chunk).map_err(BackupError::io("write", &target))?;
+        }
+        file.flush().map_err(BackupError::io("write", &target))?;
+        let bytes = trailer.len();
+        match trailer.finish() {
+            Some(_) => Ok(hex(&whole.finalize())),
+            None => {
+                Err(BackupError::Transfer(format!("{bytes} bytes came, which do not end with their SHA-256")))
+            }
+        }
+    });
+    let came = client.snapshot(endpoint, &sender).await;
+    drop(sender);
+    // The writer's error is the cause, when it is the one that stopped.
+    let written = writing.await.map_err(|error| BackupError::Transfer(error.to_string()))?;
+    match (came, written) {
+        (Ok(()), written) => written,
+        (Err(_), Err(error @ BackupError::Io { .. })) => Err(error),
+        (Err(error), _) => Err(error.into()),
+    }
+}
+
+/// Whether the live member has the same hash at the snapshot's revision; why that could not be told.
+async fn compare(
+    client: &EtcdClient,
+    endpoint: &str,
+    report: &snapshot::Report,
+) -> Result<(bool, Option<String>), BackupError> {
+    let live = match client.hash_kv(endpoint, report.revision).await {
+        Ok(live) => live,
+        Err(error) => return Ok((false, Some(error.to_string()))),
+    };
+    if live.compact_revision != report.hash_kv.compact_revision {
+        return Ok((false, Some("etcd compacted its history meanwhile".into())));
+    }
+    if live.hash != report.hash_kv.hash {
+        let (ours, theirs, revision) = (report.hash_kv.hash, live.hash, report.revision);
+        return Err(BackupError::HashDiffers { ours, theirs, revision });
+    }
+    Ok((true, None))
+}
+
+type Contents = BTreeMap<String, Vec<u8>>;
+
+fn read_files(root: &Path, paths: &[PathBuf]) -> Result<(Vec<ListedFile>, Contents), BackupError> {
+    let (mut files, mut contents) = (vec![], Contents::new());
+    for path in paths {
+        let real = below(root, path);
+        let meta = fs::metadata(&real).map_err(BackupError::io("read", path))?;
+        let bytes = fs::read(&real).map_err(BackupError::io("read", path))?;
+        let name = path.display().to_string();
+        files.push(ListedFile {
+            path: name.clone(),
+            size: bytes.len() as u64,
+            sha256: sha256_hex(&bytes),
+            mode: meta.mode() & 0o7777,
+            uid: meta.uid(),
+            gid: meta.gid(),
+        });
+        contents.insert(name, bytes);
+    }
+    Ok((files, contents))
+}
+
+/// Of public keys, which tell whether a machine has the same authorities.
+pub fn fingerprints(files: &[ListedFile], contents: &Contents) -> BTreeMap<String, String> {
+    let mut found = BTreeMap::new();
+    for file in files {
+        let Some(bytes) = contents.get(&file.path) else { continue };
+        for name in ["ca", "etcd/ca", "front-proxy-ca"] {
+            if file.path.ends_with(&format!("/pki/{name}.crt"))
+                && let Ok(certificate) = Certificate::from_pem(bytes)
+            {
+                found.insert(name.to_owned(), certificate.spki_hash());
+            }
+        }
+        if file.path.ends_with("/pki/sa.key")
+            && let Ok(key) = PrivateKey::from_pem(bytes)
+        {
+            found.insert(
+                "sa".to_owned(),
+                format!("sha256:{}", sha256_hex(key.public_key_pem().trim().as_bytes())),
+            );
+        }
+    }
+    found
+}
+
+/// Writes the archive beside its name, reads it back, and gives it its name.
+fn publish(
+    path: &Path,
+    manifest: &Manifest,
+    contents: &Contents,
+    snapshot: &Path,
+    compression: Compression,
+) -> Result<u64, BackupError> {
+    let dir = path.parent().unwrap_or(Path::new("/"));
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let partial = dir.join(format!(".{name}{PARTIAL}"));
+    let file = BufWriter::with_capacity(1 << 20, create(&partial)?);
+    let wrote = BackupError::io("write", &partial);
+    let file = match compression {
+        Compression::Gzip => {
+            let gzip = GzEncoder::new(file, Level::fast());
+            pack(gzip, manifest, contents, snapshot).and_then(GzEncoder::finish)
+        }
+        Compression::None => pack(file, manifest, contents, snapshot),
+    };
+    let synced = file.and_then(|file| {
+        let file = file.into_inner().map_err(io::IntoInnerError::into_error)?;
+        file.sync_all()?;
+        Ok(file.metadata()?.len())
+    });
+    let bytes = synced.map_err(wrote)?;
+    let sum = read::check(&partial, None)?.sha256;
+    let sums = path.with_file_name(format!("{name}.sha256"));
+    let sums_partial = dir.join(format!(".{name}.sha256{PARTIAL}"));
+    let mut file = create(&sums_partial)?;
+    file.write_all(format!("{sum}  {name}\n").as_bytes())
+        .and_then(|()| file.sync_all())
+        .map_err(BackupError::io("write", &sums_partial))?;
+    // First the sum, so that there is no archive without one.
+    fs::rename(&sums_partial, &sums).map_err(BackupError::io("rename", &sums))?;
+    fs::rename(&partial, path).map_err(BackupError::io("rename", path))?;
+    fs::remove_file(snapshot).map_err(BackupError::io("remove", snapshot))?;
+    File::open(dir).and_then(|dir| dir.sync_all()).map_err(BackupError::io("sync", dir))?;
+    Ok(bytes)
+}
+
+/// The entries in their order: what is small and tells what the rest is comes first.
+fn pack<W: Write>(out: W, manifest: &Manifest, contents: &Contents, snapshot: &Path) -> io::Result<W> {
+    let mut tar = Builder::new(out);
+    let time = u64::try_from(manifest.created_at.as_second()).unwrap_or(0);
+    let mut append = |name: &str, size: u64, mode: u32, data: &mut dyn Read| {
+        let mut header = Header::new_gnu();
+        header.set_entry_type(EntryType::Regular);
+        header.set_size(size);
+        header.set_mode(mode);
+        header.set_mtime(time);
+        tar.append_data(&mut header, name, data)
+    };
+    let text = serde_json::to_vec_pretty(manifest)?;
+    append(MANIFEST, text.len() as u64, 0o600, &mut text.as_slice())?;
+    for file in &manifest.files {
+        let bytes = contents.get(&file.path).map(Vec::as_slice).unwrap_or_default();
+        append(&format!("{FILES}{}", file.path), file.size, file.mode, &mut &*bytes)?;
+    }
+    append(SNAPSHOT, manifest.snapshot.size, 0o600, &mut File::open(snapshot)?)?;
+    tar.into_inner()
+}
+
+fn create(path: &Path) -> Result<File, BackupError> {
+    let mut options = OpenOptions::new();
+    options.create_new(true).write(true).mode(0o600);
+    options.open(path).map_err(BackupError::io("write", path))
+}
+
+pub(super) fn hex(bytes: &[u8]) -> String {
+    use std::fmt::Write as _;
+    bytes.iter().fold(String::new(), |mut text, byte| {
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}
+
+/// What reads and writes much must not hold up what waits for the network.
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, BackupError> + Send + 'static,
+) -> Result<T, BackupError> {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(result) => result,
+        Err(error) => Err(BackupError::Transfer(error.to_string())),
+    }
+}

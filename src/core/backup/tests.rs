@@ -1,0 +1,193 @@
+use std::{collections::BTreeMap, fs, io::Write as _, path::Path};
+
+use super::{
+    manifest::{EtcdCluster, File, MANIFEST, SCHEMA, SNAPSHOT, Snapshot, Verified},
+    *,
+};
+use crate::text::sha256_hex;
+
+const DATA: &[u8] = b"a snapshot, as far as archives care";
+
+fn sample() -> Manifest {
+    Manifest {
+        schema: SCHEMA,
+        created_at: "2026-11-25T03:00:00Z".parse().unwrap(),
+        rkadm: "0".into(),
+        node: "cp1".into(),
+        kubernetes_version: None,
+        etcd: EtcdCluster {
+            cluster_id: "a".into(),
+            member_id: "b".into(),
+            version: "3.6.0".into(),
+            members: vec![],
+        },
+        snapshot: Snapshot {
+            size: DATA.len() as u64,
+            sha256: sha256_hex(DATA),
+            revision: 7,
+            compact_revision: -1,
+            keys: 1,
+            hash_kv: 1,
+            storage_version: None,
+        },
+        files: vec![File {
+            path: "/etc/kubernetes/pki/ca.key".into(),
+            size: 3,
+            sha256: sha256_hex(b"key"),
+            mode: 0o600,
+            uid: 0,
+            gid: 0,
+        }],
+        fingerprints: BTreeMap::new(),
+        verified: Verified { snapshot: true, live_hash: true, live_hash_why: None, read_back: true },
+    }
+}
+
+/// A tar of these entries: name, content, kind.
+fn tar_of(entries: &[(&str, &[u8], tar::EntryType)]) -> Vec<u8> {
+    let mut builder = tar::Builder::new(vec![]);
+    for (name, content, kind) in entries {
+        let mut header = tar::Header::new_gnu();
+        header.set_size(content.len() as u64);
+        header.set_entry_type(*kind);
+        header.set_mode(0o600);
+        // The builder refuses names that an attacker would use.
+        let field = &mut header.as_gnu_mut().unwrap().name;
+        field[..name.len()].copy_from_slice(name.as_bytes());
+        header.set_cksum();
+        builder.append(&header, *content).unwrap();
+    }
+    builder.into_inner().unwrap()
+}
+
+const PLAIN: tar::EntryType = tar::EntryType::Regular;
+
+fn whole(manifest: &Manifest) -> Vec<u8> {
+    let text = serde_json::to_vec(manifest).unwrap();
+    tar_of(&[
+        (MANIFEST, &text, PLAIN),
+        ("files/etc/kubernetes/pki/ca.key", b"key", PLAIN),
+        (SNAPSHOT, DATA, PLAIN),
+    ])
+}
+
+fn gzip(plain: &[u8]) -> Vec<u8> {
+    let mut gzip = flate2::write::GzEncoder::new(vec![], flate2::Compression::fast());
+    gzip.write_all(plain).unwrap();
+    gzip.finish().unwrap()
+}
+
+fn checked(dir: &Path, bytes: &[u8]) -> Result<read::Checked, BackupError> {
+    let path = dir.join("rkadm-backup-x.tar.gz");
+    fs::write(&path, bytes).unwrap();
+    read::check(&path, None)
+}
+
+#[test]
+fn an_archive_gives_back_what_was_put_in() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("rkadm-backup-x.tar.gz");
+    fs::write(&path, gzip(&whole(&sample()))).unwrap();
+    let mut targets = read::Targets { snapshot: dir.path().join("db"), files: BTreeMap::new() };
+    let found = read::check(&path, Some(&mut targets)).unwrap();
+    assert_eq!(found.manifest, sample());
+    assert_eq!(read::manifest(&path).unwrap(), sample());
+    assert_eq!(fs::read(targets.snapshot).unwrap(), DATA);
+    assert_eq!(targets.files["/etc/kubernetes/pki/ca.key"], b"key");
+}
+
+#[test]
+fn a_bit_that_flipped_anywhere_is_found_by_the_sum_beside_it() {
+    let dir = tempfile::tempdir().unwrap();
+    for good in [whole(&sample()), gzip(&whole(&sample()))] {
+        let sum = checked(dir.path(), &good).unwrap().sha256;
+        let sums = dir.path().join("rkadm-backup-x.tar.gz.sha256");
+        fs::write(&sums, format!("{sum}  rkadm-backup-x.tar.gz\n")).unwrap();
+        checked(dir.path(), &good).unwrap();
+        for at in 0..good.len() {
+            let mut bad = good.clone();
+            bad[at] ^= 1 << (at % 8);
+            assert!(checked(dir.path(), &bad).is_err(), "byte {at} of {}", good.len());
+        }
+        fs::remove_file(sums).unwrap();
+    }
+}
+
+#[test]
+fn what_is_cut_off_or_goes_on_is_refused_without_a_sum_as_well() {
+    let dir = tempfile::tempdir().unwrap();
+    let good = gzip(&whole(&sample()));
+    for length in 0..good.len() {
+        assert!(checked(dir.path(), &good[..length]).is_err(), "{length} of {} bytes", good.len());
+    }
+    for more in [b"more".to_vec(), gzip(b"more"), gzip(&whole(&sample()))] {
+        let more = [&good[..], &more].concat();
+        assert!(checked(dir.path(), &more).is_err());
+    }
+    let plain = [&whole(&sample())[..], b"more"].concat();
+    assert!(checked(dir.path(), &plain).unwrap_err().to_string().contains("behind its end"));
+}
+
+#[test]
+fn what_an_attacker_would_put_in_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let text = serde_json::to_vec(&sample()).unwrap();
+    let refused = |entries: &[(&str, &[u8], tar::EntryType)], words: &str| {
+        let error = checked(dir.path(), &tar_of(entries)).unwrap_err().to_string();
+        assert!(error.contains(words), "{error}");
+    };
+    let manifest: (&str, &[u8], _) = (MANIFEST, &text, PLAIN);
+    refused(&[], "empty");
+    refused(&[("x", b"", PLAIN)], "does not begin with a manifest");
+    refused(&[(MANIFEST, b"{}", PLAIN)], "schema");
+    refused(&[manifest, ("../../etc/passwd", b"x", PLAIN)], "is not in its manifest");
+    refused(&[manifest, ("/etc/passwd", b"x", PLAIN)], "is not in its manifest");
+    for kind in
+        [tar::EntryType::Symlink, tar::EntryType::Link, tar::EntryType::Char, tar::EntryType::Directory]
+    {
+        refused(&[manifest, (SNAPSHOT, b"", kind)], "is no plain file");
+    }
+    refused(&[manifest, (SNAPSHOT, b"x", PLAIN)], "1 bytes, its manifest says");
+    refused(&[manifest, (SNAPSHOT, DATA, PLAIN)], "files/etc/kubernetes/pki/ca.key is missing");
+    let twice = ("files/etc/kubernetes/pki/ca.key", b"key".as_slice(), PLAIN);
+    refused(&[manifest, twice, twice], "is not in its manifest");
+    refused(&[manifest, ("files/etc/kubernetes/pki/ca.key", b"kez", PLAIN)], "is not what was backed up");
+    for path in ["etc/passwd", "/etc/../etc/passwd", "/etc/./passwd"] {
+        let mut evil = sample();
+        evil.files[0].path = path.into();
+        // A dot alone is dropped by every reader of paths, so it only has to do no harm.
+        let result = checked(dir.path(), &whole(&evil));
+        assert!(result.is_err(), "{path}");
+    }
+    let mut huge = sample();
+    huge.files[0].size = 1 << 40;
+    assert!(checked(dir.path(), &whole(&huge)).unwrap_err().to_string().contains("manifest names"));
+    let newer = Manifest { schema: SCHEMA + 1, ..sample() };
+    assert!(checked(dir.path(), &whole(&newer)).unwrap_err().to_string().contains("newer rkadm"));
+}
+
+#[test]
+fn a_catalog_knows_its_own_and_removes_nothing_else() {
+    let dir = tempfile::tempdir().unwrap();
+    let named = |name: &str, bytes: &[u8]| fs::write(dir.path().join(name), bytes).unwrap();
+    let mut older = sample();
+    older.created_at = "2026-11-24T03:00:00Z".parse().unwrap();
+    let mut other = older.clone();
+    other.etcd.cluster_id = "another".into();
+    named("rkadm-backup-1.tar", &whole(&sample()));
+    named("rkadm-backup-2.tar", &whole(&older));
+    named("rkadm-backup-3.tar", &whole(&other));
+    named("rkadm-backup-4.tar", b"not a tar");
+    named("precious.tar", &whole(&older));
+    let catalog = Catalog::read(dir.path()).unwrap();
+    assert_eq!(catalog.backups.len(), 3);
+    assert_eq!(catalog.unreadable.len(), 1);
+    assert!(catalog.latest().unwrap().path.ends_with("rkadm-backup-1.tar"));
+    let policy = retention::Policy { last: 1, ..retention::Policy::default() };
+    let gone = catalog.expendable(&policy, "2026-11-25T04:00:00Z".parse().unwrap());
+    assert_eq!(gone.len(), 1);
+    assert!(gone[0].path.ends_with("rkadm-backup-2.tar"));
+    catalog::remove(gone[0]).unwrap();
+    assert_eq!(Catalog::read(dir.path()).unwrap().backups.len(), 2);
+    assert!(Catalog::read(&dir.path().join("nowhere")).unwrap().backups.is_empty());
+}
