@@ -29,6 +29,7 @@ use rkadm_phases::{
     init::{self, Environment},
     join,
     renew::{self, Renewal},
+    restore::{self, NodeEtcd, Restore},
 };
 use tempfile::TempDir;
 use tokio::sync::OnceCell;
@@ -70,6 +71,7 @@ enum What {
     JoinControlPlane,
     Renewal,
     Requests,
+    Restore,
 }
 
 /// Every workflow that exists.
@@ -83,6 +85,7 @@ pub fn workflows() -> Vec<Scenario> {
         scenario("join (control plane)", What::JoinControlPlane),
         scenario("certs renew all", What::Renewal),
         scenario("certs generate-csr", What::Requests),
+        scenario("restore etcd", What::Restore),
     ]
 }
 
@@ -104,6 +107,20 @@ impl Scenario {
                 restart: true,
                 cri_socket: "unix:///run/containerd/containerd.sock".into(),
             })),
+            What::Restore => restore::workflow(&Arc::new(Restore {
+                id: "1".into(),
+                node: NodeEtcd {
+                    name: "node1".into(),
+                    peer_urls: vec!["https://10.0.0.1:2380".into()],
+                    data_dir: "/var/lib/etcd".into(),
+                    pki: "/etc/kubernetes/pki".into(),
+                    api_url: Some("https://10.0.0.1:6443".into()),
+                    ..NodeEtcd::default()
+                },
+                bump: true,
+                cri_socket: "unix:///run/containerd/containerd.sock".into(),
+                ..Restore::default()
+            })),
             What::Requests => csr::workflow(&Arc::new(Requests {
                 config: (*self.config).clone(),
                 cert_dir: "/etc/csr/pki".into(),
@@ -123,7 +140,7 @@ impl Scenario {
     pub async fn machine(&self) -> Machine {
         static FINISHED: OnceCell<World> = OnceCell::const_new();
         match self.what {
-            What::Renewal => {}
+            What::Renewal | What::Restore => {}
             What::JoinWorker | What::JoinControlPlane => {
                 return Machine::from_world(joining::world(Machine::ready().host.world()));
             }

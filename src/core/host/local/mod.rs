@@ -22,6 +22,7 @@ use super::{
     Sandbox, ServiceState, ServiceVerb, Space,
 };
 use crate::{
+    backup::trial::{self, Trial},
     cri,
     cri::CriClient,
     etcd::{EtcdAccess, EtcdClient, Member, MemberStatus, types::HashKv},
@@ -186,6 +187,11 @@ impl Probe for LocalHost {
     ) -> Result<HashKv, HostError> {
         Ok(self.etcd(access).await?.hash_kv(endpoint, revision).await?)
     }
+
+    async fn etcd_stored_members(&self, data_dir: &Path) -> Result<Vec<Member>, HostError> {
+        let dir = self.real(data_dir);
+        etcd::blocking(move || trial::stored_members(&dir)).await
+    }
 }
 
 #[async_trait]
@@ -220,6 +226,15 @@ impl Actuator for LocalHost {
 
     async fn remove_tree(&self, path: &Path) -> Result<(), HostError> {
         files::remove_tree(&self.real(path))
+    }
+
+    async fn rename(&self, from: &Path, to: &Path) -> Result<(), HostError> {
+        files::rename(&self.real(from), &self.real(to))
+    }
+
+    async fn restore_etcd(&self, trial: &Trial) -> Result<(), HostError> {
+        let (root, trial) = (self.root.clone(), trial.clone());
+        etcd::blocking(move || trial::restore(&root, &trial)).await
     }
 
     async fn unmount(&self, path: &Path) -> Result<(), HostError> {
