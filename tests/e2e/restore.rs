@@ -79,11 +79,6 @@ fn what_was_deleted_is_back_and_nobody_is_fooled_by_old_data() {
         nothing_is_left(&node)?;
 
         let before = get(&node, "configmap changed")?["metadata"]["resourceVersion"].clone();
-        node.sh_ok(
-            "export KUBECONFIG=/etc/kubernetes/admin.conf
-             systemd-run --unit watch -p StandardOutput=file:/root/watch sh -c \
-                 'kubectl --kubeconfig /etc/kubernetes/admin.conf get configmap --watch -o name'",
-        )?;
         let start = Instant::now();
         let output = rkadm(&node, &["restore", "etcd", BACKUP, "--yes", "-o", "json"])?;
         let took = start.elapsed();
