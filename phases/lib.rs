@@ -2,6 +2,7 @@
 //!
 //! A phase plans: it looks at the host and answers with steps. The engine of `rkadm-core` carries them out.
 
+pub mod backup;
 pub mod csr;
 mod files;
 pub mod init;

@@ -1,6 +1,7 @@
 //! The command line: what can be typed, and what is called for it.
 
 pub mod args;
+pub mod backup;
 pub mod certs;
 pub mod cluster;
 pub mod completion;
@@ -78,6 +79,10 @@ pub fn command() -> Command {
         .max_term_width(100)
         .subcommand(init::command())
         .subcommand(join::command())
+        .subcommand(group::<backup::BackupCommand>(
+            "backup",
+            "Back up etcd with keys and settings; list, check and remove backups",
+        ))
         .subcommand(group::<certs::CertsCommand>("certs", "Handle certificates and their keys"))
         .subcommand(group::<kubeconfig::KubeconfigCommand>("kubeconfig", "Make kubeconfig files"))
         .subcommand(group::<token::TokenCommand>("token", "Handle bootstrap tokens"))
@@ -151,6 +156,7 @@ async fn dispatch(session: &Session, matches: &ArgMatches) -> Result<(), Command
     match matches.subcommand() {
         Some(("init", matches)) => init::run(session, matches).await,
         Some(("join", matches)) => join::run(session, matches).await,
+        Some(("backup", matches)) => backup::run(session, &typed(matches)?).await,
         Some(("certs", matches)) => certs::run(session, &typed(matches)?).await,
         Some(("kubeconfig", matches)) => kubeconfig::run(session, &typed(matches)?).await,
         Some(("token", matches)) => token::run(session, &typed(matches)?).await,

@@ -56,6 +56,7 @@ pub async fn run(session: &Session, command: OpCommand) -> Result<(), CommandErr
                 name if name.starts_with("certs renew ") => {
                     super::certs::renew::resume(session, &operation).await
                 }
+                "backup schedule" => super::backup::resume_schedule(session, &operation).await,
                 "certs generate-csr" => super::certs::resume_requests(session, &operation).await,
                 name if name == "join" || name.starts_with("join phase ") => {
                     super::join::resume(session, &operation).await

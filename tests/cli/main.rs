@@ -5,6 +5,7 @@
 #![allow(clippy::print_stderr, reason = "a test that cannot run here says so")]
 #![allow(clippy::needless_raw_string_hashes, reason = "inline snapshots are written by a tool")]
 
+mod backup;
 mod bad_luck;
 mod certificates;
 mod completion;

@@ -269,6 +269,12 @@ join
       all
       mark-control-plane
     wait-control-plane
+backup
+  etcd
+  list
+  verify
+  prune
+  schedule
 certs
   check-expiration
   renew
