@@ -68,6 +68,10 @@ e2e: build tools ## Tests on real nodes with real Kubernetes
 bench: build tools ## Measure rkadm beside kubeadm on the same node
 	RKADM=$(CURDIR)/$(RELEASE) $(CARGO) test --locked --test e2e -- --ignored --nocapture --test-threads=1 bench
 
+.PHONY: bench-etcd
+bench-etcd: ## Measure verification and restore of etcd snapshots beside etcdutl
+	$(CARGO) test --release --locked --test etcd -- --ignored --nocapture --test-threads=1 bench
+
 .PHONY: shell
 shell: $(NODES) ## Open a shell on a test node: make shell NODE=cp1
 	$(NODES) shell $(NODE)
