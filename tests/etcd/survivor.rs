@@ -29,9 +29,9 @@ fn a_stopped_or_killed_member_says_how_far_it_got(line: &str) -> Result<()> {
         let ids = (header["member_id"].as_u64(), header["cluster_id"].as_u64());
         let dir = etcd.dir.clone();
         if round == 1 {
-            drop(etcd)
+            drop(etcd);
         } else {
-            etcd.stop().map(drop)?
+            etcd.stop()?;
         }
         let state = raft_state(&dir)?;
         ensure!((Some(state.member_id), Some(state.cluster_id)) == ids, "{state:?} {status}");
