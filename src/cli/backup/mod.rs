@@ -68,6 +68,7 @@ impl DirArg {
 
 /// How many backups are kept.
 #[derive(Debug, Args)]
+#[expect(clippy::struct_field_names, reason = "they are the names of the flags")]
 pub struct KeepArgs {
     /// Keep the newest N
     #[arg(long, value_name = "N", default_value_t = 0, hide_default_value = true)]

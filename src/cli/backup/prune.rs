@@ -58,9 +58,8 @@ pub fn run(session: &Session, args: &PruneArgs) -> Result<(), CommandError> {
     };
     session.printer.result("BackupPrune", &result, || {
         let verb = if result.dry_run { "would remove" } else { "removed" };
-        let mut out: String = result.removed.iter().map(|file| format!("{verb} {file}\n")).collect();
-        out += &format!("{} kept\n", text::count(result.kept, "backup"));
-        out
+        let lines = result.removed.iter().fold(String::new(), |out, file| out + verb + " " + file + "\n");
+        lines + &format!("{} kept\n", text::count(result.kept, "backup"))
     });
     Ok(())
 }
