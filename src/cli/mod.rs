@@ -19,6 +19,7 @@ pub mod plan;
 pub mod pull;
 #[cfg(test)]
 mod reference;
+pub mod reset;
 pub mod token;
 pub mod version;
 
@@ -78,6 +79,7 @@ pub fn command() -> Command {
         .max_term_width(100)
         .subcommand(init::command())
         .subcommand(join::command())
+        .subcommand(reset::command())
         .subcommand(group::<certs::CertsCommand>("certs", "Handle certificates and their keys"))
         .subcommand(group::<kubeconfig::KubeconfigCommand>("kubeconfig", "Make kubeconfig files"))
         .subcommand(group::<token::TokenCommand>("token", "Handle bootstrap tokens"))
@@ -151,6 +153,7 @@ async fn dispatch(session: &Session, matches: &ArgMatches) -> Result<(), Command
     match matches.subcommand() {
         Some(("init", matches)) => init::run(session, matches).await,
         Some(("join", matches)) => join::run(session, matches).await,
+        Some(("reset", matches)) => reset::run(session, matches).await,
         Some(("certs", matches)) => certs::run(session, &typed(matches)?).await,
         Some(("kubeconfig", matches)) => kubeconfig::run(session, &typed(matches)?).await,
         Some(("token", matches)) => token::run(session, &typed(matches)?).await,
