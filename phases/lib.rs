@@ -11,6 +11,7 @@ mod objects;
 mod patches;
 mod preflight;
 pub mod renew;
+pub mod reset;
 pub mod static_pods;
 
 use rkadm_core::engine::ActionRegistry;
@@ -20,6 +21,7 @@ pub fn actions() -> ActionRegistry {
     ActionRegistry::default()
         .with(init::KUBELET_ACTION, init::UndoKubelet)
         .with(renew::RESTART_ACTION, renew::UndoRestart)
+        .with(reset::LEAVE_ACTION, reset::UndoLeave)
         .with(join::ADD_MEMBER_ACTION, join::UndoMember)
         .with(join::PROMOTE_MEMBER_ACTION, join::UndoMember)
         .with(join::REMOVE_MEMBER_ACTION, join::UndoRemoval)

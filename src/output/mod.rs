@@ -75,6 +75,11 @@ pub fn note(text: &str) {
     write_stderr(&format!("{text}\n"));
 }
 
+/// Writes a question to stderr; the answer follows on the same line.
+pub fn ask(question: &str) {
+    write_stderr(question);
+}
+
 /// Whether a person may be watching.
 pub fn stderr_is_terminal() -> bool {
     std::io::stderr().is_terminal()

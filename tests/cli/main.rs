@@ -25,6 +25,7 @@ mod phases;
 mod preflight;
 mod renew;
 mod requests;
+mod reset;
 mod secrets;
 mod server;
 mod token;

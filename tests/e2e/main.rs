@@ -18,4 +18,5 @@ mod kill;
 mod kubeadm;
 mod messages;
 mod parity;
+mod reset;
 mod support;

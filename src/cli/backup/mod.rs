@@ -120,14 +120,11 @@ impl KeepArgs {
 /// A Go duration, or days.
 fn time(typed: &str) -> Result<SignedDuration, String> {
     let wrong = || format!("{typed:?} is no time such as 36h or 14d");
-    let time = match typed.strip_suffix('d') {
-        Some(days) => {
-            SignedDuration::from_hours(days.parse::<u32>().map(i64::from).map_err(|_| wrong())? * 24)
-        }
-        None => {
-            let time: GoDuration = typed.parse().map_err(|_| wrong())?;
-            SignedDuration::from_nanos(time.nanos())
-        }
+    let time = if let Some(days) = typed.strip_suffix('d') {
+        SignedDuration::from_hours(days.parse::<u32>().map(i64::from).map_err(|_| wrong())? * 24)
+    } else {
+        let time: GoDuration = typed.parse().map_err(|_| wrong())?;
+        SignedDuration::from_nanos(time.nanos())
     };
     if time.is_negative() { Err(wrong()) } else { Ok(time) }
 }
@@ -199,6 +196,8 @@ fn chosen(dir: &Path, file: &str) -> Result<PathBuf, CommandError> {
     latest.ok_or_else(|| failed(BackupError::None(dir.to_owned())))
 }
 
+/// For `map_err`, which gives errors away.
+#[expect(clippy::needless_pass_by_value, reason = "it is what map_err calls")]
 fn failed(error: BackupError) -> CommandError {
     let kind = if matches!(error, BackupError::Busy(_)) { ExitKind::Locked } else { ExitKind::Failed };
     let mut answer = CommandError::new(kind, rkadm_core::text::chain(&error));

@@ -76,8 +76,14 @@ impl Status {
             (Self::Running, R::Failed { .. }) => Some(Self::Failed),
             (Self::Running, R::Interrupted { .. }) => Some(Self::Interrupted),
             (Self::Running, R::Finished) => Some(Self::Finished),
+            // A finished one only where it says that it can: see [`REVERSIBLE`].
             (
-                Self::Running | Self::Interrupted | Self::Failed | Self::RollingBack | Self::Stuck,
+                Self::Running
+                | Self::Interrupted
+                | Self::Failed
+                | Self::RollingBack
+                | Self::Stuck
+                | Self::Finished,
                 R::RollbackStarted,
             )
             | (Self::RollingBack, R::Undone { .. } | R::UndoSkipped { .. }) => Some(Self::RollingBack),
@@ -87,6 +93,9 @@ impl Status {
         }
     }
 }
+
+/// Name of the output that lets an operation be rolled back after it has finished: nothing relies on what it did.
+pub const REVERSIBLE: &str = "reversible";
 
 /// A record that cannot follow the ones before it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -214,6 +223,14 @@ impl Operation {
             }
         }
         outputs
+    }
+
+    /// Whether it can be taken back now.
+    pub fn can_be_rolled_back(&self) -> bool {
+        match self.status {
+            Status::Finished => self.outputs().get(REVERSIBLE) == Some(&Value::Bool(true)),
+            status => !status.is_settled(),
+        }
     }
 
     /// Phases that ended well.

@@ -53,7 +53,7 @@ pub enum RollbackError {
 /// Rolls one operation back on an operator's word.
 ///
 /// # Errors
-/// It is finished or rolled back already, another rkadm is at work, or a step cannot be taken back.
+/// It is rolled back already, or finished and nothing that can be taken back then, another rkadm is at work, or a step cannot be taken back.
 pub async fn roll_back_operation(
     runner: &Runner<'_>,
     id: &str,
@@ -64,7 +64,7 @@ pub async fn roll_back_operation(
     let dir = JournalDir::below(&runner.root);
     let id = dir.load(id)?.id;
     let mut journal = Journal::open(&dir, &id)?;
-    if journal.operation.status.is_settled() {
+    if !journal.operation.can_be_rolled_back() {
         return Err(RollbackError::Settled { id, status: journal.operation.status });
     }
     let steps = roll_back_with(&mut journal, runner, stubborn).await?;
