@@ -72,6 +72,10 @@ chaos: build tools ## Joins under random faults; RKADM_ROUNDS says how many, RKA
 bench: build tools ## Measure rkadm beside kubeadm on the same node
 	RKADM=$(CURDIR)/$(RELEASE) $(CARGO) test --locked --test e2e -- --ignored --nocapture --test-threads=1 bench
 
+.PHONY: bench-etcd
+bench-etcd: ## Measure verification and restore of etcd snapshots beside etcdutl
+	$(CARGO) test --release --locked --test etcd -- --ignored --nocapture --test-threads=1 bench
+
 .PHONY: shell
 shell: $(NODES) ## Open a shell on a test node: make shell NODE=cp1
 	$(NODES) shell $(NODE)

@@ -2,6 +2,7 @@
 //!
 //! A phase plans: it looks at the host and answers with steps. The engine of `rkadm-core` carries them out.
 
+pub mod backup;
 pub mod csr;
 mod files;
 pub mod init;
@@ -10,6 +11,7 @@ mod objects;
 mod patches;
 mod preflight;
 pub mod renew;
+pub mod reset;
 pub mod restore;
 pub mod static_pods;
 
@@ -20,6 +22,7 @@ pub fn actions() -> ActionRegistry {
     ActionRegistry::default()
         .with(init::KUBELET_ACTION, init::UndoKubelet)
         .with(renew::RESTART_ACTION, renew::UndoRestart)
+        .with(reset::LEAVE_ACTION, reset::UndoLeave)
         .with(join::ADD_MEMBER_ACTION, join::UndoMember)
         .with(join::PROMOTE_MEMBER_ACTION, join::UndoMember)
         .with(join::REMOVE_MEMBER_ACTION, join::UndoRemoval)

@@ -212,7 +212,7 @@ pub async fn left_over(host: &dyn Probe, cluster: &Cluster) -> Vec<Found> {
         if host.stat(&path).await.ok().flatten().is_some() {
             let path = path.display().to_string();
             let check = format!("FileAvailable-{}", path.replace('/', "-"));
-            let hint = "this machine is part of a cluster already: `rkadm op list` and `kubectl get nodes` tell which; to start anew, clear it first with `kubeadm reset`";
+            let hint = "this machine is part of a cluster already: `rkadm op list` and `kubectl get nodes` tell which; to start anew, clear it first with `rkadm reset`";
             found.push(error(check, format!("{path} already exists"), hint));
         }
     }

@@ -1,6 +1,7 @@
 //! The command line: what can be typed, and what is called for it.
 
 pub mod args;
+pub mod backup;
 pub mod certs;
 pub mod cluster;
 pub mod completion;
@@ -19,6 +20,7 @@ pub mod plan;
 pub mod pull;
 #[cfg(test)]
 mod reference;
+pub mod reset;
 pub mod restore;
 pub mod token;
 pub mod version;
@@ -79,6 +81,11 @@ pub fn command() -> Command {
         .max_term_width(100)
         .subcommand(init::command())
         .subcommand(join::command())
+        .subcommand(group::<backup::BackupCommand>(
+            "backup",
+            "Back up etcd with keys and settings; list, check and remove backups",
+        ))
+        .subcommand(reset::command())
         .subcommand(group::<restore::RestoreCommand>("restore", "Bring back what a backup holds"))
         .subcommand(group::<certs::CertsCommand>("certs", "Handle certificates and their keys"))
         .subcommand(group::<kubeconfig::KubeconfigCommand>("kubeconfig", "Make kubeconfig files"))
@@ -153,6 +160,8 @@ async fn dispatch(session: &Session, matches: &ArgMatches) -> Result<(), Command
     match matches.subcommand() {
         Some(("init", matches)) => init::run(session, matches).await,
         Some(("join", matches)) => join::run(session, matches).await,
+        Some(("backup", matches)) => backup::run(session, &typed(matches)?).await,
+        Some(("reset", matches)) => reset::run(session, matches).await,
         Some(("restore", matches)) => restore::run(session, &typed(matches)?).await,
         Some(("certs", matches)) => certs::run(session, &typed(matches)?).await,
         Some(("kubeconfig", matches)) => kubeconfig::run(session, &typed(matches)?).await,

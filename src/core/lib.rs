@@ -2,6 +2,7 @@
 //!
 //! Nothing here prints, reads argv or reads the environment.
 
+pub mod archive;
 pub mod backup;
 pub mod config;
 pub mod cri;
@@ -14,6 +15,7 @@ pub mod kube;
 pub mod kubeconfig;
 pub mod kubelet;
 pub mod manifest;
+pub mod netfilter;
 pub mod pki;
 pub mod preflight;
 pub mod text;

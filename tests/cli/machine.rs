@@ -100,6 +100,11 @@ impl Machine {
         Ran { dir: self.dir().to_owned(), output: command.output().unwrap() }
     }
 
+    /// What came of a command that was run another way.
+    pub fn ran(&self, output: Output) -> Ran {
+        Ran { dir: self.dir().to_owned(), output }
+    }
+
     /// Runs `rkadm ARGS` with a configuration file of this content.
     pub fn with_config(&self, args: &str, config: impl AsRef<[u8]>) -> Ran {
         self.write_here("test.yaml", config);

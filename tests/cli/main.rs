@@ -5,6 +5,7 @@
 #![allow(clippy::print_stderr, reason = "a test that cannot run here says so")]
 #![allow(clippy::needless_raw_string_hashes, reason = "inline snapshots are written by a tool")]
 
+mod backup;
 mod bad_luck;
 mod certificates;
 mod completion;
@@ -24,6 +25,7 @@ mod phases;
 mod preflight;
 mod renew;
 mod requests;
+mod reset;
 mod secrets;
 mod server;
 mod token;

@@ -50,7 +50,11 @@ fn every_exit_code_is_described_and_no_other_is() {
 #[test]
 fn every_phase_is_listed_in_order_and_no_other_is() {
     let page = page("reference/phases.md");
-    for (command, metas) in [("init", rkadm_phases::init::metas()), ("join", rkadm_phases::join::metas())] {
+    for (command, metas) in [
+        ("init", rkadm_phases::init::metas()),
+        ("join", rkadm_phases::join::metas()),
+        ("reset", rkadm_phases::reset::metas()),
+    ] {
         let known: Vec<_> = metas
             .into_iter()
             .filter(|meta| !meta.hidden)

@@ -5,7 +5,7 @@ use std::time::Instant;
 use anyhow::{Context as _, Result, ensure};
 use rkadm_nodes::{Lab, Node};
 
-use crate::support::{CONFIG, Config, NEWEST, binary, expect, fresh, healthy, rkadm, wait};
+use crate::support::{CONFIG, Config, NEWEST, binary, expect, fresh, healthy, install_network, rkadm, wait};
 
 pub const ROUNDS: usize = 3;
 
@@ -57,6 +57,7 @@ fn lines() -> Vec<Line> {
         line("config validate", "ms", Target::Ratio(0.3)),
         line("certs check-expiration", "ms", Target::Ratio(0.3)),
         line("certs renew all, to all components healthy", "s", Target::Reported),
+        line("reset of a control plane, rkadm with an archive", "s", Target::Ratio(1.0)),
     ]
 }
 
@@ -77,6 +78,7 @@ fn measure_kubeadm(lab: &Lab, lines: &mut [Line]) -> Result<()> {
     lines[9].kubeadm.push(start(&node, "kubeadm certs check-expiration")?);
     // Without the restarts, which it leaves to the operator.
     lines[10].kubeadm.push(timed(&node, "kubeadm certs renew all >/dev/null")?);
+    lines[11].kubeadm.push(reset(&node, "kubeadm")?);
     Ok(())
 }
 
@@ -97,7 +99,14 @@ fn measure_rkadm(lab: &Lab, lines: &mut [Line]) -> Result<()> {
     lines[8].rkadm.push(start(&node, &format!("rkadm config validate --config {CONFIG}"))?);
     lines[9].rkadm.push(start(&node, "rkadm certs check-expiration")?);
     lines[10].rkadm.push(timed(&node, "rkadm certs renew all >/dev/null")?);
+    lines[11].rkadm.push(reset(&node, "rkadm")?);
     expect(&rkadm(&node, &["op", "list"])?, 0, &[]).map(drop)
+}
+
+/// Seconds to remove a control plane whose pods run.
+fn reset(node: &Node, program: &str) -> Result<f64> {
+    install_network(node, &[node])?;
+    timed(node, &format!("{program} reset --force >/dev/null"))
 }
 
 /// Seconds for the two phases, from their start to the last file.

@@ -137,7 +137,7 @@ impl<'a> Campaign<'a> {
         }
         let output = self.strike(fault, node, running)?;
         wait(&self.cp1, "kubectl get --raw /readyz && kubectl get nodes")?;
-        let there = self.conclude(&ticket, node, control_plane, back, &output)?;
+        let there = conclude(&ticket, node, control_plane, back, &output)?;
         wait(&self.cp1, "kubectl get --raw /readyz && kubectl -n kube-system get lease")?;
         if there {
             joined(&self.cp1, node.name(), control_plane)?;
@@ -181,44 +181,37 @@ impl<'a> Campaign<'a> {
         running.end()
     }
 
-    /// Finishes what is not finished, or takes it back. Whether the node has joined after all.
-    fn conclude(
-        &self,
-        ticket: &Ticket,
-        node: &Node,
-        control_plane: bool,
-        back: bool,
-        output: &Output,
-    ) -> Result<bool> {
-        if output.status == 0 {
-            return Ok(true);
-        }
-        let list = expect(&rkadm(node, &["op", "list"])?, 0, &[])?;
-        let last = list.lines().last().unwrap_or_default();
-        if last.contains("rolled-back") || last.contains("ID") || list.contains("No operation") {
-            return Ok(false);
-        }
-        if last.contains("finished") && !last.contains("reset") {
-            return Ok(true);
-        }
-        if last.contains("finished") {
-            // It was cut off before it began.
-            return Ok(false);
-        }
-        if back || last.contains("rolling-back") || last.contains("stuck") {
-            expect(&rkadm(node, &["op", "rollback"])?, 0, &[])?;
-            return Ok(false);
-        }
-        expect(&ticket.join(node, control_plane)?, 0, &[])?;
-        Ok(true)
-    }
-
     /// Takes the node out of the cluster again.
     fn leave(&self, control_plane: bool) -> Result<()> {
         let node = self.node(control_plane);
         expect(&rkadm(node, &["reset", "--force", "--no-archive"])?, 0, &[])?;
         kubectl(&self.cp1, &format!("delete node {} --ignore-not-found", node.name())).map(drop)
     }
+}
+
+/// Finishes what is not finished, or takes it back. Whether the node has joined after all.
+fn conclude(ticket: &Ticket, node: &Node, control_plane: bool, back: bool, output: &Output) -> Result<bool> {
+    if output.status == 0 {
+        return Ok(true);
+    }
+    let list = expect(&rkadm(node, &["op", "list"])?, 0, &[])?;
+    let last = list.lines().last().unwrap_or_default();
+    if last.contains("rolled-back") || last.contains("ID") || list.contains("No operation") {
+        return Ok(false);
+    }
+    if last.contains("finished") && !last.contains("reset") {
+        return Ok(true);
+    }
+    if last.contains("finished") {
+        // It was cut off before it began.
+        return Ok(false);
+    }
+    if back || last.contains("rolling-back") || last.contains("stuck") {
+        expect(&rkadm(node, &["op", "rollback"])?, 0, &[])?;
+        return Ok(false);
+    }
+    expect(&ticket.join(node, control_plane)?, 0, &[])?;
+    Ok(true)
 }
 
 /// Every object with its uid, but for those that come and go by themselves.

@@ -4,6 +4,7 @@
 //! One machine carries several checks where they do not disturb each other; nothing runs in parallel.
 #![allow(clippy::print_stdout, reason = "tests show what they measure, and how to replay them")]
 
+mod backup;
 mod bench;
 mod bench_join;
 mod certificates;
@@ -17,5 +18,6 @@ mod kill;
 mod kubeadm;
 mod messages;
 mod parity;
+mod reset;
 mod restore;
 mod support;

@@ -61,7 +61,7 @@ fn manifests_are_there(node: &Node) -> Result<()> {
     node.write("/var/lib/etcd/member/wal/0.wal", "data", 0o600)?;
     let words = [
         "kube-scheduler.yaml already exists",
-        "kubeadm reset",
+        "rkadm reset",
         "DirAvailable--var-lib-etcd",
         "/var/lib/etcd is not empty",
     ];

@@ -3,12 +3,15 @@
 //! Each test has a network of its own with nothing but a loopback interface, and real etcd processes in it. What rkadm
 //! finds in a snapshot is compared with what etcd and etcdutl say; what it restores is started.
 
+mod bench;
 mod client;
 mod data;
 mod fixtures;
 mod net;
+mod pages;
 mod restore;
 mod server;
+mod survivor;
 mod verify;
 
 /// A test for each line of etcd.

@@ -41,7 +41,7 @@ fn by_etcdutl(programs: &Programs, file: &Path, target: &Path, options: &Restore
     programs.utl(&args).map(drop)
 }
 
-/// bbolt's own check of a database, on a copy because etcdutl writes to it.
+/// bbolt's own check of a database, on a copy: it is still to be started.
 fn check_structure(programs: &Programs, dir: &Path) -> Result<()> {
     let (file, copy) = (dir.join("member/snap/db"), dir.join("checked.db"));
     std::fs::copy(file, &copy)?;

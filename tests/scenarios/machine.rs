@@ -12,7 +12,9 @@ use std::{
 
 use crate::joining;
 use rkadm_core::{
-    config::{Documents, HostFacts, InitFlags, ResolvedInit, Source, resolve_init},
+    config::{
+        Documents, HostFacts, InitFlags, ResolvedInit, Source, resolve_init, types::ResetConfiguration,
+    },
     engine::{
         Cancel, Event, OnFailure, Reporter, RunError, RunOptions, RunReport, Runner, Workflow,
         event::Silent,
@@ -29,6 +31,7 @@ use rkadm_phases::{
     init::{self, Environment},
     join,
     renew::{self, Renewal},
+    reset::Reset,
     restore::{self, NodeEtcd, Restore},
 };
 use tempfile::TempDir;
@@ -71,6 +74,7 @@ enum What {
     JoinControlPlane,
     Renewal,
     Requests,
+    Reset,
     Restore,
 }
 
@@ -85,8 +89,26 @@ pub fn workflows() -> Vec<Scenario> {
         scenario("join (control plane)", What::JoinControlPlane),
         scenario("certs renew all", What::Renewal),
         scenario("certs generate-csr", What::Requests),
+        scenario("reset", What::Reset),
         scenario("restore etcd", What::Restore),
     ]
+}
+
+/// With all that can be asked for, but what belongs to a cluster that goes on.
+pub fn reset() -> Arc<Reset> {
+    let config = ResetConfiguration {
+        cleanup_tmp_dir: true,
+        certificates_dir: "/etc/kubernetes/pki".into(),
+        cri_socket: "unix:///run/containerd/containerd.sock".into(),
+        ..ResetConfiguration::default()
+    };
+    Arc::new(Reset {
+        config,
+        archive_dir: Some("/var/lib/rkadm/archives".into()),
+        cni: true,
+        interfaces: true,
+        ..Reset::default()
+    })
 }
 
 impl Scenario {
@@ -126,6 +148,7 @@ impl Scenario {
                 cert_dir: "/etc/csr/pki".into(),
                 kubeconfig_dir: Some("/etc/csr".into()),
             })),
+            What::Reset => reset().workflow(),
         };
         workflow.phases.retain(|phase| Some(phase.meta().id) != self.without);
         workflow
@@ -133,14 +156,14 @@ impl Scenario {
 
     /// Whether a second run finds nothing to do. To renew is to do it again.
     pub fn is_idempotent(&self) -> bool {
-        matches!(self.what, What::Init | What::JoinWorker | What::JoinControlPlane)
+        matches!(self.what, What::Init | What::JoinWorker | What::JoinControlPlane | What::Reset)
     }
 
     /// A machine that it can run on.
     pub async fn machine(&self) -> Machine {
         static FINISHED: OnceCell<World> = OnceCell::const_new();
         match self.what {
-            What::Renewal | What::Restore => {}
+            What::Renewal | What::Reset | What::Restore => {}
             What::JoinWorker | What::JoinControlPlane => {
                 return Machine::from_world(joining::world(Machine::ready().host.world()));
             }
@@ -240,6 +263,31 @@ impl Machine {
         let options =
             RunOptions { skip: BTreeSet::new(), on_failure, key_algorithm: Some(KeyAlgorithm::EcdsaP256) };
         runner.run(&scenario.build(), scenario.header(), &options).await
+    }
+
+    /// A reset that is not the one of the scenarios.
+    pub async fn run_reset(&self, reset: &Arc<Reset>) -> Result<RunReport, RunError> {
+        let registry = rkadm_phases::actions();
+        let cancel = Cancel::default();
+        let runner = Runner {
+            host: &self.host,
+            reporter: &Silent,
+            registry: &registry,
+            cancel: &cancel,
+            root: self.root().to_owned(),
+        };
+        let header = Header {
+            command: vec!["rkadm".into(), "reset".into()],
+            config: serde_json::Value::Null,
+            digest: "reset".into(),
+            secrets: vec![],
+        };
+        runner.run(&reset.workflow(), header, &RunOptions::default()).await
+    }
+
+    /// Runs it until the process dies; false when it does not.
+    pub async fn crashes_in_reset(&self, reset: &Arc<Reset>) -> bool {
+        died(self.run_reset(reset)).await
     }
 
     /// Runs until the process dies; false when it does not.

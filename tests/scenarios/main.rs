@@ -3,6 +3,7 @@
 
 mod joining;
 mod machine;
+mod reset;
 
 use std::collections::BTreeSet;
 

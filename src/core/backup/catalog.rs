@@ -49,7 +49,8 @@ impl Catalog {
         for entry in entries {
             let path = entry.map_err(BackupError::io("read", dir))?.path();
             let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-            if !name.starts_with(PREFIX) || !(name.ends_with(".tar") || name.ends_with(".tar.gz")) {
+            let archive = [".tar", ".tar.gz"].iter().any(|ending| name.strip_suffix(ending).is_some());
+            if !name.starts_with(PREFIX) || !archive {
                 continue;
             }
             let bytes = fs::symlink_metadata(&path).map_or(0, |meta| meta.len());

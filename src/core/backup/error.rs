@@ -119,10 +119,10 @@ impl BackupError {
     pub fn hints(&self) -> Vec<String> {
         let hint = match self {
             Self::Io { source, .. } if source.kind() == io::ErrorKind::StorageFull => {
-                "free some space, or choose another directory with --to"
+                "free some space, or choose another directory with --dir"
             }
             Self::Room { .. } => {
-                "free some space, choose another directory with --to, or let fewer backups be kept"
+                "free some space, choose another directory with --dir, or let fewer backups be kept"
             }
             Self::Source(_) => {
                 "run this on a control plane as root, or name etcd with --etcd-endpoints, --etcd-cacert, --etcd-cert and --etcd-key"

@@ -152,6 +152,12 @@ fn extract(
     Ok(hex(&sha.finalize()))
 }
 
+/// What every version of a manifest has.
+#[derive(serde::Deserialize)]
+struct Version {
+    schema: u32,
+}
+
 fn parse(path: &Path, entry: &mut tar::Entry<'_, impl Read>) -> Result<Manifest, BackupError> {
     let is_it =
         entry.header().entry_type() == EntryType::Regular && *entry.path_bytes() == *MANIFEST.as_bytes();
@@ -160,10 +166,6 @@ fn parse(path: &Path, entry: &mut tar::Entry<'_, impl Read>) -> Result<Manifest,
     }
     let mut text = vec![];
     entry.read_to_end(&mut text).map_err(|error| not_a_backup(path, &error))?;
-    #[derive(serde::Deserialize)]
-    struct Version {
-        schema: u32,
-    }
     let version: Version = serde_json::from_slice(&text).map_err(|error| not_a_backup(path, &error))?;
     if version.schema > SCHEMA {
         let why = format!("it is of a newer rkadm (schema {}, this one reads {SCHEMA})", version.schema);

@@ -18,7 +18,8 @@ pub use document::{Documents, Source};
 pub use duration::GoDuration;
 pub use error::{ConfigError, ConfigErrors, Warning};
 pub use resolve::{
-    Completed, FieldDifference, HostFacts, Image, InitFlags, JoinFlags, ResolvedInit, ResolvedJoin,
-    StoredConfigError, joined, resolve_init, resolve_join, resolve_token, validate_documents,
+    Completed, FieldDifference, HostFacts, Image, InitFlags, JoinFlags, ResetFlags, ResolvedInit,
+    ResolvedJoin, StoredConfigError, joined, resolve_init, resolve_join, resolve_reset, resolve_token,
+    validate_documents,
 };
 pub use secret::Secret;

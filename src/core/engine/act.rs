@@ -11,6 +11,7 @@ use serde_json::Value;
 use super::{
     Cancel, Event, Reporter, Seen, Step,
     content::Content,
+    pods,
     step::{ObjectSource, PatchSource},
     store::Store,
     wait::{self, WaitError},
@@ -109,6 +110,9 @@ impl StepError {
             Self::Host(error) if error.is_read_only() => {
                 vec!["the file system is read-only: remount it writable (dmesg may say why it is not)".into()]
             }
+            Self::Host(error) if error.is_busy() => {
+                vec!["`fuser -vm PATH` shows who uses it; `unmountFlags: [MNT_DETACH]` in a ResetConfiguration detaches it all the same".into()]
+            }
             Self::Wait(error) => error.hints(),
             _ => vec![],
         }
@@ -205,6 +209,20 @@ pub async fn act(step: &Step, cx: &ActCx<'_>) -> Result<(), StepError> {
         Step::SetMode { path, mode } => Ok(cx.host.set_mode(path, *mode).await?),
         Step::Service { unit, verb } => Ok(cx.host.control_service(unit, *verb).await?),
         Step::Run { argv, .. } => Ok(cx.host.run(argv).await?),
+        Step::Feed { argv, input, .. } => Ok(cx.host.feed(argv, input).await?),
+        Step::StopPods { socket, lenient } => pods::stop_all(cx, socket, *lenient).await,
+        Step::Unmount { dir, flags } => {
+            // The last mount first: it may lie on top of an earlier one.
+            for mount in cx.host.mounts_below(dir).await?.into_iter().rev() {
+                cx.host.unmount_with(&mount, flags).await?;
+            }
+            Ok(())
+        }
+        Step::Archive { archive, what, leave_out } => Ok(cx.host.archive(archive, what, leave_out).await?),
+        Step::Remove { what, .. } => Ok(cx.host.remove_units(what).await?),
+        Step::DeleteObject { access, target } => {
+            cx.unless_cancelled(async { Ok(cx.host.delete(access, target).await?) }).await
+        }
         Step::Apply { access, objects, .. } => {
             let plain = objects.iter().filter_map(plain_object);
             let all = futures::future::try_join_all(plain.map(|object| apply(cx, access, object)));
@@ -225,7 +243,7 @@ pub async fn act(step: &Step, cx: &ActCx<'_>) -> Result<(), StepError> {
             Err(error) => Err(StepError::saved(name, error)),
         },
         // The runner records it in the journal.
-        Step::Record { .. } => Ok(()),
+        Step::Record { .. } | Step::CommitPoint { .. } => Ok(()),
         Step::Wait { condition, timeout } => {
             cx.unless_cancelled(async { Ok(wait::wait(cx, condition, *timeout).await?) }).await
         }

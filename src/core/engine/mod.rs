@@ -17,6 +17,7 @@ pub mod lock;
 pub mod operation;
 pub mod phase;
 pub mod plan;
+mod pods;
 mod redact;
 pub mod rollback;
 pub mod runner;

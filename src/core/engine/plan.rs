@@ -112,6 +112,21 @@ async fn diff(host: &dyn Probe, step: &Step) -> Option<String> {
             };
             Some(unified(&path.display().to_string(), &old, &new))
         }
+        // Line by line what goes.
+        Step::Feed { input, .. } => Some(input.clone()),
+        Step::Remove { what, .. } => {
+            let mut text = String::new();
+            for removal in what {
+                if removal.contents_only {
+                    for name in host.list(&removal.path).await.ok()? {
+                        text += &format!("- {}\n", removal.path.join(name).display());
+                    }
+                } else {
+                    text += &format!("- {}\n", removal.path.display());
+                }
+            }
+            Some(text)
+        }
         Step::Patch { access, target, change, .. } => {
             let live = host.object(access, target).await.ok().flatten()?;
             let patch = match change {

@@ -358,9 +358,15 @@ impl Run<'_, '_> {
         let undo = Undo::prepare(&step, host, &self.journal).await.map_err(into_stop)?;
         self.journal.append(Record::StepStarted { phase: phase.into(), step: index, description, undo })?;
         act::act(&step, &cx).await.map_err(into_stop)?;
-        if let Step::Record { name, value } = step {
-            self.store.record(&name, value.clone());
-            self.journal.append(Record::Output { name, value })?;
+        match step {
+            Step::Record { name, value } => {
+                self.store.record(&name, value.clone());
+                self.journal.append(Record::Output { name, value })?;
+            }
+            Step::CommitPoint { why } => {
+                self.journal.append(Record::CommitPoint { why })?;
+            }
+            _ => {}
         }
         self.journal.append(Record::StepDone { phase: phase.into(), step: index })?;
         reporter.report(Event::StepFinished {

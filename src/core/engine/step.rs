@@ -9,6 +9,8 @@ use serde_json::Value;
 
 use super::{Action, content::Content, store::SecretKind, wait::Condition};
 use crate::{
+    archive::Removal,
+    config::types::UnmountFlag,
     host::{ApiAccess, ServiceVerb},
     kube::ObjectRef,
 };
@@ -136,6 +138,58 @@ pub enum Step {
         /// The command that takes it back.
         undo: Option<Vec<String>>,
     },
+    /// A command that reads from its standard input. There is nothing to take back: what it changes is made again by
+    /// whoever made it.
+    Feed {
+        /// Program and arguments.
+        argv: Vec<String>,
+        /// What it reads; never a secret.
+        input: String,
+        /// What comes of it, for the plan.
+        what: String,
+    },
+    /// Every pod sandbox of the container runtime, stopped and removed. The kubelet starts pods again by itself.
+    StopPods {
+        /// The runtime's socket URL.
+        socket: String,
+        /// A pod that cannot be removed, because its network plugin does not work any more, is left as it is, stopped.
+        lenient: bool,
+    },
+    /// Everything that is mounted below a directory, unmounted. The kubelet mounts what its pods need again.
+    Unmount {
+        /// The directory.
+        dir: PathBuf,
+        /// Flags of umount2(2).
+        flags: Vec<UnmountFlag>,
+    },
+    /// An archive of what is about to be removed. Rollback removes it again.
+    Archive {
+        /// The file, mode 0600.
+        archive: PathBuf,
+        /// What goes into it.
+        what: Vec<Removal>,
+        /// What is left out of it.
+        leave_out: Vec<PathBuf>,
+    },
+    /// Files and directories that go, in this order.
+    Remove {
+        /// Which.
+        what: Vec<Removal>,
+        /// Where rollback finds them; without it they cannot come back.
+        archive: Option<PathBuf>,
+    },
+    /// From here on, what was done before can no longer be taken back.
+    CommitPoint {
+        /// Why.
+        why: String,
+    },
+    /// An API object that must go. Rollback applies a copy.
+    DeleteObject {
+        /// How to reach the API server.
+        access: ApiAccess,
+        /// Which.
+        target: ObjectRef,
+    },
     /// API objects, applied concurrently.
     Apply {
         /// How to reach the API server.
@@ -198,6 +252,13 @@ impl Step {
             Self::SetMode { .. } => "set-mode",
             Self::Service { .. } => "service",
             Self::Run { .. } => "run",
+            Self::Feed { .. } => "feed",
+            Self::StopPods { .. } => "stop-pods",
+            Self::Unmount { .. } => "unmount",
+            Self::Archive { .. } => "archive",
+            Self::Remove { .. } => "remove",
+            Self::CommitPoint { .. } => "commit-point",
+            Self::DeleteObject { .. } => "delete-object",
             Self::Apply { .. } => "apply",
             Self::Patch { .. } => "patch",
             Self::PullImage { .. } => "pull-image",
@@ -217,9 +278,17 @@ impl Step {
             | Self::SetMode { path, .. } => vec![path.display().to_string()],
             Self::Service { unit, .. } => vec![unit.clone()],
             Self::Apply { objects, .. } => objects.iter().map(describe_object).collect(),
-            Self::Patch { target, .. } => vec![target.to_string()],
+            Self::Patch { target, .. } | Self::DeleteObject { target, .. } => vec![target.to_string()],
+            Self::Remove { what, .. } => {
+                what.iter().map(|removal| removal.path.display().to_string()).collect()
+            }
+            Self::Unmount { dir, .. } => vec![dir.display().to_string()],
+            Self::Archive { archive, .. } => vec![archive.display().to_string()],
             Self::PullImage { image, .. } => vec![image.clone()],
             Self::Run { .. }
+            | Self::Feed { .. }
+            | Self::StopPods { .. }
+            | Self::CommitPoint { .. }
             | Self::NewSecret { .. }
             | Self::Record { .. }
             | Self::Wait { .. }
@@ -241,6 +310,15 @@ impl Step {
             Self::SetMode { path, mode } => format!("set mode {mode:04o} on {}", path.display()),
             Self::Service { unit, verb } => format!("{} service {unit}", verb_name(*verb)),
             Self::Run { argv, .. } => format!("run `{}`", argv.join(" ")),
+            Self::Feed { argv, what, .. } => format!("{what} (`{}`)", argv.join(" ")),
+            Self::StopPods { .. } => "stop and remove all pods of the container runtime".into(),
+            Self::Unmount { dir, .. } => format!("unmount everything below {}", dir.display()),
+            Self::Archive { archive, what, .. } => {
+                format!("archive {} as {}", in_words(what), archive.display())
+            }
+            Self::Remove { what, .. } => format!("remove {}", in_words(what)),
+            Self::CommitPoint { why } => format!("commit point: {why}"),
+            Self::DeleteObject { target, .. } => format!("delete {target}"),
             Self::Apply { objects, .. } => {
                 let names: Vec<_> = objects.iter().map(describe_object).collect();
                 format!("apply {}", names.join(", "))
@@ -255,6 +333,10 @@ impl Step {
             Self::Action(action) => action.describe(),
         }
     }
+}
+
+fn in_words(what: &[Removal]) -> String {
+    what.iter().map(Removal::describe).collect::<Vec<_>>().join(", ")
 }
 
 fn describe_object(object: &ObjectSource) -> String {

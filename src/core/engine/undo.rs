@@ -13,6 +13,7 @@ use super::{
     step::ObjectSource,
 };
 use crate::{
+    archive::Removal,
     host::{Actuator, ApiAccess, FileKind, ServiceState, ServiceVerb},
     kube::ObjectRef,
     text::sha256_hex,
@@ -74,6 +75,18 @@ pub enum Undo {
         unit: String,
         /// How it was.
         was: ServiceState,
+    },
+    /// The archive was not there before.
+    RemoveArchive {
+        /// Which.
+        archive: PathBuf,
+    },
+    /// What was removed is in an archive: what is missing comes back from there.
+    Unpack {
+        /// Which archive.
+        archive: PathBuf,
+        /// What was to be removed.
+        what: Vec<Removal>,
     },
     /// A command that takes another back.
     Run {
@@ -183,6 +196,12 @@ impl Undo {
             Step::Service { unit, .. } => {
                 Ok(Self::Service { unit: unit.clone(), was: host.service(unit).await? })
             }
+            Step::Archive { archive, .. } => Ok(Self::RemoveArchive { archive: archive.clone() }),
+            Step::Remove { what, archive } => Ok(match archive {
+                Some(archive) => Self::Unpack { archive: archive.clone(), what: what.clone() },
+                None => Self::Nothing,
+            }),
+            Step::DeleteObject { access, target } => before_delete(host, saver, access, target).await,
             Step::Run { undo, .. } => Ok(undo.clone().map_or(Self::Nothing, |argv| Self::Run { argv })),
             Step::Apply { access, objects, dies_with } => {
                 before_objects(host, saver, access, objects, dies_with.clone()).await
@@ -196,9 +215,14 @@ impl Undo {
             Step::Action(action) => {
                 Ok(Self::Action { name: action.name().to_owned(), data: action.prepare(host).await? })
             }
-            Step::PullImage { .. } | Step::NewSecret { .. } | Step::Record { .. } | Step::Wait { .. } => {
-                Ok(Self::Nothing)
-            }
+            Step::Feed { .. }
+            | Step::StopPods { .. }
+            | Step::Unmount { .. }
+            | Step::CommitPoint { .. }
+            | Step::PullImage { .. }
+            | Step::NewSecret { .. }
+            | Step::Record { .. }
+            | Step::Wait { .. } => Ok(Self::Nothing),
         }
     }
 
@@ -226,6 +250,8 @@ impl Undo {
             },
             Self::Service { unit, was } => restore_service(host, unit, was).await,
             Self::Run { argv } => Ok(host.run(argv).await?),
+            Self::RemoveArchive { archive } => Ok(host.remove_archive(archive).await?),
+            Self::Unpack { archive, what } => Ok(host.unpack(archive, what).await?),
             Self::Objects { dies_with: Some(dir), .. } | Self::Patch { dies_with: Some(dir), .. }
                 if removed.contains(dir) =>
             {
@@ -268,6 +294,10 @@ impl Undo {
                 vec![format!("systemctl {} {unit}", if was.is_up() { "restart" } else { "stop" })]
             }
             Self::Run { argv } => vec![argv.join(" ")],
+            Self::RemoveArchive { archive } => vec![format!("rm -f {}", archive.display())],
+            Self::Unpack { archive, .. } => {
+                vec![format!("tar -xpzf {} --skip-old-files -C /", archive.display())]
+            }
             Self::Objects { access, created, saved, .. } => {
                 let kubectl = format!("kubectl --kubeconfig {}", access.kubeconfig.display());
                 let deletes = created.iter().map(|target| format!("{kubectl} delete {}", target.kubectl()));
@@ -336,6 +366,18 @@ async fn before_objects(
         }
     }
     Ok(Undo::Objects { access: access.clone(), created, saved, dies_with })
+}
+
+async fn before_delete(
+    host: &dyn Actuator,
+    saver: &dyn Saver,
+    access: &ApiAccess,
+    target: &ObjectRef,
+) -> Result<Undo, StepError> {
+    let Some(object) = host.object(access, target).await? else { return Ok(Undo::Nothing) };
+    let bytes = serde_json::to_vec(&without_server_fields(object)).unwrap_or_default();
+    let saved = saver.save(&bytes).map_err(|error| StepError::saved(&target.to_string(), error))?;
+    Ok(Undo::Objects { access: access.clone(), created: vec![], saved: vec![saved], dies_with: None })
 }
 
 /// Server-set metadata cannot be applied back.

@@ -20,7 +20,9 @@ use super::{
     Probe, Sandbox, ServiceState, ServiceVerb, Space,
 };
 use crate::{
+    archive::Removal,
     backup::trial::Trial,
+    config::types::UnmountFlag,
     etcd::{EtcdAccess, EtcdError, Member, MemberStatus, types::HashKv},
     kube::{KubeError, ObjectRef},
 };
@@ -37,6 +39,13 @@ pub enum Node {
     File(Vec<u8>, u32),
 }
 
+/// What an archive holds.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Archived {
+    paths: BTreeMap<PathBuf, Node>,
+    objects: BTreeMap<String, Value>,
+}
+
 /// All that a fake machine is. Two equal worlds are the same machine.
 #[derive(Debug, Clone, PartialEq)]
 pub struct World {
@@ -46,6 +55,8 @@ pub struct World {
     pub objects: BTreeMap<String, Value>,
     /// Units.
     pub services: BTreeMap<String, ServiceState>,
+    /// What archives hold: paths, and the objects in etcd's data.
+    pub archives: BTreeMap<PathBuf, Archived>,
     /// What is mounted.
     pub mounts: BTreeSet<PathBuf>,
     /// Images that the runtime holds.
@@ -112,6 +123,7 @@ impl World {
             paths,
             objects: BTreeMap::new(),
             services: services.into_iter().map(|(name, active)| (name.to_owned(), unit(active))).collect(),
+            archives: BTreeMap::new(),
             mounts: BTreeSet::new(),
             images: BTreeSet::new(),
             registry: BTreeSet::new(),
@@ -155,7 +167,7 @@ impl World {
 
     /// What the kubelet would do by itself after a change.
     fn live(&mut self) {
-        if !self.others_serve && !self.paths.contains_key(Path::new("/var/lib/etcd")) {
+        if !self.others_serve && !self.paths.contains_key(Path::new(ETCD_DATA)) {
             self.objects.clear();
         }
         if !self.kubelet_is_up() || !self.kubelet_works {
@@ -178,10 +190,12 @@ impl World {
                 let pod = format!("{component}-node1");
                 self.sandboxes.push(Sandbox { id: component.into(), pod, namespace: "kube-system".into() });
                 if component == "etcd" {
-                    self.paths.insert("/var/lib/etcd/member".into(), Node::Dir(0o700));
+                    self.paths.insert(ETCD_DATA.into(), Node::Dir(0o700));
                 }
             }
         }
+        // In whatever order they came.
+        self.sandboxes.sort_by(|one, other| one.id.cmp(&other.id));
         if self.serves("etcd") {
             // A member tells its name and its client URLs when it starts for the first time.
             for member in self.members.iter_mut().filter(|member| !member.has_started()) {
@@ -190,7 +204,7 @@ impl World {
                 member.client_urls = urls.map(|url| url.replace(":2380", ":2379")).collect();
             }
         }
-        if self.serves("kube-apiserver") && self.paths.contains_key(Path::new("/var/lib/etcd/member")) {
+        if self.serves("kube-apiserver") && self.paths.contains_key(Path::new(ETCD_DATA)) {
             for (kind, name) in
                 [("Namespace", "kube-system"), ("Namespace", "kube-public"), ("Node", "node1")]
             {
@@ -200,6 +214,9 @@ impl World {
         }
     }
 }
+
+/// What etcd makes in its data directory; the objects live in it.
+const ETCD_DATA: &str = "/var/lib/etcd/member";
 
 fn key(object: &Value) -> String {
     ObjectRef::of(object).ok().map(|target| target.to_string()).unwrap_or_default()
@@ -295,7 +312,11 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 #[async_trait]
 impl Probe for FakeHost {
     async fn stat(&self, path: &Path) -> Result<Option<FileStat>, HostError> {
-        Ok(lock(&self.world).paths.get(path).map(|node| match node {
+        let world = lock(&self.world);
+        if world.archives.contains_key(path) {
+            return Ok(Some(FileStat { kind: FileKind::File, mode: 0o600 }));
+        }
+        Ok(world.paths.get(path).map(|node| match node {
             Node::Dir(mode) => FileStat { kind: FileKind::Dir, mode: *mode },
             Node::File(_, mode) => FileStat { kind: FileKind::File, mode: *mode },
         }))
@@ -353,6 +374,10 @@ impl Probe for FakeHost {
 
     fn uid(&self) -> u32 {
         lock(&self.world).uid
+    }
+
+    async fn tree_size(&self, _removal: &Removal, _leave_out: &[PathBuf]) -> Result<u64, HostError> {
+        Ok(0)
     }
 
     async fn space(&self, _path: &Path) -> Option<Space> {
@@ -547,6 +572,62 @@ impl Actuator for FakeHost {
         })
     }
 
+    async fn unmount_with(&self, path: &Path, _flags: &[UnmountFlag]) -> Result<(), HostError> {
+        self.unmount(path).await
+    }
+
+    async fn archive(
+        &self,
+        archive: &Path,
+        what: &[Removal],
+        leave_out: &[PathBuf],
+    ) -> Result<(), HostError> {
+        self.change(format!("archive {}", archive.display()), |world| {
+            let mut held = world.paths.clone();
+            held.retain(|path, _| {
+                what.iter().any(|removal| removal.unit(path).is_some())
+                    && !leave_out.iter().any(|left| path.starts_with(left))
+            });
+            world.archives.insert(archive.into(), Archived { paths: held, objects: world.objects.clone() });
+        })
+    }
+
+    async fn remove_archive(&self, archive: &Path) -> Result<(), HostError> {
+        self.change(format!("rm {}", archive.display()), |world| {
+            world.archives.remove(archive);
+        })
+    }
+
+    async fn remove_units(&self, what: &[Removal]) -> Result<(), HostError> {
+        for unit in units(self.world().paths.keys(), what) {
+            self.change(format!("rm -r {}", unit.display()), |world| {
+                world.paths.retain(|path, _| !path.starts_with(&unit));
+            })?;
+        }
+        Ok(())
+    }
+
+    async fn unpack(&self, archive: &Path, what: &[Removal]) -> Result<(), HostError> {
+        let world = self.world();
+        let Some(held) = world.archives.get(archive) else {
+            let source = std::io::ErrorKind::NotFound.into();
+            return Err(HostError::File { what: "bring back", path: archive.to_owned(), source });
+        };
+        for unit in units(held.paths.keys(), what) {
+            if world.paths.contains_key(&unit) {
+                continue;
+            }
+            self.change(format!("bring back {}", unit.display()), |world| {
+                let nodes = held.paths.iter().filter(|(path, _)| path.starts_with(&unit));
+                world.paths.extend(nodes.map(|(path, node)| (path.clone(), node.clone())));
+                if unit == Path::new(ETCD_DATA) {
+                    world.objects.clone_from(&held.objects);
+                }
+            })?;
+        }
+        Ok(())
+    }
+
     async fn control_service(&self, unit: &str, verb: ServiceVerb) -> Result<(), HostError> {
         self.change(format!("{verb:?} {unit}"), |world| {
             if let Some(state) = world.services.get_mut(unit) {
@@ -557,6 +638,10 @@ impl Actuator for FakeHost {
 
     async fn run(&self, argv: &[String]) -> Result<(), HostError> {
         self.change(argv.join(" "), |_| {})
+    }
+
+    async fn feed(&self, argv: &[String], input: &str) -> Result<(), HostError> {
+        self.change(format!("{} <<< {input}", argv.join(" ")), |_| {})
     }
 
     async fn apply(&self, _access: &ApiAccess, object: &Value) -> Result<(), HostError> {
@@ -641,6 +726,11 @@ impl Actuator for FakeHost {
         drop(self.etcd(access)?);
         self.change(format!("remove member {id}"), |world| world.members.retain(|member| member.id != id))
     }
+}
+
+/// The units of removals among these paths.
+fn units<'a>(paths: impl Iterator<Item = &'a PathBuf>, what: &[Removal]) -> BTreeSet<PathBuf> {
+    paths.filter_map(|path| what.iter().find_map(|removal| removal.unit(path))).collect()
 }
 
 /// RFC 7386.

@@ -21,7 +21,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::{
+    archive::Removal,
     backup::{BackupError, trial::Trial},
+    config::types::UnmountFlag,
     etcd::{EtcdAccess, EtcdError, Member, MemberStatus, types::HashKv},
     kube::{KubeError, ObjectRef},
 };
@@ -250,6 +252,11 @@ impl HostError {
         }
     }
 
+    /// Whether something uses what was to be unmounted.
+    pub fn is_busy(&self) -> bool {
+        matches!(self, Self::File { source, .. } if source.kind() == std::io::ErrorKind::ResourceBusy)
+    }
+
     /// Whether a test asked for it: trying again would hide it.
     pub fn is_injected(&self) -> bool {
         matches!(self, Self::Injected(_))
@@ -286,6 +293,8 @@ pub trait Probe: Send + Sync {
     async fn default_address(&self, ipv6: bool) -> Option<IpAddr>;
     /// Effective user id of this process.
     fn uid(&self) -> u32;
+    /// Bytes on the disk of what a removal would take, without what is mounted there or left out.
+    async fn tree_size(&self, removal: &Removal, leave_out: &[PathBuf]) -> Result<u64, HostError>;
     /// Room on the file system of a path, or of the nearest directory above it that exists.
     async fn space(&self, path: &Path) -> Option<Space>;
     /// How long writing a few kilobytes durably takes near this path: of tries during `budget`, the time that 99 of 100
@@ -362,10 +371,23 @@ pub trait Actuator: Probe {
     async fn remove_tree(&self, path: &Path) -> Result<(), HostError>;
     /// Unmounts what is mounted at the path.
     async fn unmount(&self, path: &Path) -> Result<(), HostError>;
+    /// The same with flags of umount2(2).
+    async fn unmount_with(&self, path: &Path, flags: &[UnmountFlag]) -> Result<(), HostError>;
+    /// Writes an archive (mode 0600) of what the removals would take, atomically, and reads it back.
+    async fn archive(&self, archive: &Path, what: &[Removal], leave_out: &[PathBuf])
+    -> Result<(), HostError>;
+    /// Removes an archive, and what an interrupted write of it left; nothing there is fine.
+    async fn remove_archive(&self, archive: &Path) -> Result<(), HostError>;
+    /// Removes all of it unit by unit, in this order, never crossing into another file system; nothing there is fine.
+    async fn remove_units(&self, what: &[Removal]) -> Result<(), HostError>;
+    /// Brings back every unit of the removals that the archive holds and the machine does not.
+    async fn unpack(&self, archive: &Path, what: &[Removal]) -> Result<(), HostError>;
     /// Starts, restarts or stops a unit, and returns when the service manager says that it is so.
     async fn control_service(&self, unit: &str, verb: ServiceVerb) -> Result<(), HostError>;
     /// Runs a command; a code other than 0 is an error.
     async fn run(&self, argv: &[String]) -> Result<(), HostError>;
+    /// The same with this text on its standard input.
+    async fn feed(&self, argv: &[String], input: &str) -> Result<(), HostError>;
     /// Server-side apply with field manager `rkadm`.
     async fn apply(&self, access: &ApiAccess, object: &Value) -> Result<(), HostError>;
     /// JSON merge patch.

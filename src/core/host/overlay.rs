@@ -16,6 +16,7 @@ use super::{
     Sandbox, ServiceState, ServiceVerb, Space,
 };
 use crate::{
+    archive::Removal,
     engine::{Step, content::Content, step::ObjectSource},
     etcd::{EtcdAccess, Member, MemberStatus, types::HashKv},
     kube::ObjectRef,
@@ -36,12 +37,23 @@ pub struct Overlay<'a> {
     paths: Mutex<HashMap<PathBuf, Planned>>,
     objects: Mutex<HashMap<ObjectRef, Value>>,
     services: Mutex<HashMap<String, bool>>,
+    removed: Mutex<Vec<Removal>>,
+    unmounted: Mutex<Vec<PathBuf>>,
+    no_pods: Mutex<bool>,
 }
 
 impl<'a> Overlay<'a> {
     /// An overlay without a change.
     pub fn over(inner: &'a dyn Probe) -> Self {
-        Self { inner, paths: Mutex::default(), objects: Mutex::default(), services: Mutex::default() }
+        Self {
+            inner,
+            paths: Mutex::default(),
+            objects: Mutex::default(),
+            services: Mutex::default(),
+            removed: Mutex::default(),
+            unmounted: Mutex::default(),
+            no_pods: Mutex::default(),
+        }
     }
 
     /// Takes a planned step for done.
@@ -68,8 +80,27 @@ impl<'a> Overlay<'a> {
                     services.insert(unit.clone(), *verb != ServiceVerb::Stop);
                 }
             }
+            Step::Remove { what, .. } => {
+                if let Ok(mut removed) = self.removed.lock() {
+                    removed.extend(what.iter().cloned());
+                }
+            }
+            Step::Unmount { dir, .. } => {
+                if let Ok(mut removed) = self.unmounted.lock() {
+                    removed.push(dir.clone());
+                }
+            }
+            Step::StopPods { .. } => {
+                if let Ok(mut pods) = self.no_pods.lock() {
+                    *pods = true;
+                }
+            }
             Step::SetMode { .. }
             | Step::Run { .. }
+            | Step::Feed { .. }
+            | Step::Archive { .. }
+            | Step::DeleteObject { .. }
+            | Step::CommitPoint { .. }
             | Step::Patch { .. }
             | Step::PullImage { .. }
             | Step::NewSecret { .. }
@@ -92,7 +123,12 @@ impl<'a> Overlay<'a> {
     }
 
     fn planned(&self, path: &Path) -> Option<Planned> {
-        self.paths.lock().ok()?.get(path).cloned()
+        let planned = self.paths.lock().ok()?.get(path).cloned();
+        planned.or_else(|| self.is_removed(path).then_some(Planned::Absent))
+    }
+
+    fn is_removed(&self, path: &Path) -> bool {
+        self.removed.lock().is_ok_and(|removed| removed.iter().any(|removal| removal.unit(path).is_some()))
     }
 
     /// Nobody can log in with a certificate that is only planned.
@@ -128,6 +164,7 @@ impl Probe for Overlay<'_> {
 
     async fn list(&self, dir: &Path) -> Result<Vec<String>, HostError> {
         let mut names = self.inner.list(dir).await?;
+        names.retain(|name| !self.is_removed(&dir.join(name)));
         if let Ok(paths) = self.paths.lock() {
             for (path, planned) in paths.iter().filter(|(path, _)| path.parent() == Some(dir)) {
                 let Some(name) = path.file_name().map(|name| name.to_string_lossy().into_owned()) else {
@@ -144,7 +181,11 @@ impl Probe for Overlay<'_> {
     }
 
     async fn mounts_below(&self, dir: &Path) -> Result<Vec<PathBuf>, HostError> {
-        self.inner.mounts_below(dir).await
+        let mut mounts = self.inner.mounts_below(dir).await?;
+        if let Ok(unmounted) = self.unmounted.lock() {
+            mounts.retain(|mount| !unmounted.iter().any(|dir| mount.starts_with(dir)));
+        }
+        Ok(mounts)
     }
 
     async fn query(&self, argv: &[&str]) -> Result<CommandOutput, HostError> {
@@ -178,6 +219,10 @@ impl Probe for Overlay<'_> {
 
     fn uid(&self) -> u32 {
         self.inner.uid()
+    }
+
+    async fn tree_size(&self, removal: &Removal, leave_out: &[PathBuf]) -> Result<u64, HostError> {
+        self.inner.tree_size(removal, leave_out).await
     }
 
     async fn space(&self, path: &Path) -> Option<Space> {
@@ -237,6 +282,9 @@ impl Probe for Overlay<'_> {
     }
 
     async fn sandboxes(&self, socket: &str) -> Result<Vec<Sandbox>, HostError> {
+        if self.no_pods.lock().is_ok_and(|none| *none) {
+            return Ok(vec![]);
+        }
         self.inner.sandboxes(socket).await
     }
 

@@ -4,6 +4,7 @@ mod defaults;
 mod every_kind;
 mod input;
 mod join;
+mod reset;
 mod resolved;
 mod token;
 
@@ -11,6 +12,7 @@ pub(super) use defaults::{reset_with_defaults, upgrade_with_defaults};
 pub use every_kind::{Completed, complete_documents, validate_documents};
 pub use input::{HostFacts, InitFlags};
 pub use join::{JoinFlags, ResolvedJoin, StoredConfigError, joined, resolve_join};
+pub use reset::{ResetFlags, resolve_reset};
 pub use resolved::{FieldDifference, Image, ResolvedInit};
 pub use token::resolve_token;
 

@@ -1,6 +1,7 @@
 //! What etcd keeps in its small buckets: about itself, the cluster, alarms, leases and users.
 
 use serde::Deserialize;
+use serde::de::IgnoredAny;
 
 use super::bolt::{Bucket, Item, Node, Range, Walker};
 use super::error::{Fault, SnapshotError};
@@ -11,8 +12,11 @@ use prost::Message as _;
 
 type Result<T, E = SnapshotError> = std::result::Result<T, E>;
 
-/// Members, removed members or alarms; more are none of etcd's.
+/// Removed members or alarms; more are none of etcd's.
 const MAX_LIST: usize = 100_000;
+/// Members, and bytes of each. They take many times that in memory, and a file may say anything.
+const MAX_MEMBERS: usize = 500;
+const MAX_MEMBER: usize = 8 << 10;
 
 /// A member of the cluster that the snapshot was taken from.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -112,7 +116,7 @@ impl Contents {
             b"finishedCompactRev" => self.finished_compaction = Some(revision(item.value)?),
             b"scheduledCompactRev" => self.scheduled_compaction = Some(revision(item.value)?),
             b"confState" => {
-                serde_json::from_slice::<serde_json::Value>(item.value).map_err(|_| "it is not JSON")?;
+                serde_json::from_slice::<IgnoredAny>(item.value).map_err(|_| "it is not JSON")?;
             }
             _ => {}
         }
@@ -120,12 +124,16 @@ impl Contents {
     }
 
     fn member(&mut self, item: &Item<'_>) -> Result<(), &'static str> {
+        if item.value.len() > MAX_MEMBER || self.members.len() == MAX_MEMBERS {
+            return Err("it is larger than a member, or there are more than there can be");
+        }
         let member: Member =
             serde_json::from_slice(item.value).map_err(|_| "it is not the JSON of a member")?;
         if id(item.key)? != member.id {
             return Err("its key is not the id of the member");
         }
-        push(&mut self.members, member)
+        self.members.push(member);
+        Ok(())
     }
 
     fn removed_member(&mut self, item: &Item<'_>) -> Result<(), &'static str> {

@@ -2,6 +2,7 @@
 //!
 //! - [`verify`] finds out everything that a file says about itself, and whether it is what etcd wrote.
 //! - [`restore`] makes a data directory of a verified snapshot.
+//! - [`raft_state`] tells how far a member that does not run any more had got.
 //! - [`TrailerHash`] hashes a snapshot while it comes in.
 //!
 //! A file is never trusted: whatever is in it leads to a report or to an error that names the page, in bounded time and
@@ -12,6 +13,7 @@ mod contents;
 mod error;
 mod keys;
 mod proto;
+mod raft_log;
 mod record;
 mod restore;
 mod trailer;
@@ -23,6 +25,7 @@ mod tests;
 pub use contents::{Alarm, AlarmKind, Contents, Member};
 pub use error::{Damage, Fault, SnapshotError};
 pub use keys::{HashKv, Records};
+pub use raft_log::{LogError, RaftState, raft_state};
 pub use restore::{
     DEFAULT_BUMP, DEFAULT_TOKEN, History, MembershipError, NewMember, RestoreError, RestoreOptions, Restored,
     restore,

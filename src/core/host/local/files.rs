@@ -11,8 +11,8 @@ use std::{
 use rustix::fs::{FallocateFlags, Mode, OFlags};
 
 use crate::{
+    archive::tree,
     host::{FileKind, FileStat, HostError, Space},
-    preflight::parse,
 };
 
 fn fail<'a>(what: &'static str, path: &'a Path) -> impl Fn(io::Error) -> HostError + 'a {
@@ -196,47 +196,20 @@ pub(super) fn remove_tree(path: &Path) -> Result<(), HostError> {
         Err(error) => return Err(fail("remove", path)(error)),
     };
     if meta.is_dir() {
-        remove_below(&fs::canonicalize(path).unwrap_or_else(|_| path.to_owned()), &mount_points()?)?;
+        let resolved = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+        let removed = tree::mount_points().and_then(|mounts| tree::remove_below(&resolved, &mounts));
+        removed.map_err(|(path, source)| HostError::File { what: "remove", path, source })?;
     } else {
         fs::remove_file(path).map_err(fail("remove", path))?;
     }
     sync_parent(path)
 }
 
-/// Leaves what is mounted in it, and the directories that lead there. Bind mounts of the same file system count too.
-fn remove_below(dir: &Path, mounts: &[PathBuf]) -> Result<(), HostError> {
-    if mounts.iter().any(|mount| mount == dir) {
-        return Ok(());
-    }
-    for entry in fs::read_dir(dir).map_err(fail("list", dir))? {
-        let path = entry.map_err(fail("list", dir))?.path();
-        let meta = fs::symlink_metadata(&path).map_err(fail("look at", &path))?;
-        if meta.is_dir() {
-            remove_below(&path, mounts)?;
-        } else {
-            fs::remove_file(&path).map_err(fail("remove", &path))?;
-        }
-    }
-    if mounts.iter().any(|mount| mount.starts_with(dir)) {
-        return Ok(());
-    }
-    match fs::remove_dir(dir) {
-        Err(error) if !is_absent(&error) => Err(fail("remove", dir)(error)),
-        _ => Ok(()),
-    }
-}
-
-/// Every mount point of this process's view, in the order of the mounts. Paths are resolved ones.
-fn mount_points() -> Result<Vec<PathBuf>, HostError> {
-    let table = Path::new("/proc/self/mounts");
-    let text = fs::read(table).map_err(fail("read", table))?;
-    Ok(parse::mounts(&text).into_iter().map(|mount| PathBuf::from(mount.target)).collect())
-}
-
 /// The mounts below a directory, in the order of the mounts.
 pub(super) fn mounts_below(path: &Path) -> Result<Vec<PathBuf>, HostError> {
     let path = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
-    let mut points = mount_points()?;
+    let mut points =
+        tree::mount_points().map_err(|(path, source)| HostError::File { what: "read", path, source })?;
     points.retain(|mount| mount.starts_with(&path) && *mount != path);
     Ok(points)
 }

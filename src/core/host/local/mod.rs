@@ -4,6 +4,7 @@ mod api;
 mod etcd;
 mod files;
 mod system;
+mod trees;
 
 use std::{
     collections::HashMap,
@@ -22,7 +23,9 @@ use super::{
     Sandbox, ServiceState, ServiceVerb, Space,
 };
 use crate::{
+    archive::Removal,
     backup::trial::{self, Trial},
+    config::types::UnmountFlag,
     cri,
     cri::CriClient,
     etcd::{EtcdAccess, EtcdClient, Member, MemberStatus, types::HashKv},
@@ -108,6 +111,10 @@ impl Probe for LocalHost {
 
     fn uid(&self) -> u32 {
         rustix::process::geteuid().as_raw()
+    }
+
+    async fn tree_size(&self, removal: &Removal, leave_out: &[PathBuf]) -> Result<u64, HostError> {
+        trees::size(&self.root, removal, leave_out).await
     }
 
     async fn space(&self, path: &Path) -> Option<Space> {
@@ -241,12 +248,41 @@ impl Actuator for LocalHost {
         files::unmount(&self.real(path))
     }
 
+    async fn unmount_with(&self, path: &Path, flags: &[UnmountFlag]) -> Result<(), HostError> {
+        trees::unmount(&self.real(path), flags)
+    }
+
+    async fn archive(
+        &self,
+        archive: &Path,
+        what: &[Removal],
+        leave_out: &[PathBuf],
+    ) -> Result<(), HostError> {
+        trees::archive(&self.root, archive, what, leave_out).await
+    }
+
+    async fn remove_archive(&self, archive: &Path) -> Result<(), HostError> {
+        trees::remove_archive(&self.real(archive))
+    }
+
+    async fn remove_units(&self, what: &[Removal]) -> Result<(), HostError> {
+        trees::remove(&self.root, what).await
+    }
+
+    async fn unpack(&self, archive: &Path, what: &[Removal]) -> Result<(), HostError> {
+        trees::unpack(&self.root, archive, what).await
+    }
+
     async fn control_service(&self, unit: &str, verb: ServiceVerb) -> Result<(), HostError> {
         system::control(&self.root, unit, verb).await
     }
 
     async fn run(&self, argv: &[String]) -> Result<(), HostError> {
         system::run(&self.root, argv).await
+    }
+
+    async fn feed(&self, argv: &[String], input: &str) -> Result<(), HostError> {
+        system::feed(&self.root, argv, input).await
     }
 
     async fn apply(&self, access: &ApiAccess, object: &Value) -> Result<(), HostError> {

@@ -7,7 +7,7 @@ use std::{
     process::Stdio,
 };
 
-use tokio::process::Command;
+use tokio::{io::AsyncWriteExt, process::Command};
 
 use super::below;
 use crate::host::{CommandOutput, HostError, ServiceState, ServiceVerb};
@@ -17,6 +17,11 @@ const PROGRAM_DIRS: [&str; 6] =
     ["/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin"];
 
 pub(super) async fn output(root: &Path, argv: &[&str]) -> Result<CommandOutput, HostError> {
+    output_of(root, argv, None).await
+}
+
+/// Runs a command with this text on its standard input, or with none.
+async fn output_of(root: &Path, argv: &[&str], input: Option<&str>) -> Result<CommandOutput, HostError> {
     let command = argv.join(" ");
     let (program, arguments) = argv.split_first().unwrap_or((&"", &[]));
     let program = match find_program(root, program) {
@@ -27,22 +32,41 @@ pub(super) async fn output(root: &Path, argv: &[&str]) -> Result<CommandOutput, 
             return Err(HostError::Spawn { command, source: std::io::ErrorKind::NotFound.into() });
         }
     };
-    let output = Command::new(program)
+    let fail = |source| HostError::Spawn { command: command.clone(), source };
+    let mut child = Command::new(program)
         .args(arguments)
         .env("LC_ALL", "C")
-        .stdin(Stdio::null())
+        .stdin(if input.is_some() { Stdio::piped() } else { Stdio::null() })
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
         .kill_on_drop(true)
-        .output()
-        .await
-        .map_err(|source| HostError::Spawn { command, source })?;
+        .spawn()
+        .map_err(fail)?;
+    let stdin = child.stdin.take();
+    let write = async {
+        if let (Some(mut stdin), Some(text)) = (stdin, input) {
+            // One that ends before it has read everything says why on its own.
+            let _ = stdin.write_all(text.as_bytes()).await;
+        }
+    };
+    let ((), output) = tokio::join!(write, child.wait_with_output());
+    let output = output.map_err(fail)?;
     let code = output.status.code().unwrap_or_else(|| 128 + output.status.signal().unwrap_or(0));
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     Ok(CommandOutput { code, stdout: text(&output.stdout), stderr: text(&output.stderr) })
 }
 
 pub(super) async fn run(root: &Path, argv: &[String]) -> Result<(), HostError> {
+    succeed(root, argv, None).await
+}
+
+pub(super) async fn feed(root: &Path, argv: &[String], input: &str) -> Result<(), HostError> {
+    succeed(root, argv, Some(input)).await
+}
+
+async fn succeed(root: &Path, argv: &[String], input: Option<&str>) -> Result<(), HostError> {
     let words: Vec<_> = argv.iter().map(String::as_str).collect();
-    let output = output(root, &words).await?;
+    let output = output_of(root, &words, input).await?;
     if output.success() {
         return Ok(());
     }

@@ -15,17 +15,12 @@ use super::{RestoreError, Result, create};
 use crate::etcd::snapshot::proto::{
     ConfChange, ConfState, Entry, HardState, Metadata, WalRecord, WalSnapshot,
 };
+use crate::etcd::snapshot::raft_log::{CRC, ENTRY, METADATA, SNAPSHOT, STATE};
 
 /// The room that etcd takes for each file of the log.
 const SEGMENT: u64 = 64_000_000;
 /// Sequence number 0, first index 0.
 const NAME: &str = "0000000000000000-0000000000000000.wal";
-
-const METADATA: i64 = 1;
-const ENTRY: i64 = 2;
-const STATE: i64 = 3;
-const CRC: i64 = 4;
-const SNAPSHOT: i64 = 5;
 
 /// An entry that changes the membership.
 const CONF_CHANGE: i32 = 1;

@@ -2,6 +2,7 @@
 
 mod damage;
 mod forged;
+mod logs;
 mod mutants;
 mod page_sizes;
 mod restored;

@@ -1,0 +1,77 @@
+//! `delete-node`: the Node object, where that was asked for.
+
+use std::{path::Path, sync::Arc};
+
+use async_trait::async_trait;
+use rkadm_core::{
+    engine::{Phase, PhaseError, PhaseMeta, PlanCx, Step, Verdict},
+    host::{ApiAccess, Probe},
+    kube::ObjectRef,
+    pki::Certificate,
+};
+
+use super::Reset;
+
+const KUBELET_CERTIFICATE: &str = "/var/lib/kubelet/pki/kubelet-client-current.pem";
+const NODE_USER: &str = "system:node:";
+
+pub struct DeleteNode {
+    reset: Arc<Reset>,
+}
+
+impl DeleteNode {
+    pub fn new(reset: &Arc<Reset>) -> Self {
+        Self { reset: Arc::clone(reset) }
+    }
+}
+
+#[async_trait]
+impl Phase for DeleteNode {
+    fn meta(&self) -> PhaseMeta {
+        PhaseMeta::new("delete-node", "Delete the Node object of this machine").help(
+            "Delete the Node object while the API server can still be reached. Only with --delete-node.",
+        )
+    }
+
+    async fn plan(&self, cx: &PlanCx<'_>) -> Result<Verdict, PhaseError> {
+        if !self.reset.delete_node {
+            return Ok(Verdict::NotApplicable("only with --delete-node".into()));
+        }
+        let access = ApiAccess { kubeconfig: self.reset.admin_kubeconfig(), server: None };
+        if cx.host.stat(&access.kubeconfig).await?.is_none() {
+            let message = format!("{} is not here", access.kubeconfig.display());
+            return self.cannot(cx, message);
+        }
+        let name = node_name(cx.host).await?;
+        let unusable = |message: String| PhaseError::Unusable { message, hint: String::new() };
+        let target = ObjectRef::new("Node", None, &name).map_err(|error| unusable(error.to_string()))?;
+        match cx.host.object(&access, &target).await {
+            Ok(Some(_)) => Ok(Verdict::Apply(vec![Step::DeleteObject { access, target }])),
+            Ok(None) => Ok(Verdict::AlreadyDone(format!("there is no Node {name}"))),
+            Err(error) => self.cannot(cx, format!("the API server cannot be asked for Node {name}: {error}")),
+        }
+    }
+}
+
+impl DeleteNode {
+    fn cannot(&self, cx: &PlanCx<'_>, message: String) -> Result<Verdict, PhaseError> {
+        if self.reset.config.force {
+            cx.warn(format!("the Node object stays: {message}"));
+            return Ok(Verdict::NotApplicable(message));
+        }
+        let hint = "name an administrator's kubeconfig with --kubeconfig; or leave --delete-node out, and run \
+                    `kubectl delete node` elsewhere";
+        Err(PhaseError::Unusable { message, hint: hint.into() })
+    }
+}
+
+/// The name that the kubelet is known by to the API server, else the host's.
+async fn node_name(host: &dyn Probe) -> Result<String, PhaseError> {
+    if let Some(pem) = host.read(Path::new(KUBELET_CERTIFICATE)).await?
+        && let Ok(certificate) = Certificate::from_pem(&pem)
+        && let Some(name) = certificate.common_name().strip_prefix(NODE_USER)
+    {
+        return Ok(name.to_owned());
+    }
+    Ok(host.hostname().await.to_lowercase())
+}

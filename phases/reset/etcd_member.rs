@@ -1,0 +1,396 @@
+//! `remove-etcd-member`: this node's etcd leaves its cluster, where others can go on without it.
+
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use async_trait::async_trait;
+use k8s_openapi::api::core::v1::Pod;
+use rkadm_core::{
+    archive::Removal,
+    engine::{
+        Action, Event, Phase, PhaseError, PhaseMeta, PlanCx, Step, Verdict,
+        act::{ActCx, StepError},
+        action::UndoAction,
+    },
+    etcd::{EtcdAccess, Member, quorum},
+    host::{Actuator, ApiAccess, HostError, Probe},
+    manifest::Component,
+};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::Reset;
+use crate::static_pods;
+
+/// Name of the action in journals: never renamed.
+pub const LEAVE_ACTION: &str = "leave-etcd-cluster";
+/// Name of the recorded value: what is known of this node's etcd.
+pub const MEMBER_OUTPUT: &str = "etcd-member";
+/// The labels of etcd's static pods.
+const POD_LABELS: &str = "component=etcd,tier=control-plane";
+/// What kubeadm tells others of a member's client URL.
+const CLIENT_URL: &str = "kubeadm.kubernetes.io/etcd.advertise-client-urls";
+/// Of a member that left, data up to this size are archived all the same: they hold the whole cluster's state.
+const SMALL: u64 = 256 << 20;
+/// How long etcd may refuse to let the member go, where it is given up then.
+const LENIENT_PATIENCE: Duration = Duration::from_secs(20);
+
+/// What the manifest says of this node's etcd.
+#[derive(Debug, Clone)]
+pub struct Local {
+    name: String,
+    peer_url: String,
+    data_dir: PathBuf,
+    access: EtcdAccess,
+}
+
+impl Local {
+    /// Its data.
+    pub fn data(&self) -> Removal {
+        Removal::contents(&self.data_dir)
+    }
+}
+
+/// What later phases and the result need to know.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct MemberOutput {
+    /// Where its data are.
+    pub data_dir: PathBuf,
+    /// The member that left, in words.
+    pub removed: Option<String>,
+    /// Its data are too big to be kept for nothing.
+    pub leave_out: bool,
+    /// Its id, and where the others can be asked whether it is still in their list.
+    #[serde(default)]
+    pub id: u64,
+    /// Client URLs of the others.
+    #[serde(default)]
+    pub others: Vec<String>,
+    /// It could not be removed, and forced to go on, the others still have it in their list.
+    #[serde(default)]
+    pub stays: bool,
+}
+
+impl MemberOutput {
+    fn of(local: &Local) -> Self {
+        Self {
+            data_dir: local.data_dir.clone(),
+            removed: None,
+            leave_out: false,
+            id: 0,
+            others: vec![],
+            stays: false,
+        }
+    }
+
+    /// As a step.
+    pub fn record(&self) -> Step {
+        Step::Record { name: MEMBER_OUTPUT.into(), value: serde_json::to_value(self).unwrap_or_default() }
+    }
+
+    /// Looks whether the member has left; `None` where nothing has changed about that, or nobody can be asked.
+    pub async fn looked_at_again(&self, host: &dyn Probe, reset: &Reset) -> Option<Self> {
+        if self.removed.is_none() || self.stays {
+            return None;
+        }
+        let members = host.etcd_members(&reset.etcd_access(self.others.clone())).await.ok()?;
+        let stays = members.iter().any(|member| member.id == self.id);
+        stays.then(|| Self { stays, ..self.clone() })
+    }
+}
+
+/// This node's etcd; `None` where there is no manifest of it.
+pub async fn local(host: &dyn Probe, reset: &Reset) -> Result<Option<Local>, PhaseError> {
+    let Some(pod) = static_pods::read(host, Component::Etcd).await? else { return Ok(None) };
+    let flag = |name: &str| argument(&pod, name);
+    let urls = flag("advertise-client-urls").unwrap_or_else(|| "https://127.0.0.1:2379".into());
+    let data_dir = flag("data-dir").unwrap_or_else(|| "/var/lib/etcd".into());
+    Ok(Some(Local {
+        name: flag("name").unwrap_or_default(),
+        peer_url: flag("initial-advertise-peer-urls").unwrap_or_default(),
+        data_dir: on_host(&pod, &data_dir),
+        access: reset.etcd_access(urls.split(',').map(str::to_owned).collect()),
+    }))
+}
+
+fn argument(pod: &Pod, name: &str) -> Option<String> {
+    let container = pod.spec.as_ref()?.containers.first()?;
+    let words = container.command.iter().flatten().chain(container.args.iter().flatten());
+    let value =
+        |word: &String| word.trim_start_matches('-').strip_prefix(name)?.strip_prefix('=').map(str::to_owned);
+    words.filter_map(value).next_back()
+}
+
+/// Where a path of the container is on this machine.
+fn on_host(pod: &Pod, path: &str) -> PathBuf {
+    let found = || {
+        let spec = pod.spec.as_ref()?;
+        let mounts = spec.containers.first()?.volume_mounts.as_ref()?;
+        let mount = mounts
+            .iter()
+            .filter(|mount| Path::new(path).starts_with(&mount.mount_path))
+            .max_by_key(|mount| mount.mount_path.len())?;
+        let volume = spec.volumes.as_ref()?.iter().find(|volume| volume.name == mount.name)?;
+        let rest = Path::new(path).strip_prefix(&mount.mount_path).ok()?;
+        let host_path = Path::new(&volume.host_path.as_ref()?.path);
+        Some(if rest.as_os_str().is_empty() { host_path.to_owned() } else { host_path.join(rest) })
+    };
+    found().unwrap_or_else(|| path.into())
+}
+
+/// Lets this node's etcd leave.
+pub struct LeaveCluster {
+    reset: Arc<Reset>,
+}
+
+impl LeaveCluster {
+    pub fn new(reset: &Arc<Reset>) -> Self {
+        Self { reset: Arc::clone(reset) }
+    }
+}
+
+#[async_trait]
+impl Phase for LeaveCluster {
+    fn meta(&self) -> PhaseMeta {
+        PhaseMeta::new("remove-etcd-member", "Remove a local etcd member").help(
+            "Remove this node's etcd from its cluster, through the other members, unless too few of them would be left \
+             to go on. The last member is not removed: its data go with the machine's files.",
+        )
+    }
+
+    async fn plan(&self, cx: &PlanCx<'_>) -> Result<Verdict, PhaseError> {
+        if cx.store.output(MEMBER_OUTPUT).is_some_and(|known| !known["dataDir"].is_null())
+            && !self.is_listed(cx).await?
+        {
+            return Ok(Verdict::AlreadyDone("that was done before the interruption".into()));
+        }
+        let Some(local) = local(cx.host, &self.reset).await? else {
+            return Ok(Verdict::NotApplicable("no etcd runs as a static pod here".into()));
+        };
+        let members = match self.members(cx, &local).await {
+            Ok(members) => members,
+            Err(message) => return self.unknown(cx, &local, &message),
+        };
+        let mine = members.iter().find(|member| is_mine(member, &local));
+        let others: Vec<_> = members.iter().filter(|member| !is_mine(member, &local)).collect();
+        match mine {
+            Some(mine) if !others.is_empty() => {
+                self.check_quorum(cx, &local, mine, &others).await?;
+                self.leave(cx, &local, mine, &others).await
+            }
+            // The last one cannot leave, and need not: its cluster ends with it.
+            _ => Ok(Verdict::Apply(vec![MemberOutput::of(&local).record()])),
+        }
+    }
+}
+
+impl LeaveCluster {
+    /// Whether an earlier run of this operation has still left something to do.
+    async fn is_listed(&self, cx: &PlanCx<'_>) -> Result<bool, PhaseError> {
+        let removed = cx.store.output(MEMBER_OUTPUT).is_some_and(|known| known["removed"].is_string());
+        let Some(local) = local(cx.host, &self.reset).await?.filter(|_| removed) else { return Ok(false) };
+        let members = self.members(cx, &local).await.unwrap_or_default();
+        Ok(members.len() > 1 && members.iter().any(|member| is_mine(member, &local)))
+    }
+
+    /// Asked for at this node's own etcd, else at those that the API server knows.
+    async fn members(&self, cx: &PlanCx<'_>, local: &Local) -> Result<Vec<Member>, String> {
+        let first = match cx.host.etcd_members(&local.access).await {
+            Ok(members) => return Ok(members),
+            Err(error) => error.to_string(),
+        };
+        let access = ApiAccess { kubeconfig: self.reset.admin_kubeconfig(), server: None };
+        let pods = match cx.host.stat(&access.kubeconfig).await {
+            Ok(Some(_)) => {
+                cx.host.select(&access, "Pod", "kube-system", POD_LABELS).await.unwrap_or_default()
+            }
+            _ => vec![],
+        };
+        let urls = pods.iter().filter_map(|pod| {
+            let urls = pod["metadata"]["annotations"][CLIENT_URL].as_str()?;
+            Some(urls.split(',').map(str::to_owned).collect::<Vec<_>>())
+        });
+        let endpoints: Vec<_> = urls.flatten().filter(|url| !local.access.endpoints.contains(url)).collect();
+        if endpoints.is_empty() {
+            return Err(first);
+        }
+        let access = EtcdAccess { endpoints, ..local.access.clone() };
+        cx.host.etcd_members(&access).await.map_err(|error| format!("{first}; {error}"))
+    }
+
+    /// Nobody says who the members are.
+    fn unknown(&self, cx: &PlanCx<'_>, local: &Local, message: &str) -> Result<Verdict, PhaseError> {
+        if self.reset.tolerates("EtcdMember") {
+            cx.warn(format!(
+                "{message}; where etcd has other members, remove {:?} there: `etcdctl member list`, `etcdctl member remove ID`",
+                local.name
+            ));
+            return Ok(Verdict::Apply(vec![MemberOutput::of(local).record()]));
+        }
+        let hint = "start the kubelet and the container runtime, so that etcd answers; with --force, this node's member is not \
+                    removed from the list of the others, which then has to be done with etcdctl";
+        Err(PhaseError::Unusable {
+            message: format!("etcd cannot be asked for its members: {message}"),
+            hint: hint.into(),
+        })
+    }
+
+    async fn check_quorum(
+        &self,
+        cx: &PlanCx<'_>,
+        local: &Local,
+        mine: &Member,
+        others: &[&Member],
+    ) -> Result<(), PhaseError> {
+        if mine.is_learner {
+            return Ok(());
+        }
+        let voters: Vec<_> = others.iter().filter(|member| !member.is_learner).collect();
+        let asked = voters.iter().map(|member| self.answers(cx, local, member));
+        let answers = futures::future::join_all(asked).await;
+        let silent = voters.iter().zip(answers).filter(|(_, answers)| !answers);
+        let down: Vec<_> = silent.map(|(member, _)| member.describe()).collect();
+        let (left, up) = (voters.len(), voters.len() - down.len());
+        if up >= quorum(left) {
+            return Ok(());
+        }
+        let message = format!(
+            "without this one, etcd has {left} voting members, of which {} must be up for it to take writes, and {up} {}: {} {} not answer",
+            quorum(left),
+            if up == 1 { "is" } else { "are" },
+            down.join(", "),
+            if down.len() == 1 { "does" } else { "do" },
+        );
+        if self.reset.config.force {
+            cx.warn(format!("{message}; etcd takes no writes until enough of them are back"));
+            return Ok(());
+        }
+        let hint =
+            "bring the others up first, or remove those that are gone for good; --force goes on all the same";
+        Err(PhaseError::Unusable { message, hint: hint.into() })
+    }
+
+    async fn answers(&self, cx: &PlanCx<'_>, local: &Local, member: &Member) -> bool {
+        for url in &member.client_urls {
+            let access = EtcdAccess { endpoints: vec![url.clone()], ..local.access.clone() };
+            if cx.host.etcd_status(&access, url).await.is_ok() {
+                return true;
+            }
+        }
+        false
+    }
+
+    async fn leave(
+        &self,
+        cx: &PlanCx<'_>,
+        local: &Local,
+        mine: &Member,
+        others: &[&Member],
+    ) -> Result<Verdict, PhaseError> {
+        let size = cx.host.tree_size(&local.data(), &[]).await?;
+        let others: Vec<_> = others.iter().flat_map(|member| member.client_urls.clone()).collect();
+        let name = mine.describe();
+        let known = MemberOutput {
+            removed: Some(name.clone()),
+            leave_out: size > SMALL,
+            id: mine.id,
+            others: others.clone(),
+            ..MemberOutput::of(local)
+        };
+        // Said before it is done: from the request on it may be so.
+        let why = format!(
+            "etcd member {name} was asked to leave its cluster, and one that has left cannot come back with its data"
+        );
+        let lenient = self.reset.config.force;
+        let patience = self.reset.etcd_patience();
+        Ok(Verdict::Apply(vec![
+            known.record(),
+            Step::CommitPoint { why },
+            Step::Action(Arc::new(Leave {
+                access: self.reset.etcd_access(others),
+                id: mine.id,
+                name,
+                lenient,
+                patience: if lenient { patience.min(LENIENT_PATIENCE) } else { patience },
+            })),
+        ]))
+    }
+}
+
+fn is_mine(member: &Member, local: &Local) -> bool {
+    let is_named = member.has_started() && member.name == local.name;
+    is_named || member.peer_urls.contains(&local.peer_url)
+}
+
+/// Removes this node's member through the others.
+struct Leave {
+    access: EtcdAccess,
+    id: u64,
+    name: String,
+    lenient: bool,
+    patience: Duration,
+}
+
+#[async_trait]
+impl Action for Leave {
+    fn name(&self) -> &'static str {
+        LEAVE_ACTION
+    }
+
+    fn describe(&self) -> String {
+        format!("remove etcd member {} from the cluster", self.name)
+    }
+
+    async fn prepare(&self, _host: &dyn Actuator) -> Result<Value, StepError> {
+        Ok(Value::Null)
+    }
+
+    async fn act(&self, cx: &ActCx<'_>) -> Result<(), StepError> {
+        let began = Instant::now();
+        loop {
+            let error = match cx.host.etcd_remove(&self.access, self.id).await {
+                Ok(()) => return Ok(()),
+                Err(error) => error,
+            };
+            // etcd changes nothing until every member has been connected for some seconds.
+            let may_pass = matches!(&error, HostError::Etcd(error) if error.is_transient());
+            if may_pass && began.elapsed() < self.patience {
+                let missing = format!("etcd to let member {} go: {error}", self.name);
+                cx.reporter.report(Event::Waiting { phase: cx.phase.to_owned(), missing });
+                cx.unless_cancelled(async {
+                    cx.host.pause(Duration::from_secs(1)).await;
+                    Ok(())
+                })
+                .await?;
+                continue;
+            }
+            if !self.lenient || error.is_injected() {
+                return Err(error.into());
+            }
+            let message = format!(
+                "etcd member {} stays in the list of the others: {error}; remove it there: `etcdctl member remove {:x}`",
+                self.name, self.id
+            );
+            cx.reporter.report(Event::Warning { message });
+            return Ok(());
+        }
+    }
+}
+
+/// There is no way back: a member that left cannot come back with its data. A commit point says so.
+pub struct UndoLeave;
+
+#[async_trait]
+impl UndoAction for UndoLeave {
+    async fn undo(&self, _host: &dyn Actuator, _data: &Value) -> Result<(), StepError> {
+        Ok(())
+    }
+
+    fn by_hand(&self, _data: &Value) -> Vec<String> {
+        vec![]
+    }
+}

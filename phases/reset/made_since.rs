@@ -1,0 +1,30 @@
+//! Whether something has been made since a reset, which its rollback would mix with what was before.
+
+use std::path::Path;
+
+use rkadm_core::{engine::PhaseError, host::Probe};
+
+use super::{cleanup_node::KUBELET_DIR, etcd_member::MemberOutput};
+use crate::init::{Cluster, KUBERNETES_DIR};
+
+/// What speaks against taking a finished reset back, in words; empty when nothing does. `etcd` is what it recorded.
+pub async fn made_since(
+    host: &dyn Probe,
+    etcd: Option<&serde_json::Value>,
+) -> Result<Vec<String>, PhaseError> {
+    let mut made = vec![];
+    for file in ["admin.conf", "kubelet.conf", "bootstrap-kubelet.conf"] {
+        let path = Cluster::kubeconfig(file);
+        if host.stat(&path).await?.is_some() {
+            made.push(format!("{} is there again", path.display()));
+        }
+    }
+    let known = etcd.and_then(|value| serde_json::from_value::<MemberOutput>(value.clone()).ok());
+    let dirs = [Path::new(KUBERNETES_DIR).join("manifests"), Path::new(KUBELET_DIR).join("pki")];
+    for dir in dirs.into_iter().chain(known.map(|known| known.data_dir)) {
+        if !host.list(&dir).await?.is_empty() {
+            made.push(format!("{} is not empty", dir.display()));
+        }
+    }
+    Ok(made)
+}

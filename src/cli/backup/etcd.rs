@@ -1,0 +1,153 @@
+//! `rkadm backup etcd`.
+
+use std::{path::PathBuf, time::Instant};
+
+use clap::{Args, ValueEnum};
+use jiff::Timestamp;
+use rkadm_core::{
+    backup::{
+        BackupError, Catalog,
+        catalog::remove,
+        source::{StaticPods, access},
+        take::{self, Compression, Made},
+    },
+    engine::Event,
+    etcd::EtcdAccess,
+    host::Probe,
+};
+use serde::Serialize;
+
+use super::{DirArg, KeepArgs, Shown, failed, metrics, size};
+use crate::{
+    cli::{API_TIMEOUT, Session, exit::CommandError},
+    output::text,
+};
+
+/// What to back up, where to, and what to keep.
+#[derive(Debug, Args)]
+pub struct EtcdArgs {
+    #[command(flatten)]
+    pub dir: DirArg,
+    /// How the archive is compressed
+    #[arg(long, value_enum, default_value_t)]
+    pub compress: Compress,
+    #[command(flatten)]
+    pub keep: KeepArgs,
+    /// Write metrics for node_exporter's textfile collector
+    #[arg(long, value_name = "FILE")]
+    pub prometheus: Option<PathBuf>,
+    /// Client URLs of etcd [default: this machine's member, else those of its API server]
+    #[arg(long, value_name = "URL,…", value_delimiter = ',', requires_all = ["etcd_cacert", "etcd_cert", "etcd_key"])]
+    pub etcd_endpoints: Vec<String>,
+    /// CA file of etcd
+    #[arg(long, value_name = "FILE", requires = "etcd_endpoints")]
+    pub etcd_cacert: Option<PathBuf>,
+    /// Certificate file of a client of etcd
+    #[arg(long, value_name = "FILE", requires = "etcd_endpoints")]
+    pub etcd_cert: Option<PathBuf>,
+    /// Its key file
+    #[arg(long, value_name = "FILE", requires = "etcd_endpoints")]
+    pub etcd_key: Option<PathBuf>,
+}
+
+/// Of the archive.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+pub enum Compress {
+    /// `.tar.gz`
+    #[default]
+    Gzip,
+    /// `.tar`
+    None,
+}
+
+/// The result.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Report<'a> {
+    #[serde(flatten)]
+    backup: Shown<'a>,
+    elapsed_ms: u64,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    removed: Vec<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    warnings: Vec<String>,
+}
+
+/// Runs it.
+pub async fn run(session: &Session, args: &EtcdArgs) -> Result<(), CommandError> {
+    Session::require_root("backup etcd")?;
+    let began = Instant::now();
+    let made = make(session, args).await;
+    let elapsed = began.elapsed();
+    if let Some(path) = &args.prometheus {
+        let host = session.host(API_TIMEOUT);
+        metrics::write(&host, path, made.as_ref().ok(), elapsed, Timestamp::now()).await?;
+    }
+    let made = made.map_err(failed)?;
+    for warning in &made.warnings {
+        session.reporter.report(Event::Warning { message: warning.clone() });
+    }
+    let removed = prune(session, args)?;
+    let report = Report {
+        backup: Shown::of(&made.path, made.bytes, &made.manifest),
+        elapsed_ms: u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX),
+        removed,
+        warnings: made.warnings.clone(),
+    };
+    session.printer.result("Backup", &report, || human(&made, &report));
+    Ok(())
+}
+
+fn human(made: &Made, report: &Report<'_>) -> String {
+    let manifest = &made.manifest;
+    let compared = if manifest.verified.live_hash { " and has the live member's hash" } else { "" };
+    let removed = match report.removed.len() {
+        0 => String::new(),
+        count => format!("; removed {}", text::count(count, "older backup")),
+    };
+    format!(
+        "{}: {}, revision {}, {} keys, verified{compared}, {}{removed}\n",
+        made.path.display(),
+        size(made.bytes),
+        manifest.snapshot.revision,
+        manifest.snapshot.keys,
+        text::duration(report.elapsed_ms)
+    )
+}
+
+async fn make(session: &Session, args: &EtcdArgs) -> Result<Made, BackupError> {
+    let request = take::Request {
+        root: session.root.clone(),
+        dir: args.dir.real(session),
+        access: source(session, args)?,
+        compression: match args.compress {
+            Compress::Gzip => Compression::Gzip,
+            Compress::None => Compression::None,
+        },
+        node: session.host(API_TIMEOUT).hostname().await,
+    };
+    take::take(&request).await
+}
+
+fn source(session: &Session, args: &EtcdArgs) -> Result<EtcdAccess, BackupError> {
+    if let (Some(ca), Some(certificate), Some(key)) = (&args.etcd_cacert, &args.etcd_cert, &args.etcd_key) {
+        let (ca, certificate, key) = (ca.clone(), certificate.clone(), key.clone());
+        return Ok(EtcdAccess { endpoints: args.etcd_endpoints.clone(), ca, certificate, key });
+    }
+    access(&StaticPods::read(&session.root)?)
+}
+
+/// Only after a backup that went well: a failure never costs an older one.
+fn prune(session: &Session, args: &EtcdArgs) -> Result<Vec<String>, CommandError> {
+    let policy = args.keep.policy();
+    if policy.is_empty() {
+        return Ok(vec![]);
+    }
+    let catalog = Catalog::read(&args.dir.real(session)).map_err(failed)?;
+    let mut removed = vec![];
+    for backup in catalog.expendable(&policy, Timestamp::now()) {
+        remove(backup).map_err(failed)?;
+        removed.push(backup.path.display().to_string());
+    }
+    Ok(removed)
+}

@@ -1,0 +1,61 @@
+//! `rkadm backup list`.
+
+use clap::Args;
+use jiff::Timestamp;
+use rkadm_core::{backup::Catalog, engine::Event};
+use serde::Serialize;
+
+use super::{DirArg, Shown, age, failed, size};
+use crate::{
+    cli::{Session, exit::CommandError},
+    output::text,
+};
+
+/// Which.
+#[derive(Debug, Args)]
+pub struct ListArgs {
+    #[command(flatten)]
+    dir: DirArg,
+}
+
+#[derive(Debug, Serialize)]
+struct List<'a> {
+    items: Vec<Shown<'a>>,
+}
+
+/// Runs it.
+pub fn run(session: &Session, args: &ListArgs) -> Result<(), CommandError> {
+    let dir = args.dir.real(session);
+    let catalog = Catalog::read(&dir).map_err(failed)?;
+    for (_, why) in &catalog.unreadable {
+        session.reporter.report(Event::Warning { message: why.clone() });
+    }
+    let list = List { items: catalog.backups.iter().map(Shown::of_backup).collect() };
+    session.printer.result("BackupList", &list, || {
+        if list.items.is_empty() {
+            return format!("{} holds no backup.\n", dir.display());
+        }
+        let now = Timestamp::now();
+        let row = |backup: &Shown<'_>| {
+            let verified = match (backup.verified, backup.compared_with_member) {
+                (true, true) => "yes, as the member",
+                (true, false) => "yes",
+                (false, _) => "no",
+            };
+            vec![
+                age(backup.created_at, now),
+                size(backup.bytes),
+                backup.revision.to_string(),
+                backup.keys.to_string(),
+                backup.node.to_owned(),
+                verified.to_owned(),
+                backup.file.clone(),
+            ]
+        };
+        text::table(
+            &["AGE", "SIZE", "REVISION", "KEYS", "NODE", "VERIFIED", "FILE"],
+            list.items.iter().map(row).collect(),
+        )
+    });
+    Ok(())
+}

@@ -1,0 +1,259 @@
+//! `rkadm backup`.
+
+mod etcd;
+mod list;
+mod metrics;
+mod prune;
+mod schedule;
+mod verify;
+
+use std::path::{Path, PathBuf};
+
+use clap::{Args, Subcommand};
+use jiff::{SignedDuration, Timestamp};
+use rkadm_core::{
+    backup::{Backup, BackupError, Catalog, Manifest, retention::Policy},
+    config::GoDuration,
+};
+use serde::Serialize;
+
+use super::{
+    Session,
+    exit::{CommandError, ExitKind},
+};
+
+/// Where backups are unless something else is said.
+pub const DEFAULT_DIR: &str = "/var/lib/rkadm/backups";
+
+/// What `rkadm backup` can do.
+#[derive(Debug, Subcommand)]
+pub enum BackupCommand {
+    /// Back up etcd with the keys and settings of this control plane
+    ///
+    /// The snapshot is verified page by page and compared with the live member before the archive gets its name. Fit for
+    /// cron: one line on success, exit code 7 while another one is at work, nothing half-written.
+    Etcd(etcd::EtcdArgs),
+    /// List the backups of a directory, newest first
+    List(list::ListArgs),
+    /// Check a backup, or a plain snapshot of etcdctl, without etcd
+    ///
+    /// Every sum, and every page and record of the snapshot.
+    Verify(verify::VerifyArgs),
+    /// Remove backups that no rule keeps
+    ///
+    /// The newest one that verified stays in any case, and so does whatever rkadm did not write.
+    Prune(prune::PruneArgs),
+    /// Write a systemd service and timer that back up by the clock, or print the line for cron
+    Schedule(schedule::ScheduleArgs),
+}
+
+/// Where backups are.
+#[derive(Debug, Args)]
+pub struct DirArg {
+    /// Directory of the backups
+    #[arg(long, value_name = "DIR", default_value = DEFAULT_DIR)]
+    pub dir: PathBuf,
+}
+
+impl DirArg {
+    /// The directory on the machine whose file system is at the session's root; one that was typed as relative is
+    /// relative to where the command runs.
+    fn real(&self, session: &Session) -> PathBuf {
+        if self.dir == Path::new(DEFAULT_DIR) {
+            return session.root.join(DEFAULT_DIR.trim_start_matches('/'));
+        }
+        std::path::absolute(&self.dir).unwrap_or_else(|_| self.dir.clone())
+    }
+}
+
+/// How many backups are kept.
+#[derive(Debug, Args)]
+#[expect(clippy::struct_field_names, reason = "they are the names of the flags")]
+pub struct KeepArgs {
+    /// Keep the newest N
+    #[arg(long, value_name = "N", default_value_t = 0, hide_default_value = true)]
+    keep_last: usize,
+    /// Keep the newest of each of N hours
+    #[arg(long, value_name = "N", default_value_t = 0, hide_default_value = true)]
+    keep_hourly: usize,
+    /// Keep the newest of each of N days
+    #[arg(long, value_name = "N", default_value_t = 0, hide_default_value = true)]
+    keep_daily: usize,
+    /// Keep the newest of each of N weeks
+    #[arg(long, value_name = "N", default_value_t = 0, hide_default_value = true)]
+    keep_weekly: usize,
+    /// Keep the newest of each of N months
+    #[arg(long, value_name = "N", default_value_t = 0, hide_default_value = true)]
+    keep_monthly: usize,
+    /// Keep all that are not older: `36h`, `14d`
+    #[arg(long, value_name = "TIME", value_parser = time)]
+    keep_within: Option<SignedDuration>,
+}
+
+impl KeepArgs {
+    fn policy(&self) -> Policy {
+        Policy {
+            last: self.keep_last,
+            hourly: self.keep_hourly,
+            daily: self.keep_daily,
+            weekly: self.keep_weekly,
+            monthly: self.keep_monthly,
+            within: self.keep_within,
+        }
+    }
+
+    /// The same flags again, for the schedule.
+    fn words(&self) -> Vec<String> {
+        let counts = [
+            ("--keep-last", self.keep_last),
+            ("--keep-hourly", self.keep_hourly),
+            ("--keep-daily", self.keep_daily),
+            ("--keep-weekly", self.keep_weekly),
+            ("--keep-monthly", self.keep_monthly),
+        ];
+        let counts = counts.into_iter().filter(|(_, count)| *count > 0);
+        let within = self.keep_within.map(|time| format!("--keep-within={}s", time.as_secs()));
+        counts.map(|(flag, count)| format!("{flag}={count}")).chain(within).collect()
+    }
+}
+
+/// A Go duration, or days.
+fn time(typed: &str) -> Result<SignedDuration, String> {
+    let wrong = || format!("{typed:?} is no time such as 36h or 14d");
+    let time = if let Some(days) = typed.strip_suffix('d') {
+        SignedDuration::from_hours(days.parse::<u32>().map(i64::from).map_err(|_| wrong())? * 24)
+    } else {
+        let time: GoDuration = typed.parse().map_err(|_| wrong())?;
+        SignedDuration::from_nanos(time.nanos())
+    };
+    if time.is_negative() { Err(wrong()) } else { Ok(time) }
+}
+
+/// A backup for programs.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Shown<'a> {
+    file: String,
+    bytes: u64,
+    created_at: Timestamp,
+    node: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    kubernetes_version: Option<&'a str>,
+    etcd_version: &'a str,
+    cluster_id: &'a str,
+    revision: i64,
+    keys: u64,
+    snapshot_bytes: u64,
+    /// It verified when it was made.
+    verified: bool,
+    /// And had the hash of the live member.
+    compared_with_member: bool,
+}
+
+impl<'a> Shown<'a> {
+    fn of(path: &Path, bytes: u64, manifest: &'a Manifest) -> Self {
+        Self {
+            file: path.display().to_string(),
+            bytes,
+            created_at: manifest.created_at,
+            node: &manifest.node,
+            kubernetes_version: manifest.kubernetes_version.as_deref(),
+            etcd_version: &manifest.etcd.version,
+            cluster_id: &manifest.etcd.cluster_id,
+            revision: manifest.snapshot.revision,
+            keys: manifest.snapshot.keys,
+            snapshot_bytes: manifest.snapshot.size,
+            verified: manifest.verified.snapshot,
+            compared_with_member: manifest.verified.live_hash,
+        }
+    }
+
+    fn of_backup(backup: &'a Backup) -> Self {
+        Self::of(&backup.path, backup.bytes, &backup.manifest)
+    }
+}
+
+/// Runs it.
+pub async fn run(session: &Session, command: &BackupCommand) -> Result<(), CommandError> {
+    match command {
+        BackupCommand::Etcd(args) => etcd::run(session, args).await,
+        BackupCommand::List(args) => list::run(session, args),
+        BackupCommand::Verify(args) => verify::run(session, args).await,
+        BackupCommand::Prune(args) => prune::run(session, args),
+        BackupCommand::Schedule(args) => schedule::run(session, args).await,
+    }
+}
+
+pub use schedule::resume as resume_schedule;
+
+/// The named backup, or with `latest` the newest of the directory that verified.
+fn chosen(dir: &Path, file: &str) -> Result<PathBuf, CommandError> {
+    if file != "latest" {
+        return Ok(PathBuf::from(file));
+    }
+    let catalog = Catalog::read(dir).map_err(failed)?;
+    let latest = catalog.latest().map(|backup| backup.path.clone());
+    latest.ok_or_else(|| failed(BackupError::None(dir.to_owned())))
+}
+
+/// For `map_err`, which gives errors away.
+#[expect(clippy::needless_pass_by_value, reason = "it is what map_err calls")]
+fn failed(error: BackupError) -> CommandError {
+    let kind = if matches!(error, BackupError::Busy(_)) { ExitKind::Locked } else { ExitKind::Failed };
+    let mut answer = CommandError::new(kind, rkadm_core::text::chain(&error));
+    answer.hints = error.hints();
+    answer
+}
+
+/// Bytes as a person reads them.
+fn size(bytes: u64) -> String {
+    const UNITS: [&str; 5] = ["B", "KiB", "MiB", "GiB", "TiB"];
+    let mut unit = 0;
+    let mut whole = bytes;
+    let mut tenths = 0;
+    while whole >= 1024 && unit + 1 < UNITS.len() {
+        tenths = whole % 1024 * 10 / 1024;
+        whole /= 1024;
+        unit += 1;
+    }
+    if unit == 0 { format!("{whole} B") } else { format!("{whole}.{tenths} {}", UNITS[unit]) }
+}
+
+/// How long ago, in the largest unit that fits.
+fn age(since: Timestamp, now: Timestamp) -> String {
+    let seconds = now.duration_since(since).as_secs();
+    match seconds {
+        ..0 => "in the future".into(),
+        0..120 => format!("{seconds}s"),
+        120..7200 => format!("{}m", seconds / 60),
+        7200..172_800 => format!("{}h", seconds / 3600),
+        _ => format!("{}d", seconds / 86_400),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_and_ages_are_for_people() {
+        assert_eq!(size(1023), "1023 B");
+        assert_eq!(size(1536), "1.5 KiB");
+        assert_eq!(size(5 << 30), "5.0 GiB");
+        let now = Timestamp::from_second(1_000_000).unwrap();
+        let ago = |seconds: i64| age(Timestamp::from_second(1_000_000 - seconds).unwrap(), now);
+        assert_eq!(
+            [ago(5), ago(600), ago(90_000), ago(200_000), ago(-5)],
+            ["5s", "10m", "25h", "2d", "in the future"]
+        );
+    }
+
+    #[test]
+    fn times_may_be_in_days() {
+        assert_eq!(time("14d").unwrap(), SignedDuration::from_hours(14 * 24));
+        assert_eq!(time("36h").unwrap(), SignedDuration::from_hours(36));
+        for wrong in ["", "d", "x", "-1h", "1.5d"] {
+            assert!(time(wrong).is_err(), "{wrong}");
+        }
+    }
+}

@@ -1,0 +1,115 @@
+//! `rkadm backup schedule`.
+
+use clap::Args;
+use rkadm_core::engine::{OnFailure, operation::Operation};
+use rkadm_phases::backup::{Schedule, workflow};
+use serde::Serialize;
+
+use super::{DirArg, KeepArgs, etcd::Compress};
+use crate::cli::{
+    API_TIMEOUT, Session,
+    args::FailurePolicy,
+    exit::CommandError,
+    operation::{self, Manner},
+};
+
+/// When, and how.
+#[derive(Debug, Args)]
+pub struct ScheduleArgs {
+    /// When, as systemd's OnCalendar takes it: `hourly`, `*-*-* 03:00`
+    #[arg(long, value_name = "WHEN", default_value = "hourly")]
+    calendar: String,
+    #[command(flatten)]
+    dir: DirArg,
+    /// How the archives are compressed
+    #[arg(long, value_enum, default_value_t)]
+    compress: Compress,
+    #[command(flatten)]
+    keep: KeepArgs,
+    /// Write metrics for node_exporter's textfile collector
+    #[arg(long, value_name = "FILE")]
+    prometheus: Option<std::path::PathBuf>,
+    /// Print a line for cron; write nothing
+    #[arg(long)]
+    print_cron: bool,
+    /// Only show what would be done
+    #[arg(long)]
+    dry_run: bool,
+    /// What to do when a step fails
+    #[arg(long, value_enum, default_value_t)]
+    on_failure: FailurePolicy,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Scheduled {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    operation: Option<String>,
+    command: String,
+    calendar: String,
+}
+
+/// Runs it.
+pub async fn run(session: &Session, args: &ScheduleArgs) -> Result<(), CommandError> {
+    let schedule = schedule(args);
+    if args.print_cron {
+        let result = Scheduled {
+            operation: None,
+            command: schedule.command.join(" "),
+            calendar: args.calendar.clone(),
+        };
+        session.printer.result("BackupSchedule", &result, || format!("0 * * * * root {}\n", result.command));
+        return Ok(());
+    }
+    if !args.dry_run {
+        Session::require_root("backup schedule")?;
+    }
+    execute(session, schedule, args.on_failure.into(), args.dry_run).await
+}
+
+/// Goes on with an unfinished one.
+pub async fn resume(session: &Session, operation: &Operation) -> Result<(), CommandError> {
+    execute(session, operation::request(session, operation)?, OnFailure::Stop, false).await
+}
+
+fn schedule(args: &ScheduleArgs) -> Schedule {
+    let program = std::env::current_exe().map_or_else(|_| "rkadm".into(), |path| path.display().to_string());
+    let mut command =
+        vec![program, "backup".into(), "etcd".into(), format!("--dir={}", args.dir.dir.display())];
+    if args.compress == Compress::None {
+        command.push("--compress=none".into());
+    }
+    command.extend(args.keep.words());
+    let mut writable = vec![args.dir.dir.display().to_string()];
+    if let Some(path) = &args.prometheus {
+        command.push(format!("--prometheus={}", path.display()));
+        writable.extend(path.parent().map(|dir| dir.display().to_string()));
+    }
+    Schedule { calendar: args.calendar.clone(), command, writable }
+}
+
+async fn execute(
+    session: &Session,
+    schedule: Schedule,
+    on_failure: OnFailure,
+    dry_run: bool,
+) -> Result<(), CommandError> {
+    let manner = Manner { dry_run, on_failure, ..Manner::default() };
+    let host = session.host(API_TIMEOUT);
+    let workflow = workflow(&schedule);
+    let Some(done) = operation::carry_out(session, &host, &workflow, &schedule, &manner).await? else {
+        return Ok(());
+    };
+    let result = Scheduled {
+        operation: Some(done.operation),
+        command: schedule.command.join(" "),
+        calendar: schedule.calendar,
+    };
+    session.printer.result("BackupSchedule", &result, || {
+        format!(
+            "rkadm-backup.timer runs `{}` {}.\nLook at it: systemctl list-timers rkadm-backup; journalctl -u rkadm-backup\n",
+            result.command, result.calendar
+        )
+    });
+    Ok(())
+}

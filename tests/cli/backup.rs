@@ -1,0 +1,82 @@
+//! `backup` where there is no etcd: what is wrong with files, flags and machines.
+
+use insta::assert_snapshot;
+
+use crate::machine::{Machine, is_root};
+
+#[test]
+fn a_machine_without_etcd_is_told_what_to_name() {
+    if !is_root() {
+        return;
+    }
+    let machine = Machine::new();
+    assert_snapshot!(machine.rkadm("backup etcd").report(), @r#"
+exit 1
+--- stderr
+Error: this machine has no static pod of etcd or of an API server in /etc/kubernetes/manifests
+Hint: run this on a control plane as root, or name etcd with --etcd-endpoints, --etcd-cacert, --etcd-cert and --etcd-key
+"#);
+    assert_snapshot!(machine.rkadm("backup etcd --etcd-endpoints https://a:2379").report(), @r#"
+exit 2
+--- stderr
+error: the following required arguments were not provided:
+  --etcd-cacert <FILE>
+  --etcd-cert <FILE>
+  --etcd-key <FILE>
+
+Usage: rkadm backup etcd --etcd-endpoints <URL,…> --etcd-cacert <FILE> --etcd-cert <FILE> --etcd-key <FILE>
+
+For more information, try '--help'.
+"#);
+}
+
+#[test]
+fn an_empty_directory_has_no_backup() {
+    let machine = Machine::new();
+    assert_snapshot!(machine.rkadm("backup list").report(), @r#"
+exit 0
+--- stdout
+$DIR/root/var/lib/rkadm/backups holds no backup.
+"#);
+    assert_snapshot!(machine.rkadm("backup verify latest").report(), @r#"
+exit 1
+--- stderr
+Error: $DIR/root/var/lib/rkadm/backups holds no backup
+"#);
+}
+
+#[test]
+fn files_that_are_no_backup_are_told_so() {
+    let machine = Machine::new();
+    machine.write_here("a.tar.gz", "no");
+    assert_snapshot!(machine.rkadm("backup verify a.tar.gz").report(), @r#"
+exit 1
+--- stderr
+Error: a.tar.gz is no backup: failed to read entire block
+Hint: a plain snapshot of etcdctl is checked by `rkadm backup verify` as well, when its name ends with .db
+"#);
+    assert_snapshot!(machine.rkadm("backup verify nowhere.tar.gz").report(), @r#"
+exit 1
+--- stderr
+Error: cannot read nowhere.tar.gz: No such file or directory (os error 2)
+"#);
+    machine.write_here("a.db", "no");
+    assert_snapshot!(machine.rkadm("backup verify a.db").report(), @r#"
+exit 1
+--- stderr
+Error: the snapshot does not verify: 2 bytes is the length of no snapshot, which has whole pages, and 32 bytes more with the hash that `etcdctl snapshot save` appends: it was cut off, or something was added
+Hint: use another backup: `rkadm backup list` shows those that are there
+"#);
+}
+
+#[test]
+fn a_time_of_another_form_is_refused() {
+    let machine = Machine::new();
+    assert_snapshot!(machine.rkadm("backup prune --keep-within soon").report(), @r#"
+exit 2
+--- stderr
+error: invalid value 'soon' for '--keep-within <TIME>': "soon" is no time such as 36h or 14d
+
+For more information, try '--help'.
+"#);
+}
