@@ -7,7 +7,7 @@ use rkadm_core::{
     backup::source::flag,
     engine::PhaseError,
     etcd::EtcdAccess,
-    host::Probe,
+    host::{CommandOutput, Probe},
     manifest::{Component, health_target},
 };
 use serde::{Deserialize, Serialize};
@@ -81,8 +81,7 @@ impl NodeEtcd {
             api_url: server.as_ref().and_then(api_url),
             encryption: server
                 .as_ref()
-                .and_then(|pod| flag(pod, "encryption-provider-config"))
-                .map(PathBuf::from),
+                .and_then(|pod| on_host(pod, flag(pod, "encryption-provider-config")?.as_ref())),
         })
     }
 
@@ -98,9 +97,22 @@ impl NodeEtcd {
 async fn resolved(host: &dyn Probe, path: &Path) -> PathBuf {
     let text = path.display().to_string();
     let answer = host.query(&["readlink", "-f", &text]).await;
-    let real = answer.ok().filter(|answer| answer.success()).map(|answer| answer.stdout.trim().to_owned());
+    let real = answer.ok().filter(CommandOutput::success).map(|answer| answer.stdout.trim().to_owned());
     let real = real.filter(|real| real.starts_with('/')).map_or_else(|| path.to_owned(), PathBuf::from);
     real.components().collect()
+}
+
+/// Where a path of the first container is on the machine.
+fn on_host(pod: &Pod, path: &Path) -> Option<PathBuf> {
+    let spec = pod.spec.as_ref()?;
+    let mounts = spec.containers.first()?.volume_mounts.iter().flatten();
+    let (mount, rest) = mounts
+        .filter_map(|mount| Some((mount, path.strip_prefix(&mount.mount_path).ok()?)))
+        .min_by_key(|(_, rest)| rest.components().count())?;
+    let volume = spec.volumes.iter().flatten().find(|volume| volume.name == mount.name)?;
+    let base = Path::new(&volume.host_path.as_ref()?.path);
+    // A single file may be mounted.
+    Some(if rest == Path::new("") { base.to_owned() } else { base.join(rest) })
 }
 
 fn image_version(pod: &Pod) -> Option<String> {
@@ -114,4 +126,21 @@ fn api_url(pod: &Pod) -> Option<String> {
     let url = health_target(pod)?.url;
     let rest = url.strip_prefix("https://")?;
     Some(format!("https://{}", rest.split('/').next()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_of_the_container_is_found_on_the_machine() {
+        let pod = "{spec: {containers: [{name: a, volumeMounts: [{name: k, mountPath: /etc/kubernetes}, \
+                   {name: e, mountPath: /etc/kubernetes/enc}]}], volumes: [{name: k, hostPath: {path: /k}}, \
+                   {name: e, hostPath: {path: /srv/e}}]}}";
+        let pod: Pod = rkadm_core::yaml::from_str(pod).unwrap();
+        let found = |path: &str| on_host(&pod, path.as_ref());
+        assert_eq!(found("/etc/kubernetes/enc/c.yaml").unwrap(), Path::new("/srv/e/c.yaml"));
+        assert_eq!(found("/etc/kubernetes/x.yaml").unwrap(), Path::new("/k/x.yaml"));
+        assert_eq!(found("/enc/c.yaml"), None);
+    }
 }

@@ -78,8 +78,12 @@ pub async fn survey(host: &dyn Probe, restore: &Restore) -> Result<Survey, Phase
         let message = format!("the container runtime cannot be asked for the static pods: {error}");
         found.doubt("ContainerRuntime", false, message, "systemctl status containerd");
     }
-    if !host.service(KUBELET).await?.exists {
-        let message = "the service manager does not know the kubelet".to_owned();
+    let kubelet = match host.service(KUBELET).await {
+        Ok(state) if state.exists => None,
+        Ok(_) => Some("the service manager does not know the kubelet".to_owned()),
+        Err(error) => Some(format!("the service manager cannot be asked for the kubelet: {error}")),
+    };
+    if let Some(message) = kubelet {
         found.doubt("Kubelet", false, message, "systemctl status kubelet");
     }
     Ok(found)

@@ -10,22 +10,30 @@ use crate::{
     output,
 };
 
-/// Asks on a terminal.
+/// Refuses where there is nobody to ask.
 ///
 /// # Errors
-/// The answer is not yes, or there is no terminal to ask on.
-pub fn ask(restore: &Restore, survey: &Survey) -> Result<(), CommandError> {
-    let stdin = std::io::stdin();
-    if !stdin.is_terminal() {
-        let message = "`rkadm restore etcd` replaces the data of the cluster, and there is no terminal to confirm it on";
-        return Err(CommandError::new(ExitKind::Usage, message)
-            .detail("Nothing was changed.")
-            .hint("without a terminal: --yes")
-            .hint("what would be done: --dry-run"));
+/// There is no terminal.
+pub fn possible() -> Result<(), CommandError> {
+    if std::io::stdin().is_terminal() {
+        return Ok(());
     }
+    let message =
+        "`rkadm restore etcd` replaces the data of the cluster, and there is no terminal to confirm it on";
+    Err(CommandError::new(ExitKind::Usage, message)
+        .detail("Nothing was changed.")
+        .hint("without a terminal: --yes")
+        .hint("what would be done: --dry-run"))
+}
+
+/// Asks.
+///
+/// # Errors
+/// The answer is not yes.
+pub fn ask(restore: &Restore, survey: &Survey) -> Result<(), CommandError> {
     output::ask(&question(restore, survey, Timestamp::now()));
     let mut answer = String::new();
-    let read = stdin.lock().read_line(&mut answer).unwrap_or(0);
+    let read = std::io::stdin().lock().read_line(&mut answer).unwrap_or(0);
     if read > 0 && matches!(answer.trim().to_lowercase().as_str(), "y" | "yes") {
         return Ok(());
     }

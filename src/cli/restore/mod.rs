@@ -28,8 +28,6 @@ pub use rollback::may_roll_back;
 
 /// Where kubelets find containerd unless they are told otherwise.
 const DEFAULT_SOCKET: &str = "unix:///var/run/containerd/containerd.sock";
-/// Where backups are kept.
-const DEFAULT_DIR: &str = "/var/lib/rkadm/backups";
 
 /// What can be restored.
 #[derive(Debug, Subcommand)]
@@ -43,6 +41,7 @@ pub enum RestoreCommand {
 
 /// What to restore, and how.
 #[derive(Debug, Args)]
+#[expect(clippy::struct_excessive_bools, reason = "flags of a command line")]
 pub struct EtcdArgs {
     /// An archive of `rkadm backup etcd`, a snapshot of `etcdctl snapshot save` whose name ends with .db, or `latest`
     #[arg(value_name = "FILE|latest")]
@@ -88,8 +87,12 @@ pub async fn run(session: &Session, command: &RestoreCommand) -> Result<(), Comm
             return execute(session, restore, args.digest(), args.on_failure.into(), false).await;
         }
     }
+    let asks = !args.dry_run && !args.yes;
+    if asks {
+        confirm::possible()?;
+    }
     let host = session.host(API_TIMEOUT);
-    let node = NodeEtcd::read(&host).await.map_err(unusable)?;
+    let node = NodeEtcd::read(&host).await.map_err(|error| unusable(&error))?;
     let file = source::find(session, &args.file, args.from.as_deref())?;
     let source = source::read(session, &file, node.encryption.as_deref()).await?;
     let restore = Restore {
@@ -100,12 +103,12 @@ pub async fn run(session: &Session, command: &RestoreCommand) -> Result<(), Comm
         bump: !args.no_bump,
         cri_socket: static_pods::cri_socket(&host).await.unwrap_or_else(|| DEFAULT_SOCKET.into()),
     };
-    let survey = restore::survey(&host, &restore).await.map_err(unusable)?;
+    let survey = restore::survey(&host, &restore).await.map_err(|error| unusable(&error))?;
     refuse(&survey, args.force)?;
     for message in survey.told(args.force) {
         session.reporter.report(Event::Warning { message });
     }
-    if !args.dry_run && !args.yes {
+    if asks {
         confirm::ask(&restore, &survey)?;
     }
     execute(session, restore, args.digest(), args.on_failure.into(), args.dry_run).await
@@ -137,8 +140,8 @@ fn refuse(survey: &Survey, force: bool) -> Result<(), CommandError> {
     Err(CommandError { findings, ..error }.detail("Nothing was changed."))
 }
 
-fn unusable(error: PhaseError) -> CommandError {
-    let mut answer = CommandError::failed(&error).detail("Nothing was changed.");
+fn unusable(error: &PhaseError) -> CommandError {
+    let mut answer = CommandError::failed(error).detail("Nothing was changed.");
     answer.hints = error.hints();
     answer
 }

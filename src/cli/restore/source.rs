@@ -12,8 +12,7 @@ use rkadm_core::{
 };
 use rkadm_phases::restore::Source;
 
-use super::DEFAULT_DIR;
-use crate::cli::{Session, exit::CommandError};
+use crate::cli::{Session, backup::DEFAULT_DIR, exit::CommandError};
 
 /// The file that was named, or the newest backup that verified.
 pub fn find(session: &Session, typed: &Path, from: Option<&Path>) -> Result<PathBuf, CommandError> {
@@ -24,17 +23,15 @@ pub fn find(session: &Session, typed: &Path, from: Option<&Path>) -> Result<Path
         Some(dir) => std::path::absolute(dir).map_err(CommandError::failed)?,
         None => below(&session.root, DEFAULT_DIR),
     };
-    let catalog = Catalog::read(&dir).map_err(refused)?;
-    match catalog.latest() {
-        Some(backup) => Ok(backup.path.clone()),
-        None => {
-            let mut error = CommandError::failed(BackupError::None(dir)).detail("Nothing was changed.");
-            for (path, why) in &catalog.unreadable {
-                error = error.detail(format!("{} is left out: {why}", path.display()));
-            }
-            Err(error.hint("another directory: --from DIR; a plain snapshot: name the file"))
-        }
+    let catalog = Catalog::read(&dir).map_err(|error| refused(&error))?;
+    if let Some(backup) = catalog.latest() {
+        return Ok(backup.path.clone());
     }
+    let mut error = CommandError::failed(BackupError::None(dir)).detail("Nothing was changed.");
+    for (path, why) in &catalog.unreadable {
+        error = error.detail(format!("{} is left out: {why}", path.display()));
+    }
+    Err(error.hint("another directory: --from DIR; a plain snapshot: name the file"))
 }
 
 /// Reads all of it.
@@ -44,7 +41,7 @@ pub async fn read(session: &Session, file: &Path, encryption: Option<&Path>) -> 
         if read::is_plain_snapshot(&path) { plain(&path) } else { archive(&path, encryption.as_deref()) }
     });
     tokio::select! {
-        done = work => done.map_err(CommandError::failed)?.map_err(refused),
+        done = work => done.map_err(CommandError::failed)?.map_err(|error| refused(&error)),
         signal = session.cancel.cancelled() => {
             let message = format!("stopped by {signal}");
             Err(CommandError::new(crate::cli::exit::ExitKind::Interrupted, message).detail("Nothing was changed."))
@@ -95,8 +92,8 @@ fn plain(path: &Path) -> Result<Source, BackupError> {
     })
 }
 
-fn refused(error: BackupError) -> CommandError {
-    let mut answer = CommandError::failed(&error).detail("Nothing was changed.");
+fn refused(error: &BackupError) -> CommandError {
+    let mut answer = CommandError::failed(error).detail("Nothing was changed.");
     answer.hints = error.hints();
     answer
 }
