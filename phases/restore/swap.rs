@@ -157,3 +157,73 @@ impl UndoAction for UndoSwap {
         ]
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use rkadm_core::host::fake::{FakeHost, Fault, Node, World};
+
+    use super::*;
+
+    fn swap(mounted: bool) -> Swap {
+        let mut restore = Restore { id: "1".into(), ..Restore::default() };
+        restore.node.data_dir = "/var/lib/etcd".into();
+        restore.node.mounted = mounted;
+        restore.swap()
+    }
+
+    /// Old data with `old` in it, restored data with `new` in it.
+    fn world(swap: &Swap) -> World {
+        let mut world = World::ready();
+        for dir in ["/var/lib/etcd".into(), swap.live.clone(), swap.target.clone(), swap.fresh.clone()] {
+            world.paths.insert(dir, Node::Dir(0o700));
+        }
+        world.paths.insert(swap.live.join("old"), Node::File(vec![], 0o600));
+        world.paths.insert(swap.fresh.join("new"), Node::File(vec![], 0o600));
+        world
+    }
+
+    async fn undo(host: &FakeHost, swap: &Swap) {
+        let data = serde_json::to_value(Before { swap: swap.clone(), had_data: true }).unwrap();
+        UndoSwap.undo(host, &data).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn it_can_be_gone_on_with_and_taken_back_from_anywhere() {
+        for mounted in [false, true] {
+            let swap = swap(mounted);
+            for changes in 0.. {
+                let host = FakeHost::new(world(&swap));
+                host.inject(changes, Fault::Refuse);
+                let cut_off = swap.forth(&host).await.is_err();
+                let halfway = host.world();
+                host.inject(usize::MAX, Fault::Refuse);
+                undo(&host, &swap).await;
+                assert_eq!(host.world().paths, world(&swap).paths, "back from {changes}");
+                undo(&host, &swap).await;
+                assert_eq!(host.world().paths, world(&swap).paths, "twice back from {changes}");
+
+                let host = FakeHost::new(halfway);
+                swap.forth(&host).await.unwrap();
+                let done = host.world().paths;
+                assert!(
+                    done.contains_key(&swap.live.join("new")) && done.contains_key(&swap.aside.join("old"))
+                );
+                assert!(!done.contains_key(&swap.target));
+                if !cut_off {
+                    break;
+                }
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn data_is_never_lost_where_the_old_data_is_gone() {
+        let swap = swap(false);
+        let host = FakeHost::new(world(&swap));
+        swap.forth(&host).await.unwrap();
+        host.edit(|world| world.paths.retain(|path, _| !path.starts_with(&swap.aside)));
+        let before = host.world().paths;
+        undo(&host, &swap).await;
+        assert_eq!(host.world().paths, before);
+    }
+}

@@ -4,10 +4,11 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
-use rkadm_nodes::{Lab, Node, run};
+use rkadm_nodes::{Lab, Node, NodeSpec, run};
 
 use crate::support::{
-    Running, etcdctl, expect, fresh, get, init, install_network, json, kubectl, members, rkadm, wait,
+    NEWEST, Running, Ticket, etcdctl, expect, fresh, get, init, install_network, json, kubectl, machine,
+    members, rkadm, wait,
 };
 
 /// A backup on the node, made before `lost` was deleted and `late` was made.
@@ -165,5 +166,110 @@ fn a_restore_that_does_not_come_up_is_taken_back() {
         expect(&output, 1, &["etcd", "this machine is as it was before"])?;
         is_as_before(&node)?;
         nothing_is_left(&node)
+    });
+}
+
+/// A worker's kubelet and kube-proxy are not restarted by anybody: what they learn, they learn because they were told that
+/// what they know is old.
+#[test]
+fn a_worker_learns_of_a_restore_from_an_archive() {
+    run("restore archive", |lab| {
+        let cp1 = fresh(lab, "cp1")?;
+        expect(&init(&cp1)?, 0, &[])?;
+        let w1 = machine(lab, "w1", NodeSpec::new(NEWEST))?;
+        expect(&Ticket::of(&cp1)?.join(&w1, false)?, 0, &[])?;
+        install_network(&cp1, &[&cp1, &w1])?;
+        kubectl(&cp1, "create configmap lost --from-literal=a=1")?;
+        expect(&rkadm(&cp1, &["backup", "etcd"])?, 0, &[])?;
+        kubectl(&cp1, "delete configmap lost")?;
+        kubectl(&cp1, "create configmap late --from-literal=a=1")?;
+
+        cp1.sh_ok(
+            "cp -a /etc/kubernetes/pki /root/pki && openssl genrsa -out /etc/kubernetes/pki/sa.key 2048",
+        )?;
+        let words = ["[Keys]", "/etc/kubernetes/pki/sa.key has another key", "--force"];
+        expect(&rkadm(&cp1, &["restore", "etcd", "latest", "--yes"])?, 3, &words)?;
+        cp1.sh_ok("cp -a /root/pki/sa.key /etc/kubernetes/pki/sa.key")?;
+
+        let said = expect(&rkadm(&cp1, &["restore", "etcd", "latest", "--yes"])?, 0, &[])?;
+        ensure!(said.contains("rkadm op rollback") && said.contains("2 Node"), "{said}");
+        wait(&cp1, "kubectl get configmap lost && ! kubectl get configmap late")?;
+        works(&cp1)?;
+        kubectl(&cp1, "-n kube-system expose deployment coredns --name probe --port 8181")?;
+        let address = kubectl(&cp1, "-n kube-system get service probe -o jsonpath={.spec.clusterIP}")?;
+        wait(&w1, &format!("curl -sf --max-time 2 http://{}:8181/ready", address.trim()))?;
+        // Members of etcd that other control planes have would go on with the old data.
+        let cp2 = machine(lab, "cp2", NodeSpec::new(NEWEST))?;
+        expect(&Ticket::of(&cp1)?.join(&cp2, true)?, 0, &[])?;
+        let words = ["[EtcdMembers] etcd has 2 voting members", "rkadm reset"];
+        expect(&rkadm(&cp1, &["restore", "etcd", "latest", "--yes", "--force"])?, 3, &words).map(drop)
+    });
+}
+
+#[test]
+fn a_restore_goes_on_after_the_power_was_lost() {
+    run("restore power loss", |lab| {
+        let node = prepared(lab)?;
+        for phase in ["stop", "swap", "start"] {
+            let mut running = Running::start(&node, &["restore", "etcd", BACKUP, "--yes"])?;
+            running.until(phase)?;
+            // A machine that dies takes some milliseconds, in which rkadm could still see its services go.
+            running.signal("KILL")?;
+            node.power_loss()?;
+            drop(running);
+            node.boot()?;
+            expect(&rkadm(&node, &["restore", "etcd", BACKUP, "--yes"])?, 0, &["resuming operation"])?;
+            is_back(&node)?;
+            expect(&rkadm(&node, &["op", "rollback", &newest(&node)?])?, 0, &[])?;
+            wait(&node, "kubectl get configmap late")?;
+        }
+        is_as_before(&node)
+    });
+}
+
+#[test]
+fn data_on_a_disk_of_its_own_is_swapped_within_it() {
+    run("restore mounted", |lab| {
+        let node = fresh(lab, "cp1")?;
+        node.small_fs("/var/lib/etcd", 800 << 20)?;
+        expect(&init(&node)?, 0, &[])?;
+        kubectl(&node, "create configmap lost --from-literal=a=1")?;
+        expect(&rkadm(&node, &["backup", "etcd"])?, 0, &[])?;
+        kubectl(&node, "delete configmap lost")?;
+        let output = rkadm(&node, &["restore", "etcd", "latest", "--yes", "-o", "json"])?;
+        expect(&output, 0, &[])?;
+        wait(&node, "kubectl get configmap lost")?;
+        let old = json(&output)?["oldData"].as_str().context("no oldData")?.to_owned();
+        ensure!(old.starts_with("/var/lib/etcd/before-"), "{old}");
+        let names = node.sh_ok("ls /var/lib/etcd")?;
+        ensure!(names.lines().count() == 2 && names.contains("member"), "{names}");
+        expect(&rkadm(&node, &["op", "rollback", &newest(&node)?])?, 0, &[])?;
+        wait(&node, "kubectl get --raw /readyz && ! kubectl get configmap lost")?;
+        let names = node.sh_ok("ls /var/lib/etcd")?;
+        ensure!(names.trim() == "member", "{names}");
+        // Without the old data there is no way back.
+        let output = rkadm(&node, &["restore", "etcd", "latest", "--yes", "-o", "json"])?;
+        expect(&output, 0, &[])?;
+        node.sh_ok("rm -r /var/lib/etcd/before-*")?;
+        let words = ["the old data is no longer in /var/lib/etcd/before-"];
+        expect(&rkadm(&node, &["op", "rollback", &newest(&node)?])?, 1, &words).map(drop)
+    });
+}
+
+/// What backups are for.
+#[test]
+fn an_etcd_whose_data_is_destroyed_comes_back() {
+    run("restore destroyed", |lab| {
+        let node = prepared(lab)?;
+        node.sh_ok(
+            "rm -rf /var/lib/etcd/member; crictl stop -t 1 $(crictl ps -q --name '^etcd$') >/dev/null
+             sleep 3; head -c 50000 /dev/urandom > /var/lib/etcd/member/snap/db",
+        )?;
+        let words = ["[EtcdMembers] the members of etcd cannot be known", "--force"];
+        expect(&rkadm(&node, &["restore", "etcd", BACKUP, "--yes"])?, 3, &words)?;
+        let words = ["Warning", "the members of etcd cannot be known"];
+        expect(&rkadm(&node, &["restore", "etcd", BACKUP, "--yes", "--force"])?, 0, &words)?;
+        is_back(&node)?;
+        works(&node)
     });
 }

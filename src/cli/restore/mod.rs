@@ -10,7 +10,11 @@ use std::{path::PathBuf, sync::Arc};
 use clap::{Args, Subcommand};
 use jiff::Timestamp;
 use rkadm_core::{
-    engine::{Event, OnFailure, PhaseError, journal::JournalDir, operation::Operation},
+    engine::{
+        Event, OnFailure, PhaseError, RunError,
+        journal::JournalDir,
+        operation::{Operation, Status},
+    },
     text::sha256_hex,
 };
 use rkadm_phases::{
@@ -82,7 +86,7 @@ pub async fn run(session: &Session, command: &RestoreCommand) -> Result<(), Comm
     if !args.dry_run {
         Session::require_root("restore etcd")?;
         // What was begun was confirmed, and goes on with the backup that it began with.
-        if let Some(operation) = unfinished(session, &args.digest()) {
+        if let Some(operation) = unfinished(session, &args.digest())? {
             let restore = operation::request(session, &operation)?;
             return execute(session, restore, args.digest(), args.on_failure.into(), false).await;
         }
@@ -122,13 +126,32 @@ pub async fn resume(session: &Session, operation: &Operation) -> Result<(), Comm
 }
 
 /// The same command, cut off.
-fn unfinished(session: &Session, digest: &str) -> Option<Operation> {
-    let operations = JournalDir::below(&session.root).load_all().ok()?;
-    operations.into_iter().rev().find(|operation| {
-        operation.status.is_resumable()
-            && operation.workflow() == WORKFLOW
-            && operation.begun().is_some_and(|begun| begun.digest == digest)
-    })
+///
+/// # Errors
+/// Something else was cut off: what is on the machine now is not to be judged.
+fn unfinished(session: &Session, digest: &str) -> Result<Option<Operation>, CommandError> {
+    let operations = JournalDir::below(&session.root).load_all()?;
+    let unsettled = operations.into_iter().rev().find(|operation| !operation.status.is_settled());
+    let Some(operation) = unsettled else { return Ok(None) };
+    let same_command = operation.workflow() == WORKFLOW;
+    let same = same_command && operation.begun().is_some_and(|begun| begun.digest == digest);
+    if same && operation.status.is_resumable() {
+        return Ok(Some(operation));
+    }
+    let reason = match (operation.status, same_command, same) {
+        (Status::Stuck, ..) => "its rollback failed",
+        (Status::RollingBack, ..) => "its rollback was cut off",
+        (_, false, _) => "this is another command",
+        _ => "this backup is another one",
+    };
+    let error = RunError::Unfinished {
+        id: operation.id.clone(),
+        workflow: operation.workflow().to_owned(),
+        status: operation.status,
+        reason: reason.into(),
+        config: Box::default(),
+    };
+    Err(error.into())
 }
 
 fn refuse(survey: &Survey, force: bool) -> Result<(), CommandError> {
