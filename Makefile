@@ -74,7 +74,7 @@ bench: build tools ## Measure rkadm beside kubeadm on the same node
 
 .PHONY: bench-etcd
 bench-etcd: ## Measure verification and restore of etcd snapshots beside etcdutl
-	$(CARGO) test --release --locked --test etcd -- --ignored --nocapture --test-threads=1 bench
+	$(CARGO) test --release --locked --test etcd -- --ignored --nocapture --exact bench::bench
 
 .PHONY: shell
 shell: $(NODES) ## Open a shell on a test node: make shell NODE=cp1

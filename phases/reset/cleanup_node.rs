@@ -250,7 +250,7 @@ pub fn refuse_what_is_everybodys(removal: &Removal) -> Result<(), PhaseError> {
         "/usr/local",
     ];
     let is_shared = removal.contents_only && shared.iter().any(|dir| removal.path == Path::new(dir));
-    if plain && names.len() > 1 && !is_shared {
+    if removal.path.is_absolute() && plain && names.len() > 1 && !is_shared {
         return Ok(());
     }
     Err(PhaseError::Unusable {

@@ -142,6 +142,10 @@ impl<'a> Campaign<'a> {
         if there {
             joined(&self.cp1, node.name(), control_plane)?;
         } else {
+            if fault == Fault::PowerLoss {
+                // The unit is enabled: the boot has started it, and not rkadm.
+                node.sh_ok("test -e /var/lib/kubelet/config.yaml || systemctl stop kubelet")?;
+            }
             before.unchanged(node)?;
         }
         let voters = if there && control_plane { 3 } else { 2 };

@@ -198,6 +198,19 @@ fn by_file(cp1: &Node, worker: &Node) -> Result<()> {
     let args = ["join", "--discovery-file", "/root/discovery.conf", crate::support::IGNORE];
     let output = rkadm(worker, &args)?;
     expect(&output, 1, &["there are no credentials to join with", "--tls-bootstrap-token"])?;
-    let output = rkadm(worker, &[&args[..], &["--tls-bootstrap-token", &token]].concat())?;
-    expect(&output, 0, &[]).map(drop)
+    // The same behind a URL: the worker trusts the server by the authorities of its system.
+    let ca = String::from_utf8(cp1.read("/etc/kubernetes/pki/ca.crt")?)?;
+    cp1.sh_ok(
+        "mkdir -p /srv/web && \
+         kubectl --kubeconfig /etc/kubernetes/admin.conf -n kube-public get configmap cluster-info -o jsonpath={.data.kubeconfig} > /srv/web/discovery.conf && \
+         systemd-run --unit web --working-directory /srv/web openssl s_server -accept 8443 -WWW -quiet \
+           -cert /etc/kubernetes/pki/apiserver.crt -key /etc/kubernetes/pki/apiserver.key && \
+         for i in $(seq 100); do ss -ltn | grep -q :8443 && exit; sleep 0.05; done; exit 1",
+    )?;
+    let url = ["join", "--discovery-file", "https://cp1:8443/discovery.conf", crate::support::IGNORE];
+    let url = [&url[..], &["--tls-bootstrap-token", &token]].concat();
+    expect(&rkadm(worker, &url)?, 1, &["https://cp1:8443/discovery.conf", "invalid peer certificate"])?;
+    worker.write("/root/ca.crt", ca, 0o644)?;
+    worker.sh_ok("cat /root/ca.crt >> /etc/ssl/certs/ca-certificates.crt")?;
+    expect(&rkadm(worker, &url)?, 0, &[]).map(drop)
 }
