@@ -75,8 +75,8 @@ pub struct Restore {
     pub node: NodeEtcd,
     /// Go on where keys differ, or where the members of the cluster cannot be known.
     pub force: bool,
-    /// Raise the revision, so that nobody takes old data for new.
-    pub bump: bool,
+    /// By how much the revision is raised, so that nobody takes old data for new; 0: it is not.
+    pub bump: u64,
     /// The runtime's socket URL.
     pub cri_socket: String,
 }
@@ -84,28 +84,28 @@ pub struct Restore {
 impl Restore {
     /// Where the new data is made.
     pub fn target(&self) -> PathBuf {
-        if self.node.mounted {
-            return self.node.data_dir.join(format!("rkadm-{}", self.id));
-        }
-        self.beside("rkadm")
+        self.named("rkadm")
     }
 
     /// Where the old data goes.
     pub fn aside(&self) -> PathBuf {
-        if self.node.mounted {
-            return self.node.data_dir.join(format!("before-{}", self.id));
-        }
-        self.beside("before")
+        self.named("before")
     }
 
     /// What changes places: the data directory, or, where that is a file system of its own, what is in it.
     pub fn swap(&self) -> Swap {
-        let (live, fresh) = if self.node.mounted {
-            (self.node.data_dir.join("member"), self.target().join("member"))
-        } else {
-            (self.node.data_dir.clone(), self.target())
-        };
-        Swap { live, fresh, aside: self.aside(), target: self.target(), cri_socket: self.cri_socket.clone() }
+        let part = self.node.mounted.then(|| "member".into());
+        Swap {
+            live: self.node.data_dir.clone(),
+            fresh: self.target(),
+            aside: self.aside(),
+            again: self.named("again"),
+            part,
+            cri_socket: self.cri_socket.clone(),
+            name: self.node.name.clone(),
+            peer_urls: self.node.peer_urls.clone(),
+            began_at: self.trial().new_revision(),
+        }
     }
 
     /// How the new data is made.
@@ -123,7 +123,10 @@ impl Restore {
         }
     }
 
-    fn beside(&self, what: &str) -> PathBuf {
+    fn named(&self, what: &str) -> PathBuf {
+        if self.node.mounted {
+            return self.node.data_dir.join(format!("{what}-{}", self.id));
+        }
         let name = self.node.data_dir.file_name().unwrap_or_default().to_string_lossy();
         self.node.data_dir.with_file_name(format!("{name}.{what}-{}", self.id))
     }
@@ -164,11 +167,16 @@ mod tests {
 
     #[test]
     fn the_new_data_is_beside_the_old_or_within_its_file_system() {
-        let swap = restore(false).swap();
-        let paths = [&swap.live, &swap.fresh, &swap.aside].map(|path| path.display().to_string());
-        assert_eq!(paths, ["/var/lib/etcd", "/var/lib/etcd.rkadm-1", "/var/lib/etcd.before-1"]);
-        let swap = restore(true).swap();
-        let paths = [&swap.live, &swap.fresh, &swap.aside].map(|path| path.display().to_string());
-        assert_eq!(paths, ["/var/lib/etcd/member", "/var/lib/etcd/rkadm-1/member", "/var/lib/etcd/before-1"]);
+        let paths = |swap: &Swap| {
+            [&swap.live, &swap.fresh, &swap.aside].map(|dir| swap.at(dir).display().to_string())
+        };
+        assert_eq!(
+            paths(&restore(false).swap()),
+            ["/var/lib/etcd", "/var/lib/etcd.rkadm-1", "/var/lib/etcd.before-1"]
+        );
+        assert_eq!(
+            paths(&restore(true).swap()),
+            ["/var/lib/etcd/member", "/var/lib/etcd/rkadm-1/member", "/var/lib/etcd/before-1/member"]
+        );
     }
 }

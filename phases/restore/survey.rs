@@ -39,7 +39,7 @@ pub struct Survey {
     pub doubts: Vec<Doubt>,
     /// What the operator should know.
     pub warnings: Vec<String>,
-    /// The revision that etcd has now, where it answers.
+    /// The revision that etcd has now, where it answers or its data can be read.
     pub revision: Option<i64>,
 }
 
@@ -103,14 +103,14 @@ async fn members(host: &dyn Probe, restore: &Restore, found: &mut Survey) {
                 found.doubt("EtcdMembers", false, format!("etcd has {text}"), OTHERS);
             }
         }
-        Err(live) => match host.etcd_stored_members(&restore.node.data_dir).await {
-            Ok(members) => match several(&members) {
-                Some(text) => {
+        Err(live) => match host.etcd_stored(&restore.node.data_dir).await {
+            Ok((members, revision)) => match (several(&members), found.revision = Some(revision)) {
+                (Some(text), ()) => {
                     let message = format!("etcd does not answer ({live}), and its data names {text}");
                     let hint = format!("{OTHERS}. When the others are gone for good: --force");
                     found.doubt("EtcdMembers", true, message, &hint);
                 }
-                None => found.warnings.push(format!("etcd does not answer: {live}")),
+                (None, ()) => found.warnings.push(format!("etcd does not answer: {live}")),
             },
             Err(stored) => {
                 let message = format!(

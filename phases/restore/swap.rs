@@ -1,9 +1,13 @@
 //! `swap`: the old data goes aside, the restored data takes its place.
 
-use std::{path::PathBuf, sync::Arc};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use async_trait::async_trait;
 use rkadm_core::{
+    backup::trial::Rebase,
     engine::{
         Action, Phase, PhaseError, PhaseMeta, PlanCx, Step, Verdict,
         act::{ActCx, StepError},
@@ -43,19 +47,27 @@ impl Phase for SwapData {
 
 /// Two renames. How far they got is told by which of the names are there, so it can be gone on with, and taken back, from
 /// anywhere: the old data is either at `live` or at `aside`, and the restored data at `fresh` or at `live`.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Swap {
-    /// What etcd uses.
+    /// The data directory that etcd uses.
     pub live: PathBuf,
-    /// The restored data.
+    /// That with the restored data.
     pub fresh: PathBuf,
     /// Where the old data goes.
     pub aside: PathBuf,
-    /// The directory that was made for the restored data: `fresh`, or one above it.
-    pub target: PathBuf,
+    /// Where the undo makes the old data newer than all that was served meanwhile.
+    pub again: PathBuf,
+    /// What of them changes places; all where there is nothing here.
+    pub part: Option<PathBuf>,
     /// The runtime's socket URL.
     pub cri_socket: String,
+    /// Name of the member.
+    pub name: String,
+    /// Where other members reach it.
+    pub peer_urls: Vec<String>,
+    /// The revision that the restored data began with.
+    pub began_at: i64,
 }
 
 /// What the undo needs besides.
@@ -69,39 +81,78 @@ struct Before {
 }
 
 impl Swap {
-    async fn there(host: &dyn Actuator, path: &std::path::Path) -> Result<bool, HostError> {
-        Ok(host.stat(path).await?.is_some())
+    /// What changes places.
+    pub(super) fn at(&self, dir: &Path) -> PathBuf {
+        self.part.as_ref().map_or_else(|| dir.to_owned(), |part| dir.join(part))
+    }
+
+    async fn there(&self, host: &dyn Actuator, dir: &Path) -> Result<bool, HostError> {
+        Ok(host.stat(&self.at(dir)).await?.is_some())
+    }
+
+    async fn rename(&self, host: &dyn Actuator, from: &Path, to: &Path) -> Result<(), HostError> {
+        if self.part.is_some() && host.stat(to).await?.is_none() {
+            host.make_dir(to, 0o700).await?;
+        }
+        host.rename(&self.at(from), &self.at(to)).await
+    }
+
+    /// What is a directory around nothing.
+    async fn tidy(&self, host: &dyn Actuator, dirs: &[&PathBuf]) -> Result<(), HostError> {
+        for dir in dirs {
+            if self.part.is_some() && host.stat(dir).await?.is_some() {
+                host.remove_empty_dir(dir).await?;
+            }
+        }
+        Ok(())
     }
 
     async fn forth(&self, host: &dyn Actuator) -> Result<(), StepError> {
-        if Self::there(host, &self.fresh).await? {
-            if Self::there(host, &self.live).await? {
-                host.rename(&self.live, &self.aside).await?;
+        if self.there(host, &self.fresh).await? {
+            if self.there(host, &self.live).await? {
+                self.rename(host, &self.live, &self.aside).await?;
             }
-            host.rename(&self.fresh, &self.live).await?;
-        } else if !Self::there(host, &self.live).await? {
-            return Err(StepError::Missing(self.fresh.clone()));
+            self.rename(host, &self.fresh, &self.live).await?;
+        } else if !self.there(host, &self.live).await? {
+            return Err(StepError::Missing(self.at(&self.fresh)));
         }
-        if self.target != self.fresh {
-            host.remove_empty_dir(&self.target).await?;
-        }
-        Ok(())
+        Ok(self.tidy(host, &[&self.fresh]).await?)
     }
 
     async fn back(&self, host: &dyn Actuator, had_data: bool) -> Result<(), StepError> {
-        let (live, fresh) = (Self::there(host, &self.live).await?, Self::there(host, &self.fresh).await?);
-        let aside = Self::there(host, &self.aside).await?;
+        let (live, fresh) = (self.there(host, &self.live).await?, self.there(host, &self.fresh).await?);
+        let aside = self.there(host, &self.aside).await?;
         // Restored data is at `live` only where the old data is aside, or where there was none.
         if live && !fresh && (aside || !had_data) {
-            if self.target != self.fresh && !Self::there(host, &self.target).await? {
-                host.make_dir(&self.target, 0o700).await?;
+            if aside {
+                host.rebase_etcd(&self.rebase()).await?;
             }
-            host.rename(&self.live, &self.fresh).await?;
+            self.rename(host, &self.live, &self.fresh).await?;
         }
-        if aside && !Self::there(host, &self.live).await? {
-            host.rename(&self.aside, &self.live).await?;
+        if !self.there(host, &self.live).await? {
+            // Made before the restored data left its place, so it is whole.
+            if self.there(host, &self.again).await? {
+                self.rename(host, &self.again, &self.live).await?;
+            } else if aside {
+                self.rename(host, &self.aside, &self.live).await?;
+            }
         }
-        Ok(())
+        // Its like is in place.
+        if self.there(host, &self.aside).await? {
+            host.remove_tree(&self.at(&self.aside)).await?;
+        }
+        Ok(self.tidy(host, &[&self.aside, &self.again]).await?)
+    }
+
+    fn rebase(&self) -> Rebase {
+        Rebase {
+            old: self.aside.clone(),
+            served: self.live.clone(),
+            began_at: self.began_at,
+            target: self.again.clone(),
+            name: self.name.clone(),
+            peer_urls: self.peer_urls.clone(),
+        }
     }
 }
 
@@ -114,15 +165,15 @@ impl Action for Swap {
     fn describe(&self) -> String {
         format!(
             "rename {} to {}, and {} to {}",
-            self.live.display(),
-            self.aside.display(),
-            self.fresh.display(),
-            self.live.display()
+            self.at(&self.live).display(),
+            self.at(&self.aside).display(),
+            self.at(&self.fresh).display(),
+            self.at(&self.live).display()
         )
     }
 
     async fn prepare(&self, host: &dyn Actuator) -> Result<Value, StepError> {
-        let had_data = Self::there(host, &self.live).await? || Self::there(host, &self.aside).await?;
+        let had_data = self.there(host, &self.live).await? || self.there(host, &self.aside).await?;
         let before = Before { swap: self.clone(), had_data };
         serde_json::to_value(before).map_err(|error| StepError::Content(error.to_string()))
     }
@@ -147,8 +198,9 @@ impl UndoAction for UndoSwap {
     }
 
     fn by_hand(&self, data: &Value) -> Vec<String> {
-        let path = |name: &str| data[name].as_str().unwrap_or_default().to_owned();
-        let (live, fresh, aside) = (path("live"), path("fresh"), path("aside"));
+        let swap: Swap = serde_json::from_value(data.clone()).unwrap_or_default();
+        let path = |dir: &Path| swap.at(dir).display().to_string();
+        let (live, fresh, aside) = (path(&swap.live), path(&swap.fresh), path(&swap.aside));
         vec![
             "systemctl stop kubelet".into(),
             "crictl stop $(crictl ps -q --name '^(etcd|kube-apiserver|kube-controller-manager|kube-scheduler)$')".into(),
@@ -174,11 +226,12 @@ mod tests {
     /// Old data with `old` in it, restored data with `new` in it.
     fn world(swap: &Swap) -> World {
         let mut world = World::ready();
-        for dir in ["/var/lib/etcd".into(), swap.live.clone(), swap.target.clone(), swap.fresh.clone()] {
-            world.paths.insert(dir, Node::Dir(0o700));
+        for dir in [&swap.live, &swap.fresh] {
+            world.paths.insert(dir.clone(), Node::Dir(0o700));
+            world.paths.insert(dir.join("member"), Node::Dir(0o700));
         }
-        world.paths.insert(swap.live.join("old"), Node::File(vec![], 0o600));
-        world.paths.insert(swap.fresh.join("new"), Node::File(vec![], 0o600));
+        world.paths.insert(swap.live.join("member/old"), Node::File(vec![], 0o600));
+        world.paths.insert(swap.fresh.join("member/new"), Node::File(vec![], 0o600));
         world
     }
 
@@ -205,10 +258,33 @@ mod tests {
                 let host = FakeHost::new(halfway);
                 swap.forth(&host).await.unwrap();
                 let done = host.world().paths;
-                assert!(
-                    done.contains_key(&swap.live.join("new")) && done.contains_key(&swap.aside.join("old"))
-                );
-                assert!(!done.contains_key(&swap.target));
+                assert!(done.contains_key(&swap.live.join("member/new")));
+                assert!(done.contains_key(&swap.aside.join("member/old")));
+                assert!(!done.contains_key(&swap.fresh));
+                if !cut_off {
+                    break;
+                }
+            }
+        }
+    }
+
+    /// Cut off at any change, and begun again.
+    #[tokio::test]
+    async fn data_that_was_served_is_followed_by_newer_old_data() {
+        for mounted in [false, true] {
+            let swap = swap(mounted);
+            for changes in 0.. {
+                let host = FakeHost::new(world(&swap));
+                swap.forth(&host).await.unwrap();
+                let served = swap.live.join("member/served");
+                host.edit(|world| drop(world.paths.insert(served, Node::File(vec![], 0o600))));
+                host.inject(changes, Fault::Refuse);
+                let cut_off = swap.back(&host, true).await.is_err();
+                host.inject(usize::MAX, Fault::Refuse);
+                undo(&host, &swap).await;
+                let mut expected = world(&swap).paths;
+                expected.insert(swap.fresh.join("member/served"), Node::File(vec![], 0o600));
+                assert_eq!(host.world().paths, expected, "cut off at {changes}, mounted: {mounted}");
                 if !cut_off {
                     break;
                 }

@@ -54,7 +54,7 @@ impl Action for Make {
 
     fn describe(&self) -> String {
         let Trial { file, target, bump, .. } = &self.trial;
-        let revision = if *bump {
+        let revision = if *bump > 0 {
             format!(
                 ", with the revision raised from {} to {}",
                 self.trial.revision,

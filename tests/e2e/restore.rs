@@ -110,11 +110,27 @@ fn what_was_deleted_is_back_and_nobody_is_fooled_by_old_data() {
         node.sh_ok("kubeadm upgrade node --dry-run --ignore-preflight-errors=all >/dev/null")?;
 
         // And back again, although it has finished.
+        let seen = revision(&node)?;
         let id = result["operation"].as_str().context("no operation")?.to_owned();
         expect(&rkadm(&node, &["op", "rollback", &id])?, 0, &[])?;
         is_as_before(&node)?;
-        nothing_is_left(&node)
+        ensure!(revision(&node)? > seen, "who has seen {seen} waits for what is later");
+        nothing_is_left(&node)?;
+
+        // The same backup again: newer than all that was seen.
+        let seen = revision(&node)?;
+        expect(&rkadm(&node, &["restore", "etcd", BACKUP, "--yes"])?, 0, &[])?;
+        is_back(&node)?;
+        ensure!(revision(&node)? > seen, "who has seen {seen} waits for what is later");
+        works(&node)
     });
+}
+
+/// The newest revision of the cluster.
+fn revision(node: &Node) -> Result<u64> {
+    let raw = kubectl(node, "get --raw /api/v1/namespaces/default/configmaps?limit=1")?;
+    let raw: serde_json::Value = serde_json::from_str(&raw)?;
+    Ok(raw["metadata"]["resourceVersion"].as_str().context("no resourceVersion")?.parse()?)
 }
 
 #[test]

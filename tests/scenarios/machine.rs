@@ -139,7 +139,7 @@ impl Scenario {
                     api_url: Some("https://10.0.0.1:6443".into()),
                     ..NodeEtcd::default()
                 },
-                bump: true,
+                bump: 1,
                 cri_socket: "unix:///run/containerd/containerd.sock".into(),
                 ..Restore::default()
             })),

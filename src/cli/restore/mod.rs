@@ -10,6 +10,7 @@ use std::{path::PathBuf, sync::Arc};
 use clap::{Args, Subcommand};
 use jiff::Timestamp;
 use rkadm_core::{
+    backup::trial,
     engine::{
         Event, OnFailure, PhaseError, RunError,
         journal::JournalDir,
@@ -32,6 +33,9 @@ pub use rollback::may_roll_back;
 
 /// Where kubelets find containerd unless they are told otherwise.
 const DEFAULT_SOCKET: &str = "unix:///var/run/containerd/containerd.sock";
+
+/// By how much a revision that cannot be known may be ahead: some restores, each of which raises it.
+const UNKNOWN: i64 = 20_000_000_000;
 
 /// What can be restored.
 #[derive(Debug, Subcommand)]
@@ -99,16 +103,21 @@ pub async fn run(session: &Session, command: &RestoreCommand) -> Result<(), Comm
     let node = NodeEtcd::read(&host).await.map_err(|error| unusable(&error))?;
     let file = source::find(session, &args.file, args.from.as_deref())?;
     let source = source::read(session, &file, node.encryption.as_deref()).await?;
-    let restore = Restore {
+    let mut restore = Restore {
         id: Timestamp::now().strftime("%Y%m%dT%H%M%SZ").to_string(),
         source,
         node,
         force: args.force,
-        bump: !args.no_bump,
+        bump: 0,
         cri_socket: static_pods::cri_socket(&host).await.unwrap_or_else(|| DEFAULT_SOCKET.into()),
     };
     let survey = restore::survey(&host, &restore).await.map_err(|error| unusable(&error))?;
     refuse(&survey, args.force)?;
+    if !args.no_bump {
+        // Where nobody knows what was seen, more than anybody can have.
+        let seen = survey.revision.unwrap_or(restore.source.revision + UNKNOWN);
+        restore.bump = trial::bump_over(restore.source.revision, seen);
+    }
     for message in survey.told(args.force) {
         session.reporter.report(Event::Warning { message });
     }

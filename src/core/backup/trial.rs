@@ -19,7 +19,7 @@ use super::{
 };
 use crate::etcd::{
     Member,
-    snapshot::{self, DEFAULT_BUMP, History, NewMember, RestoreOptions, VerifyOptions},
+    snapshot::{self, DEFAULT_BUMP, History, NewMember, RestoreOptions, VerifyOptions, raft_state},
 };
 
 /// What becomes of which backup, and where.
@@ -42,8 +42,26 @@ pub struct Trial {
     pub peer_urls: Vec<String>,
     /// The revision that the snapshot has.
     pub revision: i64,
-    /// Raise the revision, and mark everything before as compacted.
-    pub bump: bool,
+    /// By how much the revision is raised, with everything before marked as compacted; 0: it is not.
+    pub bump: u64,
+}
+
+/// Old data that is to be used again after newer revisions were served from other data.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Rebase {
+    /// The old data directory.
+    pub old: PathBuf,
+    /// The data directory that was served meanwhile.
+    pub served: PathBuf,
+    /// The revision that the latter began with.
+    pub began_at: i64,
+    /// The data directory to make.
+    pub target: PathBuf,
+    /// Name of the member.
+    pub name: String,
+    /// Where other members reach it.
+    pub peer_urls: Vec<String>,
 }
 
 impl Trial {
@@ -56,15 +74,19 @@ impl Trial {
 
     /// The revision that etcd will begin with.
     pub fn new_revision(&self) -> i64 {
-        let bump = if self.bump { i64::try_from(DEFAULT_BUMP).unwrap_or(0) } else { 0 };
-        self.revision.saturating_add(bump)
+        self.revision.saturating_add(i64::try_from(self.bump).unwrap_or(i64::MAX))
     }
+}
 
-    fn options(&self) -> RestoreOptions {
-        let member = NewMember { name: self.name.clone(), peer_urls: self.peer_urls.clone() };
-        let history = if self.bump { History::Bump(DEFAULT_BUMP) } else { History::Keep };
-        RestoreOptions { history, ..RestoreOptions::new(&self.name, vec![member]) }
-    }
+/// By how much to raise a revision so that nobody who has seen `seen` takes old data for new.
+pub fn bump_over(revision: i64, seen: i64) -> u64 {
+    DEFAULT_BUMP + u64::try_from(seen.saturating_sub(revision)).unwrap_or(0)
+}
+
+fn options(name: &str, peer_urls: &[String], bump: u64) -> RestoreOptions {
+    let member = NewMember { name: name.to_owned(), peer_urls: peer_urls.to_vec() };
+    let history = if bump > 0 { History::Bump(bump) } else { History::Keep };
+    RestoreOptions { history, ..RestoreOptions::new(name, vec![member]) }
 }
 
 /// Makes the data directory of a machine whose file system is at `root`, in place of what an earlier try left. Blocks.
@@ -93,7 +115,7 @@ pub fn restore(root: &Path, trial: &Trial) -> Result<(), BackupError> {
     if verified.report.revision != trial.revision {
         return Err(changed());
     }
-    snapshot::restore(&verified, &target, &trial.options())?;
+    snapshot::restore(&verified, &target, &options(&trial.name, &trial.peer_urls, trial.bump))?;
     let keys = verified.report.records.keys;
     drop(verified);
     remove(&extracted)?;
@@ -106,7 +128,7 @@ fn prove(trial: &Trial, target: &Path, keys: u64) -> Result<(), BackupError> {
     let found = snapshot::verify(&target.join("member/snap/db"), VerifyOptions::default())?.report;
     let why = if found.revision != trial.new_revision() {
         format!("it has revision {}, not {}", found.revision, trial.new_revision())
-    } else if !trial.bump && found.records.keys != keys {
+    } else if trial.bump == 0 && found.records.keys != keys {
         format!("it has {} keys, not {keys}", found.records.keys)
     } else if found.contents.members.len() != 1 {
         format!("it has {} members", found.contents.members.len())
@@ -116,11 +138,40 @@ fn prove(trial: &Trial, target: &Path, keys: u64) -> Result<(), BackupError> {
     Err(BackupError::Differs { path: trial.target.clone(), why })
 }
 
-/// The members as a data directory has them.
+/// Makes a data directory of old data, with a revision beyond all that was served meanwhile: whoever watched then would wait
+/// for revisions that the old data reaches much later, and miss what happens until then. False, with nothing made, where
+/// nothing was served, or where the old data is only complete together with its log. Blocks.
+///
+/// # Errors
+/// What an earlier try left cannot be removed.
+pub fn rebase(root: &Path, rebase: &Rebase) -> Result<bool, BackupError> {
+    let (target, old) = (below(root, &rebase.target), below(root, &rebase.old));
+    remove(&target)?;
+    let report = |dir: &Path| snapshot::verify(&dir.join("member/snap/db"), VerifyOptions::default());
+    let Ok(served) = report(&below(root, &rebase.served)) else { return Ok(false) };
+    let Ok(verified) = report(&old) else { return Ok(false) };
+    // An API server writes before it serves anybody.
+    let seen = served.report.revision;
+    let complete =
+        raft_state(&old).is_ok_and(|log| log.last_index <= verified.report.contents.consistent_index);
+    if seen <= rebase.began_at || !complete {
+        return Ok(false);
+    }
+    let bump = bump_over(verified.report.revision, seen);
+    let made = snapshot::restore(&verified, &target, &options(&rebase.name, &rebase.peer_urls, bump));
+    let good = made.is_ok() && report(&target).is_ok() && own(&target, &old).is_ok();
+    if !good {
+        // The old data as it is, is better than none.
+        remove(&target)?;
+    }
+    Ok(good)
+}
+
+/// The members, and the newest revision, as a data directory has them.
 ///
 /// # Errors
 /// There is no database, or it cannot be read.
-pub fn stored_members(data_dir: &Path) -> Result<Vec<Member>, BackupError> {
+pub fn stored(data_dir: &Path) -> Result<(Vec<Member>, i64), BackupError> {
     let found = snapshot::verify(&data_dir.join("member/snap/db"), VerifyOptions::default())?.report;
     let known = |member: snapshot::Member| Member {
         id: member.id,
@@ -129,7 +180,7 @@ pub fn stored_members(data_dir: &Path) -> Result<Vec<Member>, BackupError> {
         client_urls: member.client_urls,
         is_learner: member.learner,
     };
-    Ok(found.contents.members.into_iter().map(known).collect())
+    Ok((found.contents.members.into_iter().map(known).collect(), found.revision))
 }
 
 /// SHA-256 of a file, in hex.
@@ -194,23 +245,49 @@ mod tests {
             name: "cp1".into(),
             peer_urls: vec!["https://10.0.0.1:2380".into()],
             revision,
-            bump: true,
+            bump: DEFAULT_BUMP,
         }
     }
 
     #[test]
     fn a_plain_snapshot_becomes_a_data_directory_of_one_member() {
         let dir = tempfile::tempdir().unwrap();
-        for (line, bump) in [("3.5", true), ("3.6", true), ("3.7", false)] {
+        for (line, bump) in [("3.5", 1), ("3.6", DEFAULT_BUMP), ("3.7", 0)] {
             let trial = Trial { bump, ..trial(dir.path(), line) };
             // What an earlier try left is in nobody's way.
             fs::create_dir_all(trial.target.join("member/wal/half")).unwrap();
             restore(Path::new("/"), &trial).unwrap();
-            let members = stored_members(&trial.target).unwrap();
+            let (members, revision) = stored(&trial.target).unwrap();
+            assert_eq!(revision, trial.new_revision());
             assert_eq!(members.len(), 1);
             assert_eq!((members[0].name.as_str(), &members[0].peer_urls), ("cp1", &trial.peer_urls));
             assert!(!trial.extracted().exists());
         }
+    }
+
+    #[test]
+    fn old_data_that_is_used_again_is_newer_than_what_was_served_meanwhile() {
+        let dir = tempfile::tempdir().unwrap();
+        let old = Trial { target: dir.path().join("old"), bump: 0, ..trial(dir.path(), "3.6") };
+        let served = Trial { target: dir.path().join("served"), ..trial(dir.path(), "3.6") };
+        restore(Path::new("/"), &old).unwrap();
+        restore(Path::new("/"), &served).unwrap();
+        let again = Rebase {
+            old: old.target.clone(),
+            served: served.target.clone(),
+            began_at: served.new_revision(),
+            target: dir.path().join("again"),
+            name: "cp1".into(),
+            peer_urls: old.peer_urls.clone(),
+        };
+        // Nobody has seen anything of it.
+        assert!(!rebase(Path::new("/"), &again).unwrap());
+        assert!(!again.target.exists());
+        let again = Rebase { began_at: served.new_revision() - 1, ..again };
+        assert!(rebase(Path::new("/"), &again).unwrap());
+        let (members, revision) = stored(&again.target).unwrap();
+        assert_eq!(members.len(), 1);
+        assert!(revision > served.new_revision(), "{revision}");
     }
 
     #[test]

@@ -21,7 +21,7 @@ use super::{
 };
 use crate::{
     archive::Removal,
-    backup::trial::Trial,
+    backup::trial::{Rebase, Trial},
     config::types::UnmountFlag,
     etcd::{EtcdAccess, EtcdError, Member, MemberStatus, types::HashKv},
     kube::{KubeError, ObjectRef},
@@ -483,8 +483,8 @@ impl Probe for FakeHost {
         Ok(HashKv { hash: 1, compact_revision: 0, hash_revision: revision })
     }
 
-    async fn etcd_stored_members(&self, _data_dir: &Path) -> Result<Vec<Member>, HostError> {
-        Ok(lock(&self.world).members.clone())
+    async fn etcd_stored(&self, _data_dir: &Path) -> Result<(Vec<Member>, i64), HostError> {
+        Ok((lock(&self.world).members.clone(), 1))
     }
 }
 
@@ -556,6 +556,23 @@ impl Actuator for FakeHost {
                 world.objects = world.put_aside.remove(from).unwrap_or_default();
             }
         })
+    }
+
+    async fn rebase_etcd(&self, rebase: &Rebase) -> Result<bool, HostError> {
+        // Data that was served, as far as this machine knows, has this in it.
+        if !lock(&self.world).paths.contains_key(&rebase.served.join("member/served")) {
+            return Ok(false);
+        }
+        self.change(format!("rebase {}", rebase.old.display()), |world| {
+            let mut made = vec![];
+            for (path, node) in &world.paths {
+                if let Ok(rest) = path.strip_prefix(&rebase.old) {
+                    made.push((rebase.target.join(rest), node.clone()));
+                }
+            }
+            world.paths.extend(made);
+        })?;
+        Ok(true)
     }
 
     async fn restore_etcd(&self, trial: &Trial) -> Result<(), HostError> {

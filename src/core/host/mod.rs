@@ -22,7 +22,10 @@ use serde_json::Value;
 
 use crate::{
     archive::Removal,
-    backup::{BackupError, trial::Trial},
+    backup::{
+        BackupError,
+        trial::{Rebase, Trial},
+    },
     config::types::UnmountFlag,
     etcd::{EtcdAccess, EtcdError, Member, MemberStatus, types::HashKv},
     kube::{KubeError, ObjectRef},
@@ -338,8 +341,8 @@ pub trait Probe: Send + Sync {
         endpoint: &str,
         revision: i64,
     ) -> Result<HashKv, HostError>;
-    /// The members as the data directory of an etcd has them, for one that does not answer.
-    async fn etcd_stored_members(&self, data_dir: &Path) -> Result<Vec<Member>, HostError>;
+    /// The members, and the newest revision, as the data directory of an etcd has them, for one that does not answer.
+    async fn etcd_stored(&self, data_dir: &Path) -> Result<(Vec<Member>, i64), HostError>;
 }
 
 /// Changes to a machine. Only the engine holds one.
@@ -365,6 +368,9 @@ pub trait Actuator: Probe {
     async fn rename(&self, from: &Path, to: &Path) -> Result<(), HostError>;
     /// Makes a data directory of etcd from a backup, in place of what an earlier try left, and verifies it.
     async fn restore_etcd(&self, trial: &Trial) -> Result<(), HostError>;
+    /// Makes a data directory of old data that is newer than all that was served meanwhile. False where there is no need, or
+    /// no way.
+    async fn rebase_etcd(&self, rebase: &Rebase) -> Result<bool, HostError>;
     /// Removes a directory that is empty; one that is not stays, and nothing there is fine.
     async fn remove_empty_dir(&self, path: &Path) -> Result<(), HostError>;
     /// Removes a directory with all it holds, never crossing into another file system; nothing there is fine.

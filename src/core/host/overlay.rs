@@ -312,7 +312,7 @@ impl Probe for Overlay<'_> {
         self.inner.etcd_hash_kv(access, endpoint, revision).await
     }
 
-    async fn etcd_stored_members(&self, data_dir: &Path) -> Result<Vec<Member>, HostError> {
-        self.inner.etcd_stored_members(data_dir).await
+    async fn etcd_stored(&self, data_dir: &Path) -> Result<(Vec<Member>, i64), HostError> {
+        self.inner.etcd_stored(data_dir).await
     }
 }

@@ -24,7 +24,7 @@ use super::{
 };
 use crate::{
     archive::Removal,
-    backup::trial::{self, Trial},
+    backup::trial::{self, Rebase, Trial},
     config::types::UnmountFlag,
     cri,
     cri::CriClient,
@@ -195,9 +195,9 @@ impl Probe for LocalHost {
         Ok(self.etcd(access).await?.hash_kv(endpoint, revision).await?)
     }
 
-    async fn etcd_stored_members(&self, data_dir: &Path) -> Result<Vec<Member>, HostError> {
+    async fn etcd_stored(&self, data_dir: &Path) -> Result<(Vec<Member>, i64), HostError> {
         let dir = self.real(data_dir);
-        etcd::blocking(move || trial::stored_members(&dir)).await
+        etcd::blocking(move || trial::stored(&dir)).await
     }
 }
 
@@ -242,6 +242,11 @@ impl Actuator for LocalHost {
     async fn restore_etcd(&self, trial: &Trial) -> Result<(), HostError> {
         let (root, trial) = (self.root.clone(), trial.clone());
         etcd::blocking(move || trial::restore(&root, &trial)).await
+    }
+
+    async fn rebase_etcd(&self, rebase: &Rebase) -> Result<bool, HostError> {
+        let (root, rebase) = (self.root.clone(), rebase.clone());
+        etcd::blocking(move || trial::rebase(&root, &rebase)).await
     }
 
     async fn unmount(&self, path: &Path) -> Result<(), HostError> {
