@@ -278,8 +278,9 @@ fn an_etcd_whose_data_is_destroyed_comes_back() {
     run("restore destroyed", |lab| {
         let node = prepared(lab)?;
         node.sh_ok(
-            "rm -rf /var/lib/etcd/member; crictl stop -t 1 $(crictl ps -q --name '^etcd$') >/dev/null
-             sleep 3; head -c 50000 /dev/urandom > /var/lib/etcd/member/snap/db",
+            "rm -rf /var/lib/etcd/member; pkill -9 -x etcd
+             until test -e /var/lib/etcd/member/snap/db; do sleep 0.2; done
+             head -c 50000 /dev/urandom > /var/lib/etcd/member/snap/db; pkill -9 -x etcd; sleep 1",
         )?;
         let words = ["[EtcdMembers] the members of etcd cannot be known", "--force"];
         expect(&rkadm(&node, &["restore", "etcd", BACKUP, "--yes"])?, 3, &words)?;
