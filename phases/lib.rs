@@ -12,6 +12,7 @@ mod patches;
 mod preflight;
 pub mod renew;
 pub mod reset;
+pub mod restore;
 pub mod static_pods;
 
 use rkadm_core::engine::ActionRegistry;
@@ -25,4 +26,8 @@ pub fn actions() -> ActionRegistry {
         .with(join::ADD_MEMBER_ACTION, join::UndoMember)
         .with(join::PROMOTE_MEMBER_ACTION, join::UndoMember)
         .with(join::REMOVE_MEMBER_ACTION, join::UndoRemoval)
+        .with(restore::TRIAL_ACTION, restore::UndoTrial)
+        .with(restore::STOP_ACTION, restore::UndoStop)
+        .with(restore::SWAP_ACTION, restore::UndoSwap)
+        .with(restore::MEND_ACTION, restore::UndoMend)
 }

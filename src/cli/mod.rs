@@ -21,6 +21,7 @@ pub mod pull;
 #[cfg(test)]
 mod reference;
 pub mod reset;
+pub mod restore;
 pub mod token;
 pub mod version;
 
@@ -84,6 +85,7 @@ pub fn command() -> Command {
             "backup",
             "Back up etcd with keys and settings; list, check and remove backups",
         ))
+        .subcommand(group::<restore::RestoreCommand>("restore", "Bring back what a backup holds"))
         .subcommand(reset::command())
         .subcommand(group::<certs::CertsCommand>("certs", "Handle certificates and their keys"))
         .subcommand(group::<kubeconfig::KubeconfigCommand>("kubeconfig", "Make kubeconfig files"))
@@ -159,6 +161,7 @@ async fn dispatch(session: &Session, matches: &ArgMatches) -> Result<(), Command
         Some(("init", matches)) => init::run(session, matches).await,
         Some(("join", matches)) => join::run(session, matches).await,
         Some(("backup", matches)) => backup::run(session, &typed(matches)?).await,
+        Some(("restore", matches)) => restore::run(session, &typed(matches)?).await,
         Some(("reset", matches)) => reset::run(session, matches).await,
         Some(("certs", matches)) => certs::run(session, &typed(matches)?).await,
         Some(("kubeconfig", matches)) => kubeconfig::run(session, &typed(matches)?).await,

@@ -32,7 +32,7 @@ pub enum OpCommand {
         /// Id, or a unique beginning of it; the unfinished operation when left out
         id: Option<String>,
     },
-    /// Take an unfinished operation back, newest step first; or a reset that has finished
+    /// Take an unfinished operation back, newest step first; or a reset or a restore that has finished
     Rollback {
         /// Id, or a unique beginning of it; the unfinished operation when left out
         id: Option<String>,
@@ -58,6 +58,7 @@ pub async fn run(session: &Session, command: OpCommand) -> Result<(), CommandErr
                 }
                 "backup schedule" => super::backup::resume_schedule(session, &operation).await,
                 name if name.starts_with("reset") => super::reset::resume(session, &operation).await,
+                rkadm_phases::restore::WORKFLOW => super::restore::resume(session, &operation).await,
                 "certs generate-csr" => super::certs::resume_requests(session, &operation).await,
                 name if name == "join" || name.starts_with("join phase ") => {
                     super::join::resume(session, &operation).await
@@ -259,6 +260,7 @@ async fn roll_back(
     let all = dir(session).load_all()?;
     let later = all.iter().position(|other| other.id == operation.id).map_or(&[][..], |at| &all[at + 1..]);
     super::reset::may_roll_back(&host, &operation, later).await?;
+    super::restore::may_roll_back(&host, &operation, later).await?;
     if !force {
         let why = rkadm_phases::init::in_use(&host, &operation).await;
         if !why.is_empty() {

@@ -26,6 +26,7 @@ mod preflight;
 mod renew;
 mod requests;
 mod reset;
+mod restore;
 mod secrets;
 mod server;
 mod token;

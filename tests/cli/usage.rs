@@ -276,6 +276,8 @@ backup
   verify
   prune
   schedule
+restore
+  etcd
 reset
   phase
     preflight

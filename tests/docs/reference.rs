@@ -54,6 +54,7 @@ fn every_phase_is_listed_in_order_and_no_other_is() {
         ("init", rkadm_phases::init::metas()),
         ("join", rkadm_phases::join::metas()),
         ("reset", rkadm_phases::reset::metas()),
+        ("restore", rkadm_phases::restore::metas()),
     ] {
         let known: Vec<_> = metas
             .into_iter()

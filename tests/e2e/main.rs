@@ -19,4 +19,5 @@ mod kubeadm;
 mod messages;
 mod parity;
 mod reset;
+mod restore;
 mod support;

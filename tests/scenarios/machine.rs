@@ -32,6 +32,7 @@ use rkadm_phases::{
     join,
     renew::{self, Renewal},
     reset::Reset,
+    restore::{self, NodeEtcd, Restore},
 };
 use tempfile::TempDir;
 use tokio::sync::OnceCell;
@@ -74,6 +75,7 @@ enum What {
     Renewal,
     Requests,
     Reset,
+    Restore,
 }
 
 /// Every workflow that exists.
@@ -88,6 +90,7 @@ pub fn workflows() -> Vec<Scenario> {
         scenario("certs renew all", What::Renewal),
         scenario("certs generate-csr", What::Requests),
         scenario("reset", What::Reset),
+        scenario("restore etcd", What::Restore),
     ]
 }
 
@@ -126,6 +129,20 @@ impl Scenario {
                 restart: true,
                 cri_socket: "unix:///run/containerd/containerd.sock".into(),
             })),
+            What::Restore => restore::workflow(&Arc::new(Restore {
+                id: "1".into(),
+                node: NodeEtcd {
+                    name: "node1".into(),
+                    peer_urls: vec!["https://10.0.0.1:2380".into()],
+                    data_dir: "/var/lib/etcd".into(),
+                    pki: "/etc/kubernetes/pki".into(),
+                    api_url: Some("https://10.0.0.1:6443".into()),
+                    ..NodeEtcd::default()
+                },
+                bump: true,
+                cri_socket: "unix:///run/containerd/containerd.sock".into(),
+                ..Restore::default()
+            })),
             What::Requests => csr::workflow(&Arc::new(Requests {
                 config: (*self.config).clone(),
                 cert_dir: "/etc/csr/pki".into(),
@@ -146,7 +163,7 @@ impl Scenario {
     pub async fn machine(&self) -> Machine {
         static FINISHED: OnceCell<World> = OnceCell::const_new();
         match self.what {
-            What::Renewal | What::Reset => {}
+            What::Renewal | What::Reset | What::Restore => {}
             What::JoinWorker | What::JoinControlPlane => {
                 return Machine::from_world(joining::world(Machine::ready().host.world()));
             }

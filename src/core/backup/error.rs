@@ -2,7 +2,10 @@
 
 use std::{io, path::PathBuf};
 
-use crate::etcd::{EtcdError, snapshot::SnapshotError};
+use crate::etcd::{
+    EtcdError,
+    snapshot::{RestoreError, SnapshotError},
+};
 
 /// Why a backup could not be made, read or trusted.
 #[derive(Debug, thiserror::Error)]
@@ -79,6 +82,17 @@ pub enum BackupError {
         /// What.
         why: String,
     },
+    /// No data directory can be made of the snapshot.
+    #[error("the snapshot cannot be restored: {0}")]
+    Restore(#[from] RestoreError),
+    /// What was made is not what was to be made.
+    #[error("the restored data in {} is not what is in the backup: {why}", path.display())]
+    Differs {
+        /// The directory.
+        path: PathBuf,
+        /// How.
+        why: String,
+    },
     /// No backup there.
     #[error("{} holds no backup", .0.display())]
     None(PathBuf),
@@ -89,6 +103,16 @@ impl BackupError {
     pub fn io(what: &'static str, path: impl Into<PathBuf>) -> impl FnOnce(io::Error) -> Self {
         let path = path.into();
         move |source| Self::Io { what, path, source }
+    }
+
+    /// Whether a file system had no room left.
+    pub fn is_disk_full(&self) -> bool {
+        let source = match self {
+            Self::Io { source, .. } | Self::Restore(RestoreError::Io { source, .. }) => source,
+            Self::Room { .. } => return true,
+            _ => return false,
+        };
+        matches!(source.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
     }
 
     /// What the operator can do about it.

@@ -6,6 +6,7 @@
 //! - [`collect`]: the files of the machine that belong into it.
 //! - [`take`]: makes one: streams the snapshot, verifies it, compares it with the live member, and writes the archive.
 //! - [`read`]: opens one that nobody can trust.
+//! - [`trial`]: makes a data directory of one, beside the one in use.
 //! - [`catalog`] and [`retention`]: those of a directory, and which may go.
 //!
 //! A backup adds a file and changes nothing else, so it is no operation with a journal: what a killed one leaves is a file
@@ -19,6 +20,7 @@ pub mod read;
 pub mod retention;
 pub mod source;
 pub mod take;
+pub mod trial;
 
 pub use catalog::{Backup, Catalog};
 pub use error::BackupError;

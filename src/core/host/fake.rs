@@ -21,10 +21,14 @@ use super::{
 };
 use crate::{
     archive::Removal,
+    backup::trial::Trial,
     config::types::UnmountFlag,
     etcd::{EtcdAccess, EtcdError, Member, MemberStatus, types::HashKv},
     kube::{KubeError, ObjectRef},
 };
+
+/// Where the etcd of the machine has its data.
+const DATA_DIR: &str = "/var/lib/etcd";
 
 /// A path in memory.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -75,6 +79,10 @@ pub struct World {
     pub members: Vec<Member>,
     /// Other machines of the cluster serve its API and its etcd.
     pub others_serve: bool,
+    /// Containers that were ended while no kubelet ran that would start them again.
+    pub ended: BTreeSet<String>,
+    /// Objects in data directories of etcd that are not in use, by their path.
+    pub put_aside: BTreeMap<PathBuf, BTreeMap<String, Value>>,
 }
 
 /// A machine in memory.
@@ -127,6 +135,8 @@ impl World {
             uid: 0,
             members: vec![],
             others_serve: false,
+            ended: BTreeSet::new(),
+            put_aside: BTreeMap::new(),
         }
     }
 
@@ -163,6 +173,7 @@ impl World {
         if !self.kubelet_is_up() || !self.kubelet_works {
             return;
         }
+        self.ended.clear();
         let made = ["/var/lib/kubelet/pki", "/var/lib/kubelet/pods", "/var/lib/kubelet/plugins"];
         self.paths.extend(made.into_iter().map(|dir| (PathBuf::from(dir), Node::Dir(0o750))));
         let cert = PathBuf::from("/var/lib/kubelet/pki/kubelet-client-current.pem");
@@ -444,7 +455,11 @@ impl Probe for FakeHost {
             reason: String::new(),
             log_path: String::new(),
         };
-        Ok(lock(&self.world).sandboxes.iter().map(running).collect())
+        let world = lock(&self.world);
+        let states = world.sandboxes.iter().map(running);
+        Ok(states
+            .map(|state| ContainerState { running: !world.ended.contains(&state.id), ..state })
+            .collect())
     }
 
     async fn etcd_members(&self, access: &EtcdAccess) -> Result<Vec<Member>, HostError> {
@@ -466,6 +481,10 @@ impl Probe for FakeHost {
     ) -> Result<HashKv, HostError> {
         drop(self.etcd(access)?);
         Ok(HashKv { hash: 1, compact_revision: 0, hash_revision: revision })
+    }
+
+    async fn etcd_stored_members(&self, _data_dir: &Path) -> Result<Vec<Member>, HostError> {
+        Ok(lock(&self.world).members.clone())
     }
 }
 
@@ -515,6 +534,35 @@ impl Actuator for FakeHost {
     async fn remove_tree(&self, path: &Path) -> Result<(), HostError> {
         self.change(format!("rm -r {}", path.display()), |world| {
             world.paths.retain(|known, _| !known.starts_with(path));
+            world.put_aside.retain(|known, _| !known.starts_with(path));
+        })
+    }
+
+    async fn rename(&self, from: &Path, to: &Path) -> Result<(), HostError> {
+        self.change(format!("rename {} to {}", from.display(), to.display()), |world| {
+            let (moved, stay) = std::mem::take(&mut world.paths)
+                .into_iter()
+                .partition::<BTreeMap<_, _>, _>(|(path, _)| path.starts_with(from));
+            world.paths = stay;
+            for (path, node) in moved {
+                let rest = path.strip_prefix(from).unwrap_or(&path);
+                let path = if rest == Path::new("") { to.to_owned() } else { to.join(rest) };
+                world.paths.insert(path, node);
+            }
+            // What the API server serves is what is in the directory that etcd uses.
+            if from == Path::new(DATA_DIR) {
+                world.put_aside.insert(to.to_owned(), std::mem::take(&mut world.objects));
+            } else if to == Path::new(DATA_DIR) {
+                world.objects = world.put_aside.remove(from).unwrap_or_default();
+            }
+        })
+    }
+
+    async fn restore_etcd(&self, trial: &Trial) -> Result<(), HostError> {
+        self.change(format!("restore {}", trial.target.display()), |world| {
+            for dir in [trial.target.clone(), trial.target.join("member")] {
+                world.paths.insert(dir, Node::Dir(0o700));
+            }
         })
     }
 
@@ -637,8 +685,10 @@ impl Actuator for FakeHost {
     }
 
     async fn stop_container(&self, _socket: &str, id: &str, _grace: Duration) -> Result<(), HostError> {
-        // The kubelet starts it again at once.
-        self.change(format!("stop container {id}"), |_| {})
+        // A kubelet starts it again at once.
+        self.change(format!("stop container {id}"), |world| {
+            world.ended.insert(id.to_owned());
+        })
     }
 
     async fn etcd_add_learner(&self, access: &EtcdAccess, peer_url: &str) -> Result<Member, HostError> {

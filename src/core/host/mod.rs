@@ -22,6 +22,7 @@ use serde_json::Value;
 
 use crate::{
     archive::Removal,
+    backup::{BackupError, trial::Trial},
     config::types::UnmountFlag,
     etcd::{EtcdAccess, EtcdError, Member, MemberStatus, types::HashKv},
     kube::{KubeError, ObjectRef},
@@ -229,6 +230,9 @@ pub enum HostError {
     /// etcd could not be asked or said no.
     #[error(transparent)]
     Etcd(#[from] EtcdError),
+    /// A backup or the data of etcd could not be read or made.
+    #[error(transparent)]
+    Backup(#[from] BackupError),
     /// A content is only known once the plan is carried out (dry run).
     #[error("the content of {path} is known only after apply", path = .0.display())]
     KnownAfterApply(PathBuf),
@@ -240,8 +244,12 @@ pub enum HostError {
 impl HostError {
     /// Whether the file system had no room left.
     pub fn is_disk_full(&self) -> bool {
-        matches!(self, Self::File { source, .. }
-            if matches!(source.kind(), std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded))
+        use std::io::ErrorKind::{QuotaExceeded, StorageFull};
+        match self {
+            Self::File { source, .. } => matches!(source.kind(), StorageFull | QuotaExceeded),
+            Self::Backup(error) => error.is_disk_full(),
+            _ => false,
+        }
     }
 
     /// Whether something uses what was to be unmounted.
@@ -330,6 +338,8 @@ pub trait Probe: Send + Sync {
         endpoint: &str,
         revision: i64,
     ) -> Result<HashKv, HostError>;
+    /// The members as the data directory of an etcd has them, for one that does not answer.
+    async fn etcd_stored_members(&self, data_dir: &Path) -> Result<Vec<Member>, HostError>;
 }
 
 /// Changes to a machine. Only the engine holds one.
@@ -351,6 +361,10 @@ pub trait Actuator: Probe {
     async fn set_mode(&self, path: &Path, mode: u32) -> Result<(), HostError>;
     /// Removes a file; nothing there is fine.
     async fn remove_file(&self, path: &Path) -> Result<(), HostError>;
+    /// Gives a file or directory another name on the same file system, durably. The new name must be free.
+    async fn rename(&self, from: &Path, to: &Path) -> Result<(), HostError>;
+    /// Makes a data directory of etcd from a backup, in place of what an earlier try left, and verifies it.
+    async fn restore_etcd(&self, trial: &Trial) -> Result<(), HostError>;
     /// Removes a directory that is empty; one that is not stays, and nothing there is fine.
     async fn remove_empty_dir(&self, path: &Path) -> Result<(), HostError>;
     /// Removes a directory with all it holds, never crossing into another file system; nothing there is fine.

@@ -311,4 +311,8 @@ impl Probe for Overlay<'_> {
         self.known_files(access)?;
         self.inner.etcd_hash_kv(access, endpoint, revision).await
     }
+
+    async fn etcd_stored_members(&self, data_dir: &Path) -> Result<Vec<Member>, HostError> {
+        self.inner.etcd_stored_members(data_dir).await
+    }
 }

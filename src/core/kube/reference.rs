@@ -32,7 +32,7 @@ const fn cluster(api_version: &'static str, kind: &'static str, plural: &'static
 }
 
 /// Every kind this tool reads or writes. All are built into the API server and stable.
-static RESOURCES: [Resource; 16] = [
+static RESOURCES: [Resource; 17] = [
     namespaced("v1", "ConfigMap", "configmaps"),
     namespaced("v1", "Event", "events"),
     namespaced("v1", "Pod", "pods"),
@@ -45,6 +45,7 @@ static RESOURCES: [Resource; 16] = [
     namespaced("apps/v1", "Deployment", "deployments"),
     cluster("certificates.k8s.io/v1", "CertificateSigningRequest", "certificatesigningrequests"),
     namespaced("coordination.k8s.io/v1", "Lease", "leases"),
+    namespaced("discovery.k8s.io/v1", "EndpointSlice", "endpointslices"),
     namespaced("rbac.authorization.k8s.io/v1", "Role", "roles"),
     namespaced("rbac.authorization.k8s.io/v1", "RoleBinding", "rolebindings"),
     cluster("rbac.authorization.k8s.io/v1", "ClusterRole", "clusterroles"),

@@ -10,7 +10,7 @@ mod running;
 pub use cluster::{get, healthy, install_network, kubectl, wait};
 pub use config::{Config, patch_version};
 pub use host::{Snapshot, nothing_half_written};
-pub use join::{IGNORE, Ticket, joined, machine, members, members_agree};
+pub use join::{IGNORE, Ticket, etcdctl, joined, machine, members, members_agree};
 pub use random::Random;
 pub use running::Running;
 

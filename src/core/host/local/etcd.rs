@@ -4,6 +4,7 @@ use std::path::Path;
 
 use super::LocalHost;
 use crate::{
+    backup::BackupError,
     etcd::{EtcdAccess, EtcdClient},
     health::{Identity, Tls},
     host::{HostError, Probe},
@@ -34,5 +35,15 @@ impl LocalHost {
             path: path.to_owned(),
             source: std::io::ErrorKind::NotFound.into(),
         })
+    }
+}
+
+/// What reads and writes much must not hold up what waits for the network.
+pub(super) async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, BackupError> + Send + 'static,
+) -> Result<T, HostError> {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(result) => Ok(result?),
+        Err(error) => std::panic::resume_unwind(error.into_panic()),
     }
 }

@@ -167,6 +167,16 @@ fn is_nothing(path: &Path) -> bool {
     fs::symlink_metadata(path).is_err_and(|error| is_absent(&error))
 }
 
+/// Never over something that is there: a directory would take the place of an empty one.
+pub(super) fn rename(from: &Path, to: &Path) -> Result<(), HostError> {
+    let flags = rustix::fs::RenameFlags::NOREPLACE;
+    let cwd = rustix::fs::CWD;
+    let renamed = rustix::fs::renameat_with(cwd, from, cwd, to, flags);
+    renamed.map_err(|error| fail("rename", from)(error.into()))?;
+    sync_parent(to)?;
+    if from.parent() == to.parent() { Ok(()) } else { sync_parent(from) }
+}
+
 pub(super) fn remove_empty_dir(path: &Path) -> Result<(), HostError> {
     if is_nothing(path) {
         return Ok(());

@@ -24,6 +24,7 @@ use super::{
 };
 use crate::{
     archive::Removal,
+    backup::trial::{self, Trial},
     config::types::UnmountFlag,
     cri,
     cri::CriClient,
@@ -193,6 +194,11 @@ impl Probe for LocalHost {
     ) -> Result<HashKv, HostError> {
         Ok(self.etcd(access).await?.hash_kv(endpoint, revision).await?)
     }
+
+    async fn etcd_stored_members(&self, data_dir: &Path) -> Result<Vec<Member>, HostError> {
+        let dir = self.real(data_dir);
+        etcd::blocking(move || trial::stored_members(&dir)).await
+    }
 }
 
 #[async_trait]
@@ -227,6 +233,15 @@ impl Actuator for LocalHost {
 
     async fn remove_tree(&self, path: &Path) -> Result<(), HostError> {
         files::remove_tree(&self.real(path))
+    }
+
+    async fn rename(&self, from: &Path, to: &Path) -> Result<(), HostError> {
+        files::rename(&self.real(from), &self.real(to))
+    }
+
+    async fn restore_etcd(&self, trial: &Trial) -> Result<(), HostError> {
+        let (root, trial) = (self.root.clone(), trial.clone());
+        etcd::blocking(move || trial::restore(&root, &trial)).await
     }
 
     async fn unmount(&self, path: &Path) -> Result<(), HostError> {

@@ -1,0 +1,174 @@
+//! `restore etcd`: the data of this control plane's etcd becomes that of a backup.
+//!
+//! All that takes time and can fail is done beside the data in use, before anything is stopped. What was in use is kept.
+
+mod check;
+mod node;
+mod pods;
+mod repair;
+mod report;
+mod start;
+mod stop;
+mod survey;
+mod swap;
+mod trial;
+
+use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
+
+use jiff::Timestamp;
+use rkadm_core::{
+    backup::trial::Trial,
+    engine::{Phase, PhaseMeta, Workflow},
+};
+use serde::{Deserialize, Serialize};
+
+pub use node::NodeEtcd;
+pub use pods::{STOP_ACTION, UndoStop};
+pub use repair::{MEND_ACTION, UndoMend};
+pub use report::REPORT_OUTPUT;
+pub use survey::{Doubt, Survey, survey};
+pub use swap::{SWAP_ACTION, Swap, UndoSwap};
+pub use trial::{TRIAL_ACTION, UndoTrial};
+
+/// The name of the operation.
+pub const WORKFLOW: &str = "restore etcd";
+
+/// The backup, as far as it was read and found whole.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Source {
+    /// The file.
+    pub file: PathBuf,
+    /// Whether it is a plain snapshot, with nothing that says where it is from.
+    pub plain: bool,
+    /// Of the file.
+    pub sha256: String,
+    /// Bytes of the file.
+    pub bytes: u64,
+    /// Bytes of the snapshot in it.
+    pub size: u64,
+    /// When it was taken; of a plain snapshot, when the file was written.
+    pub created_at: Option<Timestamp>,
+    /// The machine that it was taken on.
+    pub node: Option<String>,
+    /// The revision that it has.
+    pub revision: i64,
+    /// Keys at that revision.
+    pub keys: u64,
+    /// Version of the storage format; etcd 3.5 writes none.
+    pub storage_version: Option<String>,
+    /// SHA-256 of public keys of the authorities and of the service account.
+    pub fingerprints: BTreeMap<String, String>,
+    /// SHA-256 of the API server's encryption configuration, where it has one.
+    pub encryption: Option<String>,
+}
+
+/// What is to be restored, and how. It is kept with the operation, so that a resume goes on with the same.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Restore {
+    /// Ends the names of what is made beside the data directory.
+    pub id: String,
+    /// The backup.
+    pub source: Source,
+    /// The etcd of this machine, as it was when the operation began.
+    pub node: NodeEtcd,
+    /// Go on where keys differ, or where the members of the cluster cannot be known.
+    pub force: bool,
+    /// Raise the revision, so that nobody takes old data for new.
+    pub bump: bool,
+    /// The runtime's socket URL.
+    pub cri_socket: String,
+}
+
+impl Restore {
+    /// Where the new data is made.
+    pub fn target(&self) -> PathBuf {
+        if self.node.mounted {
+            return self.node.data_dir.join(format!("rkadm-{}", self.id));
+        }
+        self.beside("rkadm")
+    }
+
+    /// Where the old data goes.
+    pub fn aside(&self) -> PathBuf {
+        if self.node.mounted {
+            return self.node.data_dir.join(format!("before-{}", self.id));
+        }
+        self.beside("before")
+    }
+
+    /// What changes places: the data directory, or, where that is a file system of its own, what is in it.
+    pub fn swap(&self) -> Swap {
+        let (live, fresh) = if self.node.mounted {
+            (self.node.data_dir.join("member"), self.target().join("member"))
+        } else {
+            (self.node.data_dir.clone(), self.target())
+        };
+        Swap { live, fresh, aside: self.aside(), target: self.target(), cri_socket: self.cri_socket.clone() }
+    }
+
+    /// How the new data is made.
+    pub fn trial(&self) -> Trial {
+        Trial {
+            file: self.source.file.clone(),
+            plain: self.source.plain,
+            sha256: self.source.sha256.clone(),
+            target: self.target(),
+            like: self.node.data_dir.clone(),
+            name: self.node.name.clone(),
+            peer_urls: self.node.peer_urls.clone(),
+            revision: self.source.revision,
+            bump: self.bump,
+        }
+    }
+
+    fn beside(&self, what: &str) -> PathBuf {
+        let name = self.node.data_dir.file_name().unwrap_or_default().to_string_lossy();
+        self.node.data_dir.with_file_name(format!("{name}.{what}-{}", self.id))
+    }
+
+    /// A manifest while its pod must not run.
+    fn put_by(&self, file_name: &str) -> PathBuf {
+        crate::init::Cluster::kubeconfig(&format!("{file_name}.rkadm-{}", self.id))
+    }
+}
+
+/// The phases, in order.
+pub fn workflow(restore: &Arc<Restore>) -> Workflow {
+    let phases: Vec<Box<dyn Phase>> = vec![
+        Box::new(check::Check(Arc::clone(restore))),
+        Box::new(trial::MakeTrial(Arc::clone(restore))),
+        Box::new(stop::Stop(Arc::clone(restore))),
+        Box::new(swap::SwapData(Arc::clone(restore))),
+        Box::new(start::Start(Arc::clone(restore))),
+        Box::new(repair::Repair(Arc::clone(restore))),
+        Box::new(report::Report(Arc::clone(restore))),
+    ];
+    Workflow { name: WORKFLOW.into(), phases }
+}
+
+/// The declarations of the phases, in order: they do not depend on the request.
+pub fn metas() -> Vec<PhaseMeta> {
+    workflow(&Arc::default()).metas()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn restore(mounted: bool) -> Restore {
+        let node = NodeEtcd { data_dir: "/var/lib/etcd".into(), mounted, ..NodeEtcd::default() };
+        Restore { id: "1".into(), node, ..Restore::default() }
+    }
+
+    #[test]
+    fn the_new_data_is_beside_the_old_or_within_its_file_system() {
+        let swap = restore(false).swap();
+        let paths = [&swap.live, &swap.fresh, &swap.aside].map(|path| path.display().to_string());
+        assert_eq!(paths, ["/var/lib/etcd", "/var/lib/etcd.rkadm-1", "/var/lib/etcd.before-1"]);
+        let swap = restore(true).swap();
+        let paths = [&swap.live, &swap.fresh, &swap.aside].map(|path| path.display().to_string());
+        assert_eq!(paths, ["/var/lib/etcd/member", "/var/lib/etcd/rkadm-1/member", "/var/lib/etcd/before-1"]);
+    }
+}

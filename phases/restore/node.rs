@@ -1,0 +1,146 @@
+//! The etcd of this machine, as its manifests describe it.
+
+use std::path::{Path, PathBuf};
+
+use k8s_openapi::api::core::v1::Pod;
+use rkadm_core::{
+    backup::source::flag,
+    engine::PhaseError,
+    etcd::EtcdAccess,
+    host::{CommandOutput, Probe},
+    manifest::{Component, health_target},
+};
+use serde::{Deserialize, Serialize};
+
+use crate::static_pods;
+
+/// What a restore has to know of the machine. Later, with the manifests away, nothing tells it any more.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct NodeEtcd {
+    /// Name of the member.
+    pub name: String,
+    /// Where other members reach it.
+    pub peer_urls: Vec<String>,
+    /// Its data, links resolved.
+    pub data_dir: PathBuf,
+    /// The data directory is a file system of its own, and cannot be renamed.
+    pub mounted: bool,
+    /// Version in the tag of its image.
+    pub version: Option<String>,
+    /// How it is reached from this machine.
+    pub access: EtcdAccess,
+    /// Directory of the certificates.
+    pub pki: PathBuf,
+    /// URL of this machine's API server.
+    pub api_url: Option<String>,
+    /// The API server's encryption configuration.
+    pub encryption: Option<PathBuf>,
+}
+
+impl NodeEtcd {
+    /// Reads the manifests.
+    ///
+    /// # Errors
+    /// There is no static pod of etcd here, or its manifest does not say what it must.
+    pub async fn read(host: &dyn Probe) -> Result<Self, PhaseError> {
+        let unusable = |message: String| {
+            PhaseError::Unusable {
+            message,
+            hint: "a restore needs the manifests that the control plane runs with; etcd elsewhere is restored where it runs".into(),
+        }
+        };
+        let Some(etcd) = static_pods::read(host, Component::Etcd).await? else {
+            return Err(unusable("this machine has no /etc/kubernetes/manifests/etcd.yaml".into()));
+        };
+        let needed = |name: &str| {
+            flag(&etcd, name).ok_or_else(|| unusable(format!("the manifest of etcd has no --{name}")))
+        };
+        let typed = PathBuf::from(needed("data-dir")?);
+        let data_dir = resolved(host, &typed).await;
+        let parent = data_dir.parent().unwrap_or(Path::new("/"));
+        let mounted = host.mounts_below(parent).await?.contains(&data_dir);
+        let ca =
+            PathBuf::from(flag(&etcd, "trusted-ca-file").unwrap_or("/etc/kubernetes/pki/etcd/ca.crt".into()));
+        let etcd_pki = ca.parent().unwrap_or(Path::new("/")).to_owned();
+        let clients = flag(&etcd, "listen-client-urls").unwrap_or("https://127.0.0.1:2379".into());
+        let server = static_pods::read(host, Component::ApiServer).await?;
+        Ok(Self {
+            name: needed("name")?,
+            peer_urls: needed("initial-advertise-peer-urls")?.split(',').map(str::to_owned).collect(),
+            data_dir,
+            mounted,
+            version: image_version(&etcd),
+            access: EtcdAccess {
+                endpoints: clients.split(',').take(1).map(str::to_owned).collect(),
+                certificate: etcd_pki.join("healthcheck-client.crt"),
+                key: etcd_pki.join("healthcheck-client.key"),
+                ca,
+            },
+            pki: etcd_pki.parent().unwrap_or(Path::new("/")).to_owned(),
+            api_url: server.as_ref().and_then(api_url),
+            encryption: server
+                .as_ref()
+                .and_then(|pod| on_host(pod, flag(pod, "encryption-provider-config")?.as_ref())),
+        })
+    }
+
+    /// Address of this machine's API server, as the Service `kubernetes` has it.
+    pub fn api_address(&self) -> Option<String> {
+        let authority = self.api_url.as_deref()?.strip_prefix("https://")?;
+        let (host, _) = authority.rsplit_once(':')?;
+        Some(host.trim_start_matches('[').trim_end_matches(']').to_owned())
+    }
+}
+
+/// Renaming a link would leave the data where it is.
+async fn resolved(host: &dyn Probe, path: &Path) -> PathBuf {
+    let text = path.display().to_string();
+    let answer = host.query(&["readlink", "-f", &text]).await;
+    let real = answer.ok().filter(CommandOutput::success).map(|answer| answer.stdout.trim().to_owned());
+    let real = real.filter(|real| real.starts_with('/')).map_or_else(|| path.to_owned(), PathBuf::from);
+    real.components().collect()
+}
+
+/// Where a path of the first container is on the machine.
+fn on_host(pod: &Pod, path: &Path) -> Option<PathBuf> {
+    let spec = pod.spec.as_ref()?;
+    let mounts = spec.containers.first()?.volume_mounts.iter().flatten();
+    let (mount, rest) = mounts
+        .filter_map(|mount| Some((mount, path.strip_prefix(&mount.mount_path).ok()?)))
+        .min_by_key(|(_, rest)| rest.components().count())?;
+    let volume = spec.volumes.iter().flatten().find(|volume| volume.name == mount.name)?;
+    let base = Path::new(&volume.host_path.as_ref()?.path);
+    // A single file may be mounted.
+    Some(if rest == Path::new("") { base.to_owned() } else { base.join(rest) })
+}
+
+fn image_version(pod: &Pod) -> Option<String> {
+    let container = pod.spec.as_ref()?.containers.first()?;
+    let image = container.image.as_deref()?.split('@').next()?;
+    image.rsplit_once(':').map(|(_, tag)| tag.to_owned())
+}
+
+/// The address that the kubelet asks for the API server's health is the one that it advertises.
+fn api_url(pod: &Pod) -> Option<String> {
+    let url = health_target(pod)?.url;
+    let rest = url.strip_prefix("https://")?;
+    Some(format!("https://{}", rest.split('/').next()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_of_the_container_is_found_on_the_machine() {
+        let pod = "{spec: {containers: [{name: a, volumeMounts: [{name: k, mountPath: /etc/kubernetes}, \
+                   {name: e, mountPath: /etc/kubernetes/enc}]}], volumes: [{name: k, hostPath: {path: /k}}, \
+                   {name: e, hostPath: {path: /srv/e}}]}}";
+        let pod: Pod = rkadm_core::yaml::from_str(pod).unwrap();
+        let found = |path: &str| on_host(&pod, path.as_ref());
+        assert_eq!(found("/etc/kubernetes/enc/c.yaml").unwrap(), Path::new("/srv/e/c.yaml"));
+        assert_eq!(found("/etc/kubernetes/x.yaml").unwrap(), Path::new("/k/x.yaml"));
+        assert_eq!(found("/enc/c.yaml"), None);
+    }
+}

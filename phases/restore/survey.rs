@@ -1,0 +1,258 @@
+//! What speaks against restoring this backup here, found out without changing anything.
+
+use std::collections::BTreeMap;
+
+use rkadm_core::{
+    backup::{manifest::File, take},
+    engine::{PhaseError, phase::Finding},
+    etcd::Member,
+    host::Probe,
+    text::sha256_hex,
+};
+
+use super::Restore;
+use crate::init::KUBELET;
+
+/// Authorities and their certificates, and the key of service accounts.
+const KEYS: [(&str, &str); 4] = [
+    ("ca", "ca.crt"),
+    ("etcd/ca", "etcd/ca.crt"),
+    ("front-proxy-ca", "front-proxy-ca.crt"),
+    ("sa", "sa.key"),
+];
+/// etcd preallocates its log, twice while it moves on to the next file.
+const LOGS: u64 = 2 * 64_000_000;
+
+/// Something that speaks against it.
+#[derive(Debug, Clone)]
+pub struct Doubt {
+    /// What, and what to do.
+    pub finding: Finding,
+    /// An operator may know better.
+    pub forceable: bool,
+}
+
+/// What was found.
+#[derive(Debug, Clone, Default)]
+pub struct Survey {
+    /// What speaks against it.
+    pub doubts: Vec<Doubt>,
+    /// What the operator should know.
+    pub warnings: Vec<String>,
+    /// The revision that etcd has now, where it answers.
+    pub revision: Option<i64>,
+}
+
+impl Survey {
+    fn doubt(&mut self, check: &str, forceable: bool, message: String, hint: &str) {
+        let finding = Finding { check: check.into(), message, hint: Some(hint.into()) };
+        self.doubts.push(Doubt { finding, forceable });
+    }
+
+    /// Those that hold it up; the others are warnings when it is forced.
+    pub fn against(&self, force: bool) -> Vec<Finding> {
+        let held = self.doubts.iter().filter(|doubt| !(force && doubt.forceable));
+        held.map(|doubt| doubt.finding.clone()).collect()
+    }
+
+    /// What the operator should know, and what was forced.
+    pub fn told(&self, force: bool) -> Vec<String> {
+        let forced = self.doubts.iter().filter(|doubt| force && doubt.forceable);
+        let forced = forced.map(|doubt| format!("[{}] {}", doubt.finding.check, doubt.finding.message));
+        self.warnings.iter().cloned().chain(forced).collect()
+    }
+}
+
+/// Looks at everything.
+///
+/// # Errors
+/// The host cannot be read.
+pub async fn survey(host: &dyn Probe, restore: &Restore) -> Result<Survey, PhaseError> {
+    let mut found = Survey::default();
+    members(host, restore, &mut found).await;
+    version(restore, &mut found);
+    keys(host, restore, &mut found).await?;
+    encryption(host, restore, &mut found).await?;
+    room(host, restore, &mut found).await;
+    if let Err(error) = host.containers(&restore.cri_socket, "kube-system").await {
+        let message = format!("the container runtime cannot be asked for the static pods: {error}");
+        found.doubt("ContainerRuntime", false, message, "systemctl status containerd");
+    }
+    let kubelet = match host.service(KUBELET).await {
+        Ok(state) if state.exists => None,
+        Ok(_) => Some("the service manager does not know the kubelet".to_owned()),
+        Err(error) => Some(format!("the service manager cannot be asked for the kubelet: {error}")),
+    };
+    if let Some(message) = kubelet {
+        found.doubt("Kubelet", false, message, "systemctl status kubelet");
+    }
+    Ok(found)
+}
+
+async fn members(host: &dyn Probe, restore: &Restore, found: &mut Survey) {
+    const OTHERS: &str = "`rkadm restore etcd` is for one control plane. With several: `rkadm reset` (or `kubeadm reset -f`) on the \
+                          others, which takes their members out of etcd; restore here; then join them again. Keep a backup of the \
+                          others' /var/lib/etcd until all is well";
+    let access = &restore.node.access;
+    if let Some(endpoint) = access.endpoints.first() {
+        found.revision = host.etcd_status(access, endpoint).await.ok().map(|status| status.revision);
+    }
+    match host.etcd_members(access).await {
+        Ok(members) => {
+            if let Some(text) = several(&members) {
+                found.doubt("EtcdMembers", false, format!("etcd has {text}"), OTHERS);
+            }
+        }
+        Err(live) => match host.etcd_stored_members(&restore.node.data_dir).await {
+            Ok(members) => match several(&members) {
+                Some(text) => {
+                    let message = format!("etcd does not answer ({live}), and its data names {text}");
+                    let hint = format!("{OTHERS}. When the others are gone for good: --force");
+                    found.doubt("EtcdMembers", true, message, &hint);
+                }
+                None => found.warnings.push(format!("etcd does not answer: {live}")),
+            },
+            Err(stored) => {
+                let message = format!(
+                    "the members of etcd cannot be known: it does not answer ({live}), and its data cannot be read ({stored})"
+                );
+                found.doubt("EtcdMembers", true, message, "when this is the only control plane: --force");
+            }
+        },
+    }
+}
+
+fn several(members: &[Member]) -> Option<String> {
+    let voters: Vec<_> = members.iter().filter(|member| !member.is_learner).collect();
+    if voters.len() < 2 {
+        return None;
+    }
+    let names: Vec<_> = voters.iter().map(|member| member.describe()).collect();
+    Some(format!("{} voting members: {}", voters.len(), names.join(", ")))
+}
+
+fn version(restore: &Restore, found: &mut Survey) {
+    let data = restore.source.storage_version.as_deref().unwrap_or("3.5.0");
+    let Some(tag) = &restore.node.version else { return };
+    let (Some(data_line), Some(line)) = (line(data), line(tag)) else {
+        found.warnings.push(format!("the version of etcd cannot be told from its image's tag {tag:?}"));
+        return;
+    };
+    if data_line > line {
+        let message =
+            format!("the snapshot has the format of etcd {data}, and the etcd of this machine is {tag}");
+        let hint = "upgrade etcd first, or use a backup of an older etcd: etcd refuses data of a newer one";
+        found.doubt("EtcdVersion", false, message, hint);
+    }
+}
+
+/// Major and minor.
+fn line(version: &str) -> Option<(u64, u64)> {
+    let mut parts = version.trim_start_matches('v').split(['.', '-']);
+    Some((parts.next()?.parse().ok()?, parts.next()?.parse().ok()?))
+}
+
+async fn keys(host: &dyn Probe, restore: &Restore, found: &mut Survey) -> Result<(), PhaseError> {
+    let backed_up = &restore.source.fingerprints;
+    if restore.source.plain {
+        let text = "a plain snapshot does not say which keys belong to it: with those of another cluster, no token and no \
+                    client certificate of the snapshot's time works";
+        found.warnings.push(text.into());
+    }
+    let (mut files, mut contents) = (vec![], BTreeMap::new());
+    for (_, file) in KEYS {
+        if let Some(bytes) = host.read(&restore.node.pki.join(file)).await? {
+            // Only the end of a path counts.
+            let path = format!("/pki/{file}");
+            let size = bytes.len() as u64;
+            files.push(File { path: path.clone(), size, sha256: String::new(), mode: 0, uid: 0, gid: 0 });
+            contents.insert(path, bytes);
+        }
+    }
+    let here = take::fingerprints(&files, &contents);
+    let mut wrong = vec![];
+    for (name, file) in KEYS {
+        let Some(theirs) = backed_up.get(name) else { continue };
+        let path = restore.node.pki.join(file);
+        match here.get(name) {
+            Some(ours) if ours == theirs => {}
+            Some(_) => wrong.push(format!("{} has another key", path.display())),
+            None => wrong.push(format!("{} is missing or cannot be read", path.display())),
+        }
+    }
+    if !wrong.is_empty() {
+        let message = format!("the keys of this machine are not those of the backup: {}", wrong.join("; "));
+        let hint = format!(
+            "tokens, client certificates or members of the backup's cluster would not be accepted. The matching files are in \
+             the archive: `tar -xf {} -C DIR files/etc/kubernetes/pki`. To restore all the same: --force",
+            restore.source.file.display()
+        );
+        found.doubt("Keys", true, message, &hint);
+    }
+    Ok(())
+}
+
+async fn encryption(host: &dyn Probe, restore: &Restore, found: &mut Survey) -> Result<(), PhaseError> {
+    let (Some(path), Some(theirs)) = (&restore.node.encryption, &restore.source.encryption) else {
+        return Ok(());
+    };
+    let here = host.read(path).await?.map(|bytes| sha256_hex(&bytes));
+    if here.as_ref() != Some(theirs) {
+        found.warnings.push(format!(
+            "{} is not as it was when the backup was made: what was written with a key that is no longer in it cannot be read",
+            path.display()
+        ));
+    }
+    Ok(())
+}
+
+async fn room(host: &dyn Probe, restore: &Restore, found: &mut Survey) {
+    let dir = if restore.node.mounted {
+        restore.node.data_dir.as_path()
+    } else {
+        restore.node.data_dir.parent().unwrap_or(&restore.node.data_dir)
+    };
+    let copies = if restore.source.plain { 1 } else { 2 };
+    let needed = restore.source.size * copies + LOGS;
+    let Some(space) = host.space(dir).await else { return };
+    if space.bytes_free < needed {
+        let message = format!(
+            "{} has {} MB free, and {} MB are needed for the new data beside the old",
+            dir.display(),
+            space.bytes_free / 1_000_000,
+            needed.div_ceil(1_000_000)
+        );
+        found.doubt("Space", false, message, "free some space there");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn data_of_a_newer_etcd_is_refused_and_of_an_older_one_is_not() {
+        let found = |data: Option<&str>, tag: &str| {
+            let mut restore = Restore::default();
+            restore.source.storage_version = data.map(str::to_owned);
+            restore.node.version = Some(tag.into());
+            let mut found = Survey::default();
+            version(&restore, &mut found);
+            found.doubts.len()
+        };
+        assert_eq!(found(Some("3.7.0"), "3.6.5-0"), 1);
+        assert_eq!(found(Some("3.6.0"), "3.6.5-0"), 0);
+        assert_eq!(found(None, "3.6.5-0"), 0);
+        assert_eq!(found(Some("3.6.0"), "v3.10.0"), 0);
+    }
+
+    #[test]
+    fn only_what_an_operator_may_know_better_can_be_forced() {
+        let mut found = Survey::default();
+        found.doubt("Keys", true, "other keys".into(), "");
+        found.doubt("Space", false, "no room".into(), "");
+        assert_eq!(found.against(false).len(), 2);
+        assert_eq!(found.against(true).len(), 1);
+        assert_eq!(found.told(true), ["[Keys] other keys"]);
+    }
+}

@@ -1,0 +1,189 @@
+//! `rkadm restore`.
+
+mod confirm;
+mod report;
+mod rollback;
+mod source;
+
+use std::{path::PathBuf, sync::Arc};
+
+use clap::{Args, Subcommand};
+use jiff::Timestamp;
+use rkadm_core::{
+    engine::{
+        Event, OnFailure, PhaseError, RunError,
+        journal::JournalDir,
+        operation::{Operation, Status},
+    },
+    text::sha256_hex,
+};
+use rkadm_phases::{
+    restore::{self, NodeEtcd, Restore, Survey, WORKFLOW},
+    static_pods,
+};
+
+use super::{
+    API_TIMEOUT, Session,
+    args::FailurePolicy,
+    exit::{CommandError, ExitKind},
+    operation::{self, Manner},
+};
+pub use rollback::may_roll_back;
+
+/// Where kubelets find containerd unless they are told otherwise.
+const DEFAULT_SOCKET: &str = "unix:///var/run/containerd/containerd.sock";
+
+/// What can be restored.
+#[derive(Debug, Subcommand)]
+pub enum RestoreCommand {
+    /// Bring the data of this control plane's etcd back from a backup
+    ///
+    /// The backup is read completely, and restored and verified beside the data in use, before anything is stopped. The old
+    /// data is kept: `rkadm op rollback` takes the restore back, also after it has finished. For clusters with one control plane.
+    Etcd(EtcdArgs),
+}
+
+/// What to restore, and how.
+#[derive(Debug, Args)]
+#[expect(clippy::struct_excessive_bools, reason = "flags of a command line")]
+pub struct EtcdArgs {
+    /// An archive of `rkadm backup etcd`, a snapshot of `etcdctl snapshot save` whose name ends with .db, or `latest`
+    #[arg(value_name = "FILE|latest")]
+    file: PathBuf,
+    /// Where `latest` is looked for [default: /var/lib/rkadm/backups]
+    #[arg(long, value_name = "DIR")]
+    from: Option<PathBuf>,
+    /// Do not ask
+    #[arg(short, long)]
+    yes: bool,
+    /// Only show what would be done
+    #[arg(long)]
+    dry_run: bool,
+    /// Go on although the keys are those of another cluster, or the members of etcd cannot be known
+    #[arg(long)]
+    force: bool,
+    /// Keep the revision of the backup. Whoever watched objects misses changes without knowing it, until it is restarted
+    #[arg(long)]
+    no_bump: bool,
+    /// What to do when a step fails
+    #[arg(long, value_enum, default_value_t)]
+    on_failure: FailurePolicy,
+}
+
+impl EtcdArgs {
+    /// The same command has the same.
+    fn digest(&self) -> String {
+        let file = std::path::absolute(&self.file).unwrap_or_else(|_| self.file.clone());
+        let from = self.from.as_ref().map(|dir| dir.display().to_string()).unwrap_or_default();
+        let text = format!("{}\n{from}\n{}\n{}", file.display(), self.force, self.no_bump);
+        sha256_hex(text.as_bytes())
+    }
+}
+
+/// Runs it.
+pub async fn run(session: &Session, command: &RestoreCommand) -> Result<(), CommandError> {
+    let RestoreCommand::Etcd(args) = command;
+    if !args.dry_run {
+        Session::require_root("restore etcd")?;
+        // What was begun was confirmed, and goes on with the backup that it began with.
+        if let Some(operation) = unfinished(session, &args.digest())? {
+            let restore = operation::request(session, &operation)?;
+            return execute(session, restore, args.digest(), args.on_failure.into(), false).await;
+        }
+    }
+    let asks = !args.dry_run && !args.yes;
+    if asks {
+        confirm::possible()?;
+    }
+    let host = session.host(API_TIMEOUT);
+    let node = NodeEtcd::read(&host).await.map_err(|error| unusable(&error))?;
+    let file = source::find(session, &args.file, args.from.as_deref())?;
+    let source = source::read(session, &file, node.encryption.as_deref()).await?;
+    let restore = Restore {
+        id: Timestamp::now().strftime("%Y%m%dT%H%M%SZ").to_string(),
+        source,
+        node,
+        force: args.force,
+        bump: !args.no_bump,
+        cri_socket: static_pods::cri_socket(&host).await.unwrap_or_else(|| DEFAULT_SOCKET.into()),
+    };
+    let survey = restore::survey(&host, &restore).await.map_err(|error| unusable(&error))?;
+    refuse(&survey, args.force)?;
+    for message in survey.told(args.force) {
+        session.reporter.report(Event::Warning { message });
+    }
+    if asks {
+        confirm::ask(&restore, &survey)?;
+    }
+    execute(session, restore, args.digest(), args.on_failure.into(), args.dry_run).await
+}
+
+/// Goes on with an unfinished restore.
+pub async fn resume(session: &Session, operation: &Operation) -> Result<(), CommandError> {
+    Session::require_root("op resume")?;
+    let digest = operation.begun().map(|begun| begun.digest.to_string()).unwrap_or_default();
+    execute(session, operation::request(session, operation)?, digest, OnFailure::Stop, false).await
+}
+
+/// The same command, cut off.
+///
+/// # Errors
+/// Something else was cut off: what is on the machine now is not to be judged.
+fn unfinished(session: &Session, digest: &str) -> Result<Option<Operation>, CommandError> {
+    let operations = JournalDir::below(&session.root).load_all()?;
+    let unsettled = operations.into_iter().rev().find(|operation| !operation.status.is_settled());
+    let Some(operation) = unsettled else { return Ok(None) };
+    let same_command = operation.workflow() == WORKFLOW;
+    let same = same_command && operation.begun().is_some_and(|begun| begun.digest == digest);
+    if same && operation.status.is_resumable() {
+        return Ok(Some(operation));
+    }
+    let reason = match (operation.status, same_command, same) {
+        (Status::Stuck, ..) => "its rollback failed",
+        (Status::RollingBack, ..) => "its rollback was cut off",
+        (_, false, _) => "this is another command",
+        _ => "this backup is another one",
+    };
+    let error = RunError::Unfinished {
+        id: operation.id.clone(),
+        workflow: operation.workflow().to_owned(),
+        status: operation.status,
+        reason: reason.into(),
+        config: Box::default(),
+    };
+    Err(error.into())
+}
+
+fn refuse(survey: &Survey, force: bool) -> Result<(), CommandError> {
+    let findings = survey.against(force);
+    if findings.is_empty() {
+        return Ok(());
+    }
+    let error = CommandError::new(ExitKind::Preflight, "this backup cannot be restored here");
+    Err(CommandError { findings, ..error }.detail("Nothing was changed."))
+}
+
+fn unusable(error: &PhaseError) -> CommandError {
+    let mut answer = CommandError::failed(error).detail("Nothing was changed.");
+    answer.hints = error.hints();
+    answer
+}
+
+async fn execute(
+    session: &Session,
+    restore: Restore,
+    digest: String,
+    on_failure: OnFailure,
+    dry_run: bool,
+) -> Result<(), CommandError> {
+    let restore = Arc::new(restore);
+    let workflow = restore::workflow(&restore);
+    let manner = Manner { dry_run, on_failure, digest: Some(digest), ..Manner::default() };
+    // What cannot be asked after the restore is told, not waited for.
+    let host = session.host(std::time::Duration::from_secs(20));
+    let done = operation::carry_out(session, &host, &workflow, restore.as_ref(), &manner).await?;
+    if let Some(done) = done {
+        report::finished(session, &restore, &done);
+    }
+    Ok(())
+}

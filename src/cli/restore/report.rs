@@ -1,0 +1,68 @@
+//! What `rkadm restore etcd` says when it is done.
+
+use std::path::PathBuf;
+
+use jiff::Timestamp;
+use rkadm_core::engine::RunReport;
+use rkadm_phases::restore::{REPORT_OUTPUT, Restore};
+use serde::Serialize;
+use serde_json::{Map, Value};
+
+use super::confirm::age;
+use crate::cli::Session;
+
+/// The result.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Restored {
+    operation: String,
+    file: PathBuf,
+    backup_created_at: Option<Timestamp>,
+    backup_revision: i64,
+    revision: Option<i64>,
+    objects: Map<String, Value>,
+    nodes_not_ready: Vec<String>,
+    old_data: PathBuf,
+}
+
+/// Prints it.
+pub fn finished(session: &Session, restore: &Restore, done: &RunReport) {
+    let report = done.outputs.get(REPORT_OUTPUT).cloned().unwrap_or_default();
+    let names = report["nodesNotReady"].as_array().into_iter().flatten();
+    let result = Restored {
+        operation: done.operation.clone(),
+        file: restore.source.file.clone(),
+        backup_created_at: restore.source.created_at,
+        backup_revision: restore.source.revision,
+        revision: report["revision"].as_i64(),
+        objects: report["objects"].as_object().cloned().unwrap_or_default(),
+        nodes_not_ready: names.filter_map(|name| name.as_str().map(str::to_owned)).collect(),
+        old_data: restore.aside(),
+    };
+    session.printer.result("EtcdRestore", &result, || text(&result));
+}
+
+fn text(result: &Restored) -> String {
+    let from = result.backup_created_at.map(|at| format!(", {} old", age(Timestamp::now(), at)));
+    let revision = result.revision.map(|now| format!(", revision {now} now")).unwrap_or_default();
+    let mut out = format!(
+        "Restored from {}{}: revision {} of the backup{revision}.\n",
+        result.file.display(),
+        from.unwrap_or_default(),
+        result.backup_revision
+    );
+    let objects: Vec<_> = result.objects.iter().map(|(kind, count)| format!("{count} {kind}")).collect();
+    if !objects.is_empty() {
+        out += &format!("Objects: {}\n", objects.join(", "));
+    }
+    if !result.nodes_not_ready.is_empty() {
+        out += &format!("Nodes that are not Ready: {}\n", result.nodes_not_ready.join(", "));
+    }
+    out += &format!(
+        "Nodes that no longer exist become NotReady within a minute: `kubectl delete node NAME` removes them.\n\
+         The old data is in {}. To take the restore back: `rkadm op rollback {}`. When all is well, remove the directory.\n",
+        result.old_data.display(),
+        result.operation
+    );
+    out
+}

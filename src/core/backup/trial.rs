@@ -1,0 +1,225 @@
+//! Restores a backup beside the data directory that is in use, and verifies what was made. Nothing else is touched.
+
+use std::{
+    ffi::OsString,
+    fs::{self, File},
+    io,
+    os::unix::fs::{MetadataExt, lchown},
+    path::{Path, PathBuf},
+};
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
+
+use super::{
+    BackupError,
+    read::{self, Targets},
+    source::below,
+    take::hex,
+};
+use crate::etcd::{
+    Member,
+    snapshot::{self, DEFAULT_BUMP, History, NewMember, RestoreOptions, VerifyOptions},
+};
+
+/// What becomes of which backup, and where.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Trial {
+    /// The backup: an archive, or a plain snapshot.
+    pub file: PathBuf,
+    /// Whether it is a plain snapshot.
+    pub plain: bool,
+    /// Of the file, when it was checked.
+    pub sha256: String,
+    /// The data directory to make, a path of the machine.
+    pub target: PathBuf,
+    /// The directory in use: the new one belongs to the same user.
+    pub like: PathBuf,
+    /// Name of the member.
+    pub name: String,
+    /// Where other members reach it.
+    pub peer_urls: Vec<String>,
+    /// The revision that the snapshot has.
+    pub revision: i64,
+    /// Raise the revision, and mark everything before as compacted.
+    pub bump: bool,
+}
+
+impl Trial {
+    /// The snapshot of an archive, while the data directory is made of it.
+    pub fn extracted(&self) -> PathBuf {
+        let mut name = self.target.file_name().map(OsString::from).unwrap_or_default();
+        name.push(".db");
+        self.target.with_file_name(name)
+    }
+
+    /// The revision that etcd will begin with.
+    pub fn new_revision(&self) -> i64 {
+        let bump = if self.bump { i64::try_from(DEFAULT_BUMP).unwrap_or(0) } else { 0 };
+        self.revision.saturating_add(bump)
+    }
+
+    fn options(&self) -> RestoreOptions {
+        let member = NewMember { name: self.name.clone(), peer_urls: self.peer_urls.clone() };
+        let history = if self.bump { History::Bump(DEFAULT_BUMP) } else { History::Keep };
+        RestoreOptions { history, ..RestoreOptions::new(&self.name, vec![member]) }
+    }
+}
+
+/// Makes the data directory of a machine whose file system is at `root`, in place of what an earlier try left. Blocks.
+///
+/// # Errors
+/// The file is not the one that was checked, it does not verify, or what was made of it does not.
+pub fn restore(root: &Path, trial: &Trial) -> Result<(), BackupError> {
+    let (target, extracted) = (below(root, &trial.target), below(root, trial.extracted()));
+    remove(&target)?;
+    remove(&extracted)?;
+    let changed =
+        || BackupError::Damaged { path: trial.file.clone(), why: "it changed since it was checked".into() };
+    let from = if trial.plain {
+        if sha256_of(&trial.file)? != trial.sha256 {
+            return Err(changed());
+        }
+        trial.file.as_path()
+    } else {
+        let mut targets = Targets { snapshot: extracted.clone(), files: std::collections::BTreeMap::new() };
+        if read::check(&trial.file, Some(&mut targets))?.sha256 != trial.sha256 {
+            return Err(changed());
+        }
+        extracted.as_path()
+    };
+    let verified = snapshot::verify(from, VerifyOptions::default())?;
+    if verified.report.revision != trial.revision {
+        return Err(changed());
+    }
+    snapshot::restore(&verified, &target, &trial.options())?;
+    let keys = verified.report.records.keys;
+    drop(verified);
+    remove(&extracted)?;
+    prove(trial, &target, keys)?;
+    own(&target, &below(root, &trial.like))
+}
+
+/// Reads what was written as if somebody else had written it.
+fn prove(trial: &Trial, target: &Path, keys: u64) -> Result<(), BackupError> {
+    let found = snapshot::verify(&target.join("member/snap/db"), VerifyOptions::default())?.report;
+    let why = if found.revision != trial.new_revision() {
+        format!("it has revision {}, not {}", found.revision, trial.new_revision())
+    } else if !trial.bump && found.records.keys != keys {
+        format!("it has {} keys, not {keys}", found.records.keys)
+    } else if found.contents.members.len() != 1 {
+        format!("it has {} members", found.contents.members.len())
+    } else {
+        return Ok(());
+    };
+    Err(BackupError::Differs { path: trial.target.clone(), why })
+}
+
+/// The members as a data directory has them.
+///
+/// # Errors
+/// There is no database, or it cannot be read.
+pub fn stored_members(data_dir: &Path) -> Result<Vec<Member>, BackupError> {
+    let found = snapshot::verify(&data_dir.join("member/snap/db"), VerifyOptions::default())?.report;
+    let known = |member: snapshot::Member| Member {
+        id: member.id,
+        name: member.name,
+        peer_urls: member.peer_urls,
+        client_urls: member.client_urls,
+        is_learner: member.learner,
+    };
+    Ok(found.contents.members.into_iter().map(known).collect())
+}
+
+/// SHA-256 of a file, in hex.
+///
+/// # Errors
+/// It cannot be read.
+pub fn sha256_of(path: &Path) -> Result<String, BackupError> {
+    let mut sha = Sha256::new();
+    let mut file = File::open(path).map_err(BackupError::io("read", path))?;
+    let mut chunk = vec![0; 1 << 20];
+    loop {
+        let read = io::Read::read(&mut file, &mut chunk).map_err(BackupError::io("read", path))?;
+        if read == 0 {
+            return Ok(hex(&sha.finalize()));
+        }
+        sha.update(&chunk[..read]);
+    }
+}
+
+fn remove(path: &Path) -> Result<(), BackupError> {
+    let removed = match fs::symlink_metadata(path) {
+        Ok(meta) if meta.is_dir() => fs::remove_dir_all(path),
+        Ok(_) => fs::remove_file(path),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => Err(error),
+    };
+    removed.map_err(BackupError::io("remove", path))
+}
+
+/// An etcd that does not run as root must be able to use it.
+fn own(path: &Path, like: &Path) -> Result<(), BackupError> {
+    let Ok(like) = fs::metadata(like) else { return Ok(()) };
+    let meta = fs::symlink_metadata(path).map_err(BackupError::io("look at", path))?;
+    if (meta.uid(), meta.gid()) == (like.uid(), like.gid()) {
+        return Ok(());
+    }
+    let mut open = vec![path.to_owned()];
+    while let Some(path) = open.pop() {
+        lchown(&path, Some(like.uid()), Some(like.gid())).map_err(BackupError::io("give away", &path))?;
+        if fs::symlink_metadata(&path).is_ok_and(|meta| meta.is_dir()) {
+            for entry in fs::read_dir(&path).map_err(BackupError::io("read", &path))? {
+                open.push(entry.map_err(BackupError::io("read", &path))?.path());
+            }
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn trial(dir: &Path, line: &str) -> Trial {
+        let file = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("etcd/snapshot/fixtures/{line}.db"));
+        let revision = snapshot::verify(&file, VerifyOptions::default()).unwrap().report.revision;
+        Trial {
+            sha256: sha256_of(&file).unwrap(),
+            file,
+            plain: true,
+            target: dir.join("etcd.rkadm-1"),
+            like: dir.join("etcd"),
+            name: "cp1".into(),
+            peer_urls: vec!["https://10.0.0.1:2380".into()],
+            revision,
+            bump: true,
+        }
+    }
+
+    #[test]
+    fn a_plain_snapshot_becomes_a_data_directory_of_one_member() {
+        let dir = tempfile::tempdir().unwrap();
+        for (line, bump) in [("3.5", true), ("3.6", true), ("3.7", false)] {
+            let trial = Trial { bump, ..trial(dir.path(), line) };
+            // What an earlier try left is in nobody's way.
+            fs::create_dir_all(trial.target.join("member/wal/half")).unwrap();
+            restore(Path::new("/"), &trial).unwrap();
+            let members = stored_members(&trial.target).unwrap();
+            assert_eq!(members.len(), 1);
+            assert_eq!((members[0].name.as_str(), &members[0].peer_urls), ("cp1", &trial.peer_urls));
+            assert!(!trial.extracted().exists());
+        }
+    }
+
+    #[test]
+    fn a_file_that_is_not_the_checked_one_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let good = trial(dir.path(), "3.6");
+        let other = Trial { sha256: "0".repeat(64), ..good.clone() };
+        let error = restore(Path::new("/"), &other).unwrap_err().to_string();
+        assert!(error.contains("it changed since it was checked"), "{error}");
+        assert!(!good.target.exists());
+    }
+}
