@@ -1,6 +1,6 @@
 //! Real machines, real Kubernetes: what `rkadm init` promises, kept on nodes with systemd, containerd and a kubelet.
 //!
-//! The program under test is `$RKADM` (the release binary, see `make e2e`), else the one that cargo built for the tests.
+//! The program under test is `$RKADM`, else the one that cargo built for the tests. `make bench` measures the release build.
 //! One machine carries several checks where they do not disturb each other; nothing runs in parallel.
 #![allow(clippy::print_stdout, reason = "tests show what they measure, and how to replay them")]
 

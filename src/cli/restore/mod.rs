@@ -56,7 +56,7 @@ pub struct EtcdArgs {
     file: PathBuf,
     /// Where `latest` is looked for [default: /var/lib/rkadm/backups]
     #[arg(long, value_name = "DIR")]
-    from: Option<PathBuf>,
+    dir: Option<PathBuf>,
     /// Do not ask
     #[arg(short, long)]
     yes: bool,
@@ -78,7 +78,7 @@ impl EtcdArgs {
     /// The same command has the same.
     fn digest(&self) -> String {
         let file = std::path::absolute(&self.file).unwrap_or_else(|_| self.file.clone());
-        let from = self.from.as_ref().map(|dir| dir.display().to_string()).unwrap_or_default();
+        let from = self.dir.as_ref().map(|dir| dir.display().to_string()).unwrap_or_default();
         let text = format!("{}\n{from}\n{}\n{}", file.display(), self.force, self.no_bump);
         sha256_hex(text.as_bytes())
     }
@@ -101,7 +101,7 @@ pub async fn run(session: &Session, command: &RestoreCommand) -> Result<(), Comm
     }
     let host = session.host(API_TIMEOUT);
     let node = NodeEtcd::read(&host).await.map_err(|error| unusable(&error))?;
-    let file = source::find(session, &args.file, args.from.as_deref())?;
+    let file = source::find(session, &args.file, args.dir.as_deref())?;
     let source = source::read(session, &file, node.encryption.as_deref()).await?;
     let mut restore = Restore {
         id: Timestamp::now().strftime("%Y%m%dT%H%M%SZ").to_string(),

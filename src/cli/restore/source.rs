@@ -31,7 +31,7 @@ pub fn find(session: &Session, typed: &Path, from: Option<&Path>) -> Result<Path
     for (path, why) in &catalog.unreadable {
         error = error.detail(format!("{} is left out: {why}", path.display()));
     }
-    Err(error.hint("another directory: --from DIR; a plain snapshot: name the file"))
+    Err(error.hint("another directory: --dir DIR; a plain snapshot: name the file"))
 }
 
 /// Reads all of it.
