@@ -142,8 +142,7 @@ fn there_is_no_latest_where_there_is_no_backup() {
     let machine = control_plane();
     fs::create_dir(machine.dir().join("backups")).unwrap();
     machine.write_here("backups/rkadm-backup-x.tar.gz", "no");
-    for (flags, words) in [("", "/var/lib/rkadm/backups holds no backup"), ("--dir backups", "is left out")]
-    {
+    for (flags, words) in [("", "/var/lib/rkadm/backups holds no backup"), ("--dir backups", "is left out")] {
         let ran = machine.rkadm(&format!("restore etcd latest --yes {flags}"));
         ran.exits(1);
         assert!(ran.stderr().contains(words), "{}", ran.report());
