@@ -24,8 +24,10 @@ pub struct Schedule {
     pub calendar: String,
     /// Program and arguments.
     pub command: Vec<String>,
-    /// Directories that it writes to.
-    pub writable: Vec<String>,
+    /// Directory of the backups.
+    pub backups: String,
+    /// Directory of the metrics, which others read.
+    pub metrics: Option<String>,
 }
 
 /// The phases of `rkadm backup schedule`.
@@ -46,9 +48,20 @@ impl Phase for Units {
 
     async fn plan(&self, cx: &PlanCx<'_>) -> Result<Verdict, PhaseError> {
         let mut steps = directory(cx, Path::new(UNITS), PUBLIC_DIR).await?;
-        for dir in &self.schedule.writable {
-            // A unit that may write to a directory does not start where there is none.
-            steps.extend(directory(cx, Path::new(dir), 0o700).await?);
+        let homes = ["/root", "/home", "/run/user"];
+        let first = self.schedule.command.first().into_iter();
+        for path in first.chain([&self.schedule.backups]).chain(&self.schedule.metrics) {
+            if homes.iter().any(|home| Path::new(path).starts_with(home)) {
+                return Err(PhaseError::Unusable {
+                    message: format!("{path} is in a home directory, which the service may not see"),
+                    hint: "put rkadm into /usr/local/bin, and backups elsewhere (--dir)".into(),
+                });
+            }
+        }
+        // A unit that may write to a directory does not start where there is none.
+        steps.extend(directory(cx, Path::new(&self.schedule.backups), 0o700).await?);
+        if let Some(dir) = &self.schedule.metrics {
+            steps.extend(directory(cx, Path::new(dir), PUBLIC_DIR).await?);
         }
         let path = |name: &str| PathBuf::from(UNITS).join(name);
         let mut changed = false;
@@ -84,7 +97,8 @@ fn timer(schedule: &Schedule) -> String {
 /// It reads keys and writes one directory: nothing else is open to it.
 fn service(schedule: &Schedule) -> String {
     let command: Vec<_> = schedule.command.iter().map(|word| quoted(word)).collect();
-    let writable: Vec<_> = schedule.writable.iter().map(|word| quoted(word)).collect();
+    let dirs = [&schedule.backups].into_iter().chain(&schedule.metrics);
+    let writable: Vec<_> = dirs.map(|word| quoted(word)).collect();
     format!(
         "[Unit]\nDescription=Back up etcd and the keys of this control plane\nAfter=network-online.target\n\n\
          [Service]\nType=oneshot\nExecStart={}\nNice=10\nIOSchedulingClass=idle\nUMask=0077\n\

@@ -39,8 +39,7 @@ impl Phase for CheckEtcd {
         let Some(etcd) = Etcd::look(cx, joining).await? else {
             return Ok(Verdict::AlreadyDone("known after apply".into()));
         };
-        let stale = etcd.stale(joining);
-        if !stale.is_empty() && !joining.has_etcd_data(cx).await? && !joining.request.replace_member {
+        if !joining.has_etcd_data(cx).await? && etcd.blocks(joining) {
             return Err(in_the_way(joining, &etcd));
         }
         Ok(Verdict::AlreadyDone(etcd.room_for_one_more()?))
@@ -57,12 +56,17 @@ pub fn in_the_way(joining: &Joining, etcd: &Etcd) -> PhaseError {
             format!("{} at {}, which {state}", seen.member.describe(), seen.member.peer_urls.join(", "))
         })
         .collect();
+    let alive = etcd.stale(joining).iter().any(|seen| seen.status.is_some());
+    let hint = if alive {
+        "it is alive: choose another --node-name and address; or take that machine out of the cluster first, by `rkadm reset` there"
+    } else {
+        "when that machine is gone for good, the same command with --replace-member removes its member first"
+    };
     PhaseError::Unusable {
         message: format!(
             "etcd has a member already with this node's name or address, of which nothing is on this machine: {}",
             stale.join("; ")
         ),
-        hint: "when that machine is gone for good, the same command with --replace-member removes its member first"
-            .into(),
+        hint: hint.into(),
     }
 }

@@ -77,7 +77,7 @@ impl Phase for EtcdJoin {
         let mut removals = vec![];
         if !has_data {
             let stale = etcd.stale(joining);
-            if !stale.is_empty() && !joining.request.replace_member {
+            if etcd.blocks(joining) {
                 return Err(in_the_way(joining, &etcd));
             }
             for seen in stale {
@@ -99,7 +99,7 @@ impl EtcdJoin {
         write_manifest: bool,
     ) -> Result<Verdict, PhaseError> {
         let cluster = &self.joining.cluster;
-        let target = Target { access: access.clone(), peer_url: self.joining.peer_url() };
+        let target = Target { access: access.clone(), peer_url: self.joining.peer_url(), was_there: false };
         let limit = cluster.config.timeouts.etcd_api_call.map_or(Duration::from_mins(2), GoDuration::as_std);
         let mut steps = removals;
         steps.extend(etcd_data_dir_steps(cx, data_dir).await?);

@@ -33,9 +33,20 @@ const UNDO_TIME: Duration = Duration::from_secs(30);
 pub struct Target {
     pub access: EtcdAccess,
     pub peer_url: String,
+    /// The member, or its vote, was there before: what did not come with the operation does not go with it.
+    #[serde(default)]
+    pub was_there: bool,
 }
 
 impl Target {
+    /// What an undo needs: with whether the member is as it is to become already. An etcd that does not answer now may do so
+    /// when the step is tried; then nothing of it was there.
+    async fn noted(&self, host: &dyn Actuator, there: fn(&Member) -> bool) -> Result<Value, StepError> {
+        let own = self.find(host).await.ok().and_then(|(_, own)| own);
+        let noted = Self { was_there: own.is_some_and(|own| there(&own)), ..self.clone() };
+        serde_json::to_value(noted).map_err(|error| StepError::Content(error.to_string()))
+    }
+
     async fn find(&self, host: &dyn Actuator) -> Result<(Vec<Member>, Option<Member>), HostError> {
         let members = host.probe().etcd_members(&self.access).await?;
         let own = members.iter().find(|member| member.peer_urls.contains(&self.peer_url)).cloned();
@@ -92,8 +103,8 @@ impl Action for AddMember {
         format!("add {} to etcd as a learner, which has no vote", self.target.peer_url)
     }
 
-    async fn prepare(&self, _host: &dyn Actuator) -> Result<Value, StepError> {
-        serde_json::to_value(&self.target).map_err(|error| StepError::Content(error.to_string()))
+    async fn prepare(&self, host: &dyn Actuator) -> Result<Value, StepError> {
+        self.target.noted(host, |_| true).await
     }
 
     async fn act(&self, cx: &ActCx<'_>) -> Result<(), StepError> {
@@ -151,8 +162,8 @@ impl Action for PromoteMember {
         format!("give {} its vote in etcd once it has caught up", self.target.peer_url)
     }
 
-    async fn prepare(&self, _host: &dyn Actuator) -> Result<Value, StepError> {
-        serde_json::to_value(&self.target).map_err(|error| StepError::Content(error.to_string()))
+    async fn prepare(&self, host: &dyn Actuator) -> Result<Value, StepError> {
+        self.target.noted(host, |own| !own.is_learner).await
     }
 
     async fn act(&self, cx: &ActCx<'_>) -> Result<(), StepError> {
@@ -212,6 +223,9 @@ impl UndoAction for UndoMember {
     async fn undo(&self, host: &dyn Actuator, data: &Value) -> Result<(), StepError> {
         let target: Target =
             serde_json::from_value(data.clone()).map_err(|error| StepError::Content(error.to_string()))?;
+        if target.was_there {
+            return Ok(());
+        }
         let began = Instant::now();
         loop {
             let removed = async {
@@ -259,6 +273,13 @@ impl Action for RemoveMember {
     }
 
     async fn act(&self, cx: &ActCx<'_>) -> Result<(), StepError> {
+        if let Some(url) = self.member.client_urls.first() {
+            let own = EtcdAccess { endpoints: vec![url.clone()], ..self.access.clone() };
+            if cx.host.etcd_status(&own, url).await.is_ok() {
+                let text = format!("the member {} answers: its machine is not gone", self.member.describe());
+                return Err(StepError::Content(text));
+            }
+        }
         Ok(cx.host.etcd_remove(&self.access, self.member.id).await?)
     }
 }

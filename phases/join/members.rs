@@ -85,6 +85,14 @@ impl Etcd {
         self.members.iter().filter(in_place).collect()
     }
 
+    /// Whether a member in this node's place holds up the join: one that is alive does in any case, one that is dead until
+    /// somebody consents to its removal.
+    pub fn blocks(&self, joining: &Joining) -> bool {
+        let stale = self.stale(joining);
+        let alive = stale.iter().any(|seen| seen.status.is_some());
+        !stale.is_empty() && (alive || !joining.request.replace_member)
+    }
+
     /// Whether the cluster would have a quorum with one more voting member, which is not up at first; in words.
     ///
     /// # Errors

@@ -58,6 +58,16 @@ impl NodeEtcd {
         };
         let typed = PathBuf::from(needed("data-dir")?);
         let data_dir = resolved(host, &typed).await;
+        if let Some(wal) = flag(&etcd, "wal-dir") {
+            return Err(unusable(format!("etcd keeps its log apart from its data (--wal-dir={wal})")));
+        }
+        let inside = host.mounts_below(&data_dir).await?;
+        if let Some(mount) = inside.iter().find(|mount| **mount != data_dir) {
+            return Err(unusable(format!(
+                "{} is a file system of its own inside etcd's data",
+                mount.display()
+            )));
+        }
         let parent = data_dir.parent().unwrap_or(Path::new("/"));
         let mounted = host.mounts_below(parent).await?.contains(&data_dir);
         let ca =

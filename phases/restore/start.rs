@@ -85,4 +85,18 @@ impl Phase for Start {
         }
         Ok(Verdict::Apply(steps))
     }
+
+    /// A healthy etcd is not enough: one that was never really stopped is healthy too, and serves what was there before.
+    async fn verify(&self, cx: &PlanCx<'_>) -> Result<(), PhaseError> {
+        let access = &self.0.node.access;
+        let Some(endpoint) = access.endpoints.first() else { return Ok(()) };
+        let (served, least) =
+            (cx.host.etcd_status(access, endpoint).await?.revision, self.0.trial().new_revision());
+        if served < least {
+            return Err(PhaseError::NotAchieved(format!(
+                "etcd at {endpoint} serves revision {served}; the restored data begins at {least}, so it serves other data"
+            )));
+        }
+        Ok(())
+    }
 }

@@ -159,17 +159,20 @@ async fn keys(host: &dyn Probe, restore: &Restore, found: &mut Survey) -> Result
                     client certificate of the snapshot's time works";
         found.warnings.push(text.into());
     }
+    if !restore.source.plain && backed_up.is_empty() {
+        let message = "the backup does not say which keys it belongs to".to_owned();
+        found.doubt("Keys", true, message, "when it is surely this cluster's: --force");
+    }
     let (mut files, mut contents) = (vec![], BTreeMap::new());
     for (_, file) in KEYS {
         if let Some(bytes) = host.read(&restore.node.pki.join(file)).await? {
-            // Only the end of a path counts.
-            let path = format!("/pki/{file}");
+            let path = restore.node.pki.join(file).display().to_string();
             let size = bytes.len() as u64;
             files.push(File { path: path.clone(), size, sha256: String::new(), mode: 0, uid: 0, gid: 0 });
             contents.insert(path, bytes);
         }
     }
-    let here = take::fingerprints(&files, &contents);
+    let here = take::fingerprints(&files, &contents, &restore.node.pki);
     let mut wrong = vec![];
     for (name, file) in KEYS {
         let Some(theirs) = backed_up.get(name) else { continue };

@@ -109,7 +109,13 @@ impl Swap {
 
     async fn forth(&self, host: &dyn Actuator) -> Result<(), StepError> {
         if self.there(host, &self.fresh).await? {
-            if self.there(host, &self.live).await? {
+            let live = self.there(host, &self.live).await?;
+            if live && self.there(host, &self.aside).await? {
+                // The old data is aside, so what is in place is the restored data, and this is the same once more.
+                host.remove_tree(&self.at(&self.fresh)).await?;
+                return Ok(self.tidy(host, &[&self.fresh]).await?);
+            }
+            if live {
                 self.rename(host, &self.live, &self.aside).await?;
             }
             self.rename(host, &self.fresh, &self.live).await?;

@@ -36,6 +36,8 @@ pub struct Manner {
     pub skip: BTreeSet<&'static str>,
     /// What a run that goes on with it must have the same of; the whole request where there is nothing here.
     pub digest: Option<String>,
+    /// What the journal says of the request; the whole of it, without secrets, where there is nothing here.
+    pub config: Option<serde_json::Value>,
 }
 
 /// Carries the workflow out and returns its report; `None` after a dry run, whose plan is printed.
@@ -57,7 +59,10 @@ pub async fn carry_out<R: Serialize + Sync>(
     let open = rkadm_core::config::secret::exposed(|| serde_json::to_string(request)).map_err(bug)?;
     let header = Header {
         command: session.command.clone(),
-        config: serde_json::to_value(request).map_err(bug)?,
+        config: match &manner.config {
+            Some(config) => config.clone(),
+            None => serde_json::to_value(request).map_err(bug)?,
+        },
         digest: manner.digest.clone().unwrap_or_else(|| sha256_hex(open.as_bytes())),
         secrets: vec![(REQUEST.to_owned(), open)],
     };

@@ -90,7 +90,7 @@ fn a_cluster_that_cannot_be_reached_leaves_no_operation_and_no_token_behind() {
     let file = format!(
         "apiVersion: kubeadm.k8s.io/v1beta4\nkind: JoinConfiguration\nnodeRegistration: {{name: w1}}\ndiscovery:\n  \
          bootstrapToken: {{token: {TOKEN}, apiServerEndpoint: '127.0.0.1:1', unsafeSkipCAVerification: true}}\n\
-         timeouts: {{discovery: 1s}}\n"
+         timeouts: {{discovery: 3s}}\n"
     );
     let ran = machine.with_config("join", file);
     ran.exits(1);

@@ -23,6 +23,7 @@ use rkadm_core::{
         rollback::{self, RollbackError, Stubborn},
         runner::Header,
     },
+    etcd::{EtcdAccess, Member},
     host::fake::{FakeHost, Node, World},
     pki::KeyAlgorithm,
 };
@@ -137,8 +138,14 @@ impl Scenario {
                     data_dir: "/var/lib/etcd".into(),
                     pki: "/etc/kubernetes/pki".into(),
                     api_url: Some("https://10.0.0.1:6443".into()),
+                    access: EtcdAccess {
+                        endpoints: vec!["https://10.0.0.1:2379".into()],
+                        ..EtcdAccess::default()
+                    },
                     ..NodeEtcd::default()
                 },
+                // The backup is not said to be of these keys.
+                force: true,
                 bump: 1,
                 cri_socket: "unix:///run/containerd/containerd.sock".into(),
                 ..Restore::default()
@@ -174,7 +181,17 @@ impl Scenario {
             machine.run(&workflows()[0]).await.unwrap();
             machine.host.world()
         });
-        Machine::from_world(finished.await.clone())
+        let mut world = finished.await.clone();
+        if matches!(self.what, What::Restore) {
+            world.members = vec![Member {
+                id: 1,
+                name: "node1".into(),
+                peer_urls: vec!["https://10.0.0.1:2380".into()],
+                client_urls: vec!["https://10.0.0.1:2379".into()],
+                is_learner: false,
+            }];
+        }
+        Machine::from_world(world)
     }
 
     pub fn without(&self, phase: &'static str) -> Self {

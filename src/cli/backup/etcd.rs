@@ -79,9 +79,13 @@ pub async fn run(session: &Session, args: &EtcdArgs) -> Result<(), CommandError>
     let began = Instant::now();
     let made = make(session, args).await;
     let elapsed = began.elapsed();
-    if let Some(path) = &args.prometheus {
+    // Another one at work writes its own metrics; and that they cannot be written must not hide how the backup went.
+    if let (Some(path), false) = (&args.prometheus, matches!(made, Err(BackupError::Busy(_)))) {
         let host = session.host(API_TIMEOUT);
-        metrics::write(&host, path, made.as_ref().ok(), elapsed, Timestamp::now()).await?;
+        let written = metrics::write(&host, path, made.as_ref().ok(), elapsed, Timestamp::now()).await;
+        if let Err(error) = written {
+            session.reporter.report(Event::Warning { message: format!("no metrics: {}", error.message) });
+        }
     }
     let made = made.map_err(failed)?;
     for warning in &made.warnings {

@@ -192,7 +192,7 @@ fn chosen(dir: &Path, file: &str) -> Result<PathBuf, CommandError> {
         return Ok(PathBuf::from(file));
     }
     let catalog = Catalog::read(dir).map_err(failed)?;
-    let latest = catalog.latest().map(|backup| backup.path.clone());
+    let latest = catalog.latest(Timestamp::now()).map(|backup| backup.path.clone());
     latest.ok_or_else(|| failed(BackupError::None(dir.to_owned())))
 }
 

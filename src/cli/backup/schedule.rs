@@ -17,7 +17,7 @@ use crate::cli::{
 #[derive(Debug, Args)]
 pub struct ScheduleArgs {
     /// When, as systemd's OnCalendar takes it: `hourly`, `*-*-* 03:00`
-    #[arg(long, value_name = "WHEN", default_value = "hourly")]
+    #[arg(long, value_name = "WHEN", default_value = "hourly", conflicts_with = "print_cron")]
     calendar: String,
     #[command(flatten)]
     dir: DirArg,
@@ -29,7 +29,7 @@ pub struct ScheduleArgs {
     /// Write metrics for node_exporter's textfile collector
     #[arg(long, value_name = "FILE")]
     prometheus: Option<std::path::PathBuf>,
-    /// Print a line for cron; write nothing
+    /// Print a line for cron, hourly; write nothing
     #[arg(long)]
     print_cron: bool,
     /// Only show what would be done
@@ -55,7 +55,7 @@ pub async fn run(session: &Session, args: &ScheduleArgs) -> Result<(), CommandEr
     if args.print_cron {
         let result = Scheduled {
             operation: None,
-            command: schedule.command.join(" "),
+            command: schedule.command.iter().map(|word| for_cron(word)).collect::<Vec<_>>().join(" "),
             calendar: args.calendar.clone(),
         };
         session.printer.result("BackupSchedule", &result, || format!("0 * * * * root {}\n", result.command));
@@ -75,17 +75,32 @@ pub async fn resume(session: &Session, operation: &Operation) -> Result<(), Comm
 fn schedule(args: &ScheduleArgs) -> Schedule {
     let program = std::env::current_exe().map_or_else(|_| "rkadm".into(), |path| path.display().to_string());
     let mut command =
-        vec![program, "backup".into(), "etcd".into(), format!("--dir={}", args.dir.dir.display())];
+        vec![program, "backup".into(), "etcd".into(), format!("--dir={}", absolute(&args.dir.dir))];
     if args.compress == Compress::None {
         command.push("--compress=none".into());
     }
     command.extend(args.keep.words());
-    let mut writable = vec![args.dir.dir.display().to_string()];
+    let mut metrics = None;
     if let Some(path) = &args.prometheus {
-        command.push(format!("--prometheus={}", path.display()));
-        writable.extend(path.parent().map(|dir| dir.display().to_string()));
+        let path = absolute(path);
+        metrics = std::path::Path::new(&path).parent().map(|dir| dir.display().to_string());
+        command.push(format!("--prometheus={path}"));
     }
-    Schedule { calendar: args.calendar.clone(), command, writable }
+    Schedule { calendar: args.calendar.clone(), command, backups: absolute(&args.dir.dir), metrics }
+}
+
+/// A word for the shell that cron starts, in which a percent sign is a line's end.
+fn for_cron(word: &str) -> String {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_=/.,:+".contains(&byte);
+    if word.bytes().all(plain) {
+        return word.to_owned();
+    }
+    format!("'{}'", word.replace('\'', "'\\''").replace('%', "\\%"))
+}
+
+/// systemd and cron run it elsewhere.
+fn absolute(path: &std::path::Path) -> String {
+    std::path::absolute(path).unwrap_or_else(|_| path.to_owned()).display().to_string()
 }
 
 async fn execute(

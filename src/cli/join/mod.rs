@@ -166,6 +166,8 @@ async fn execute(session: &Session, request: JoinRequest, on_failure: OnFailure)
         key_algorithm: joining.is_control_plane().then(|| config.key_algorithm()),
         skip,
         digest: Some(request.join.digest()),
+        // Without the environment: proxies may have passwords.
+        config: serde_json::to_value(&request.join).ok(),
     };
     let host = session.host(config.timeouts.kubernetes_api_call.map_or(API_TIMEOUT, GoDuration::as_std));
     let done = operation::carry_out(session, &host, &workflow, &request, &manner).await?;

@@ -130,7 +130,8 @@ async fn execute(
     }
     let identity = Request { only: request.only.clone(), reset: request.reset.identity() };
     let digest = sha256_hex(serde_json::to_string(&identity).unwrap_or_default().as_bytes());
-    let manner = Manner { dry_run, on_failure, key_algorithm: None, skip, digest: Some(digest) };
+    let manner =
+        Manner { dry_run, on_failure, key_algorithm: None, skip, digest: Some(digest), config: None };
     if !dry_run && ask && !is_unfinished(session) {
         // Looked at before anything is asked or recorded.
         if let Some(why) = nothing_to_do(&host, &workflow, &manner).await {

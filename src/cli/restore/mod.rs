@@ -77,7 +77,8 @@ pub struct EtcdArgs {
 impl EtcdArgs {
     /// The same command has the same.
     fn digest(&self) -> String {
-        let file = std::path::absolute(&self.file).unwrap_or_else(|_| self.file.clone());
+        let absolute = || std::path::absolute(&self.file).unwrap_or_else(|_| self.file.clone());
+        let file = if self.file == std::path::Path::new("latest") { self.file.clone() } else { absolute() };
         let from = self.dir.as_ref().map(|dir| dir.display().to_string()).unwrap_or_default();
         let text = format!("{}\n{from}\n{}\n{}", file.display(), self.force, self.no_bump);
         sha256_hex(text.as_bytes())

@@ -2,6 +2,7 @@
 
 use rkadm_core::{
     engine::operation::{Operation, Status},
+    etcd::Member,
     host::{LocalHost, Probe},
 };
 use rkadm_phases::restore::{Restore, WORKFLOW};
@@ -29,6 +30,13 @@ pub async fn may_roll_back(
     let aside = restore.aside();
     if host.stat(&aside).await.map_err(CommandError::failed)?.is_none() {
         return refuse(format!("the old data is no longer in {}", aside.display()));
+    }
+    // Control planes that joined since hold the restored data: going back here alone would split the cluster in two.
+    if let Ok(members) = host.etcd_members(&restore.node.access).await
+        && members.len() > 1
+    {
+        let names: Vec<_> = members.iter().map(Member::describe).collect();
+        return refuse(format!("etcd has {} members by now: {}", members.len(), names.join(", ")));
     }
     let others: Vec<_> = later
         .iter()

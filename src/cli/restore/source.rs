@@ -24,7 +24,7 @@ pub fn find(session: &Session, typed: &Path, from: Option<&Path>) -> Result<Path
         None => below(&session.root, DEFAULT_DIR),
     };
     let catalog = Catalog::read(&dir).map_err(|error| refused(&error))?;
-    if let Some(backup) = catalog.latest() {
+    if let Some(backup) = catalog.latest(Timestamp::now()) {
         return Ok(backup.path.clone());
     }
     let mut error = CommandError::failed(BackupError::None(dir)).detail("Nothing was changed.");

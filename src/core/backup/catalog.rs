@@ -5,7 +5,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use super::{
     BackupError, Manifest,
@@ -64,9 +64,10 @@ impl Catalog {
         Ok(catalog)
     }
 
-    /// The newest one that verified.
-    pub fn latest(&self) -> Option<&Backup> {
-        self.backups.iter().find(|backup| backup.manifest.verified.snapshot)
+    /// The newest one that verified. One that claims to be from the future is not the newest: a clock was wrong.
+    pub fn latest(&self, now: Timestamp) -> Option<&Backup> {
+        let past = |backup: &&Backup| backup.manifest.created_at <= now + SignedDuration::from_mins(5);
+        self.backups.iter().filter(past).find(|backup| backup.manifest.verified.snapshot)
     }
 
     /// Those that the policy does not keep, judged for each cluster of etcd by itself: a directory may hold several.
@@ -97,7 +98,11 @@ impl Catalog {
 /// # Errors
 /// It cannot be removed.
 pub fn remove(backup: &Backup) -> Result<(), BackupError> {
-    fs::remove_file(&backup.path).map_err(BackupError::io("remove", &backup.path))?;
+    match fs::remove_file(&backup.path) {
+        // Another one was quicker.
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+        result => result.map_err(BackupError::io("remove", &backup.path))?,
+    }
     let name = backup.path.file_name().unwrap_or_default().to_string_lossy().into_owned();
     let sums = backup.path.with_file_name(format!("{name}.sha256"));
     match fs::remove_file(&sums) {

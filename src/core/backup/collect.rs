@@ -19,8 +19,8 @@ const MOST_BYTES: u64 = 32 << 20;
 const MOST_FILES: usize = 2000;
 
 /// What every control plane has.
-const ALWAYS: [&str; 4] = [
-    "/etc/kubernetes",
+const KUBERNETES: &str = "/etc/kubernetes";
+const ALWAYS: [&str; 3] = [
     "/var/lib/kubelet/config.yaml",
     "/var/lib/kubelet/instance-config.yaml",
     "/var/lib/kubelet/kubeadm-flags.env",
@@ -61,6 +61,10 @@ pub fn collect(root: &Path, pods: &StaticPods) -> Result<Collected, BackupError>
     for path in ALWAYS {
         add(root, Path::new(path), &mut found, &mut collected.warnings)?;
     }
+    // One by one: what is large among them must not keep the others out. kubeadm leaves copies of etcd's data in `tmp`.
+    for path in children(root, Path::new(KUBERNETES))?.into_iter().filter(|path| !path.ends_with("tmp")) {
+        add(root, &path, &mut found, &mut collected.warnings)?;
+    }
     for (name, pod) in &pods.pods {
         for path in mounted(pod) {
             let of_system = OF_THE_SYSTEM.iter().any(|dir| path.starts_with(dir));
@@ -84,13 +88,23 @@ fn mounted(pod: &Pod) -> Vec<PathBuf> {
     volumes.filter_map(|volume| Some(PathBuf::from(&volume.host_path.as_ref()?.path))).collect()
 }
 
+fn children(root: &Path, dir: &Path) -> Result<Vec<PathBuf>, BackupError> {
+    let entries = match fs::read_dir(below(root, dir)) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(vec![]),
+        Err(error) => return Err(BackupError::io("read", dir)(error)),
+    };
+    let names = entries.map(|entry| entry.map(|entry| dir.join(entry.file_name())));
+    names.collect::<Result<_, _>>().map_err(BackupError::io("read", dir))
+}
+
 fn add(
     root: &Path,
-    path: &Path,
+    top: &Path,
     found: &mut BTreeSet<PathBuf>,
     warnings: &mut Vec<String>,
 ) -> Result<(), BackupError> {
-    let mut open = vec![path.to_owned()];
+    let mut open = vec![top.to_owned()];
     let (mut files, mut bytes) = (vec![], 0);
     while let Some(path) = open.pop() {
         let real = below(root, &path);
@@ -102,7 +116,7 @@ fn add(
         };
         if meta.is_dir() {
             let is_link = fs::symlink_metadata(&real).is_ok_and(|meta| meta.is_symlink());
-            if is_link {
+            if is_link && path != top {
                 warnings.push(format!("{} is a link to a directory and is left out", path.display()));
                 continue;
             }
@@ -116,7 +130,7 @@ fn add(
         if bytes > MOST_BYTES || files.len() > MOST_FILES {
             warnings.push(format!(
                 "{} holds more than {} MiB or {MOST_FILES} files and is left out: back it up by itself",
-                open.first().unwrap_or(&PathBuf::from("a mounted directory")).display(),
+                top.display(),
                 MOST_BYTES >> 20
             ));
             return Ok(());

@@ -137,7 +137,7 @@ async fn take_locked(request: &Request) -> Result<Made, BackupError> {
             members: source.members,
         },
         snapshot: Snapshot::of(report, sha256),
-        fingerprints: fingerprints(&files, &contents),
+        fingerprints: fingerprints(&files, &contents, &pki_dir(&pods)),
         files,
         verified: Verified { snapshot: true, live_hash, live_hash_why: why, read_back: true },
     };
@@ -309,19 +309,26 @@ fn read_files(root: &Path, paths: &[PathBuf]) -> Result<(Vec<ListedFile>, Conten
     Ok((files, contents))
 }
 
+/// Where the control plane has its certificates.
+fn pki_dir(pods: &StaticPods) -> PathBuf {
+    let ca = pods.component("kube-apiserver").and_then(|pod| super::source::flag(pod, "client-ca-file"));
+    let dir = ca.and_then(|ca| Path::new(&ca).parent().map(Path::to_owned));
+    dir.unwrap_or_else(|| crate::pki::list::DEFAULT_DIR.into())
+}
+
 /// Of public keys, which tell whether a machine has the same authorities.
-pub fn fingerprints(files: &[ListedFile], contents: &Contents) -> BTreeMap<String, String> {
+pub fn fingerprints(files: &[ListedFile], contents: &Contents, pki: &Path) -> BTreeMap<String, String> {
     let mut found = BTreeMap::new();
     for file in files {
         let Some(bytes) = contents.get(&file.path) else { continue };
         for name in ["ca", "etcd/ca", "front-proxy-ca"] {
-            if file.path.ends_with(&format!("/pki/{name}.crt"))
+            if Path::new(&file.path) == pki.join(format!("{name}.crt"))
                 && let Ok(certificate) = Certificate::from_pem(bytes)
             {
                 found.insert(name.to_owned(), certificate.spki_hash());
             }
         }
-        if file.path.ends_with("/pki/sa.key")
+        if Path::new(&file.path) == pki.join("sa.key")
             && let Ok(key) = PrivateKey::from_pem(bytes)
         {
             found.insert(

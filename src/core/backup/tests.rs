@@ -182,7 +182,9 @@ fn a_catalog_knows_its_own_and_removes_nothing_else() {
     let catalog = Catalog::read(dir.path()).unwrap();
     assert_eq!(catalog.backups.len(), 3);
     assert_eq!(catalog.unreadable.len(), 1);
-    assert!(catalog.latest().unwrap().path.ends_with("rkadm-backup-1.tar"));
+    assert!(
+        catalog.latest("2026-11-25T04:00:00Z".parse().unwrap()).unwrap().path.ends_with("rkadm-backup-1.tar")
+    );
     let policy = retention::Policy { last: 1, ..retention::Policy::default() };
     let gone = catalog.expendable(&policy, "2026-11-25T04:00:00Z".parse().unwrap());
     assert_eq!(gone.len(), 1);

@@ -83,10 +83,13 @@ pub fn bump_over(revision: i64, seen: i64) -> u64 {
     DEFAULT_BUMP + u64::try_from(seen.saturating_sub(revision)).unwrap_or(0)
 }
 
-fn options(name: &str, peer_urls: &[String], bump: u64) -> RestoreOptions {
+/// etcd makes ids of peer URLs and a token. With the token that kubeadm's clusters have, the new cluster would have the ids of
+/// the old one, and members of that, when they come back, would take it for theirs and write over what was restored.
+fn options(name: &str, peer_urls: &[String], bump: u64, target: &Path) -> RestoreOptions {
+    let id = target.file_name().unwrap_or_default().to_string_lossy();
     let member = NewMember { name: name.to_owned(), peer_urls: peer_urls.to_vec() };
     let history = if bump > 0 { History::Bump(bump) } else { History::Keep };
-    RestoreOptions { history, ..RestoreOptions::new(name, vec![member]) }
+    RestoreOptions { history, token: format!("rkadm-{id}"), ..RestoreOptions::new(name, vec![member]) }
 }
 
 /// Makes the data directory of a machine whose file system is at `root`, in place of what an earlier try left. Blocks.
@@ -115,7 +118,11 @@ pub fn restore(root: &Path, trial: &Trial) -> Result<(), BackupError> {
     if verified.report.revision != trial.revision {
         return Err(changed());
     }
-    snapshot::restore(&verified, &target, &options(&trial.name, &trial.peer_urls, trial.bump))?;
+    snapshot::restore(
+        &verified,
+        &target,
+        &options(&trial.name, &trial.peer_urls, trial.bump, &trial.target),
+    )?;
     let keys = verified.report.records.keys;
     drop(verified);
     remove(&extracted)?;
@@ -158,7 +165,11 @@ pub fn rebase(root: &Path, rebase: &Rebase) -> Result<bool, BackupError> {
         return Ok(false);
     }
     let bump = bump_over(verified.report.revision, seen);
-    let made = snapshot::restore(&verified, &target, &options(&rebase.name, &rebase.peer_urls, bump));
+    let made = snapshot::restore(
+        &verified,
+        &target,
+        &options(&rebase.name, &rebase.peer_urls, bump, &rebase.target),
+    );
     let good = made.is_ok() && report(&target).is_ok() && own(&target, &old).is_ok();
     if !good {
         // The old data as it is, is better than none.

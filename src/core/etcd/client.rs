@@ -26,6 +26,8 @@ const CONNECT: Duration = Duration::from_secs(3);
 /// Reads of a member's memory, and changes that a quorum has to agree to.
 const CALL: Duration = Duration::from_secs(10);
 
+/// To hash all keys of a database of several GiB.
+const HASH: Duration = Duration::from_mins(5);
 /// A member that sends nothing for so long hangs.
 const PART: Duration = Duration::from_secs(30);
 /// etcd sends parts of 32 KiB; a later one may send more.
@@ -157,7 +159,11 @@ impl EtcdClient {
     /// The hash of all keys of the member at one of the endpoints, at a revision; 0 for its newest.
     pub async fn hash_kv(&self, endpoint: &str, revision: i64) -> Result<HashKv, EtcdError> {
         let request = proto::HashKvRequest { revision };
-        let answer: proto::HashKvResponse = self.one(endpoint, MAINTENANCE, "HashKV", request).await?;
+        let found = self.channels.iter().find(|(known, _)| known == endpoint);
+        let (endpoint, channel) =
+            found.ok_or_else(|| EtcdError::Endpoint { endpoint: endpoint.to_owned() })?;
+        let answer: proto::HashKvResponse =
+            send_within(HASH, endpoint, channel, MAINTENANCE, "HashKV", request).await?;
         Ok(HashKv {
             hash: answer.hash,
             compact_revision: answer.compact_revision,
@@ -217,18 +223,33 @@ where
     Q: Message + 'static,
     R: Message + Default + 'static,
 {
+    send_within(CALL, endpoint, channel, service, method, request).await
+}
+
+async fn send_within<Q, R>(
+    limit: Duration,
+    endpoint: &str,
+    channel: &Channel,
+    service: &str,
+    method: &'static str,
+    request: Q,
+) -> Result<R, EtcdError>
+where
+    Q: Message + 'static,
+    R: Message + Default + 'static,
+{
     let exchange = async {
         let path = PathAndQuery::try_from(format!("/{service}/{method}"))
             .map_err(|error| Status::internal(error.to_string()))?;
         let mut request = Request::new(request);
-        request.set_timeout(CALL);
+        request.set_timeout(limit);
         let mut grpc = Grpc::new(channel.clone());
         grpc.ready().await.map_err(|error| Status::from_error(Box::new(error)))?;
         grpc.unary(request, path, ProstCodec::default()).await.map(tonic::Response::into_inner)
     };
-    match tokio::time::timeout(CALL, exchange).await {
+    match tokio::time::timeout(limit, exchange).await {
         Ok(Ok(answer)) => Ok(answer),
-        Ok(Err(status)) => Err(EtcdError::of_call(method, endpoint, CALL, &status)),
-        Err(_) => Err(EtcdError::Timeout { call: method, after: CALL }),
+        Ok(Err(status)) => Err(EtcdError::of_call(method, endpoint, limit, &status)),
+        Err(_) => Err(EtcdError::Timeout { call: method, after: limit }),
     }
 }

@@ -294,10 +294,19 @@ impl FakeHost {
 }
 
 /// What a member of a cluster without load says of itself.
+/// The revision of the data that etcd serves, as `restore_etcd` leaves it.
+fn revision_in(world: &World) -> i64 {
+    match world.paths.get(Path::new("/var/lib/etcd/member/revision")) {
+        Some(Node::File(text, _)) => String::from_utf8_lossy(text).parse().unwrap_or_default(),
+        _ => 0,
+    }
+}
+
 fn status_of(world: &World, member: &Member) -> MemberStatus {
     MemberStatus {
         cluster_id: 1,
         member_id: member.id,
+        revision: revision_in(world),
         version: "3.6.0".into(),
         leader: world.members.first().map_or(0, |first| first.id),
         is_learner: member.is_learner,
@@ -580,6 +589,8 @@ impl Actuator for FakeHost {
             for dir in [trial.target.clone(), trial.target.join("member")] {
                 world.paths.insert(dir, Node::Dir(0o700));
             }
+            let revision = trial.new_revision().to_string().into();
+            world.paths.insert(trial.target.join("member/revision"), Node::File(revision, 0o600));
         })
     }
 
