@@ -90,18 +90,21 @@ pub fn members(cp: &Node) -> Result<(usize, usize)> {
 
 /// Runs etcdctl in the container of the control plane's etcd.
 pub fn etcdctl(cp: &Node, args: &str) -> Result<String> {
+    kubectl(cp, &in_etcd(cp, args))
+}
+
+fn in_etcd(cp: &Node, args: &str) -> String {
     let pki = "/etc/kubernetes/pki/etcd";
-    kubectl(
-        cp,
-        &format!(
-            "-n kube-system exec etcd-{} -- etcdctl --endpoints https://127.0.0.1:2379 --cacert {pki}/ca.crt --cert {pki}/healthcheck-client.crt --key {pki}/healthcheck-client.key {args}",
-            cp.name()
-        ),
+    format!(
+        "-n kube-system exec etcd-{} -- etcdctl --endpoints https://127.0.0.1:2379 --cacert {pki}/ca.crt --cert {pki}/healthcheck-client.crt --key {pki}/healthcheck-client.key {args}",
+        cp.name()
     )
 }
 
-/// Every member has the same data: its hash at the oldest of the members' newest revisions.
+/// Every member has the same data: its hash at the oldest of the members' newest revisions. Members that have just lost power
+/// are waited for.
 pub fn members_agree(cp: &Node) -> Result<()> {
+    super::wait(cp, &format!("kubectl {}", in_etcd(cp, "endpoint health --cluster")))?;
     let hashes = etcdctl(cp, "endpoint hashkv --cluster --rev 0 -w json")?;
     let hashes: serde_json::Value = serde_json::from_str(&hashes)?;
     let revision = hashes
