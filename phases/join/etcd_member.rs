@@ -274,7 +274,7 @@ impl Action for RemoveMember {
 
     async fn act(&self, cx: &ActCx<'_>) -> Result<(), StepError> {
         if let Some(url) = self.member.client_urls.first() {
-            let own = EtcdAccess { endpoints: vec![url.clone()], ..self.access.clone() };
+            let own = self.access.at(vec![url.clone()]);
             if cx.host.etcd_status(&own, url).await.is_ok() {
                 let text = format!("the member {} answers: its machine is not gone", self.member.describe());
                 return Err(StepError::Content(text));

@@ -93,12 +93,7 @@ impl Reset {
     /// etcd at these client URLs, as the client that kubeadm makes for probes.
     fn etcd_access(&self, endpoints: Vec<String>) -> EtcdAccess {
         let pki = Path::new(&self.config.certificates_dir).join("etcd");
-        EtcdAccess {
-            endpoints,
-            ca: pki.join("ca.crt"),
-            certificate: pki.join("healthcheck-client.crt"),
-            key: pki.join("healthcheck-client.key"),
-        }
+        EtcdAccess::of_health_check(&pki, endpoints)
     }
 
     /// How long etcd may refuse a change of its members.

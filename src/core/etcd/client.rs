@@ -127,8 +127,7 @@ impl EtcdClient {
     pub async fn snapshot(&self, endpoint: &str, to: &Sender<Vec<u8>>) -> Result<(), EtcdError> {
         const CALL_NAME: &str = "Snapshot";
         let fail = |status: &Status| EtcdError::of_call(CALL_NAME, endpoint, PART, status);
-        let found = self.channels.iter().find(|(known, _)| known == endpoint);
-        let (_, channel) = found.ok_or_else(|| EtcdError::Endpoint { endpoint: endpoint.to_owned() })?;
+        let channel = self.channel(endpoint)?;
         let late = |_| EtcdError::Timeout { call: CALL_NAME, after: PART };
         let begin = async {
             let path = PathAndQuery::from_static("/etcdserverpb.Maintenance/Snapshot");
@@ -159,9 +158,7 @@ impl EtcdClient {
     /// The hash of all keys of the member at one of the endpoints, at a revision; 0 for its newest.
     pub async fn hash_kv(&self, endpoint: &str, revision: i64) -> Result<HashKv, EtcdError> {
         let request = proto::HashKvRequest { revision };
-        let found = self.channels.iter().find(|(known, _)| known == endpoint);
-        let (endpoint, channel) =
-            found.ok_or_else(|| EtcdError::Endpoint { endpoint: endpoint.to_owned() })?;
+        let channel = self.channel(endpoint)?;
         let answer: proto::HashKvResponse =
             send_within(HASH, endpoint, channel, MAINTENANCE, "HashKV", request).await?;
         Ok(HashKv {
@@ -194,6 +191,12 @@ impl EtcdClient {
         })
     }
 
+    fn channel(&self, endpoint: &str) -> Result<&Channel, EtcdError> {
+        let found = self.channels.iter().find(|(known, _)| known == endpoint);
+        found.map(|(_, channel)| channel).ok_or_else(|| EtcdError::Endpoint { endpoint: endpoint.to_owned() })
+    }
+
+    /// Asks one endpoint of the client's.
     async fn one<Q, R>(
         &self,
         endpoint: &str,
@@ -205,10 +208,7 @@ impl EtcdClient {
         Q: Message + 'static,
         R: Message + Default + 'static,
     {
-        let found = self.channels.iter().find(|(known, _)| known == endpoint);
-        let (endpoint, channel) =
-            found.ok_or_else(|| EtcdError::Endpoint { endpoint: endpoint.to_owned() })?;
-        send(endpoint, channel, service, method, request).await
+        send(endpoint, self.channel(endpoint)?, service, method, request).await
     }
 }
 
