@@ -93,7 +93,7 @@ mod tests {
 
     #[test]
     fn etcd_is_reached_as_its_manifest_says() {
-        let command = "[etcd, --listen-client-urls=https://[::1]:2379,https://[fd00::1]:2379, --trusted-ca-file=/p/own.crt]";
+        let command = "[etcd, '--listen-client-urls=https://[::1]:2379,https://[fd00::1]:2379', --trusted-ca-file=/p/own.crt]";
         let access = etcd_access(&pod(&format!("{{name: etcd, command: {command}}}"), "[]"));
         assert_eq!(access.endpoints, ["https://[::1]:2379"]);
         assert_eq!(access.ca, Path::new("/p/own.crt"));
