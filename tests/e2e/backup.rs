@@ -99,7 +99,7 @@ fn damage(node: &Node, file: &str) -> Result<()> {
 
 fn lists_and_keeps(node: &Node, first: &str) -> Result<()> {
     for _ in 0..2 {
-        expect(&rkadm(node, &["backup", "etcd", "--compress", "none"])?, 0, &[])?;
+        expect(&rkadm(node, &["backup", "etcd", "--compression", "none"])?, 0, &[])?;
         node.sh_ok("sleep 1.1")?;
     }
     node.write(&format!("{DIR}/rkadm-backup-foreign.tar.gz"), "not ours", 0o600)?;

@@ -1,6 +1,6 @@
 //! `rkadm backup schedule`.
 
-use clap::Args;
+use clap::{Args, ValueEnum as _};
 use rkadm_core::engine::{OnFailure, operation::Operation};
 use rkadm_phases::backup::{Schedule, workflow};
 use serde::Serialize;
@@ -23,7 +23,7 @@ pub struct ScheduleArgs {
     dir: DirArg,
     /// How the archives are compressed
     #[arg(long, value_enum, default_value_t)]
-    compress: Compress,
+    compression: Compress,
     #[command(flatten)]
     keep: KeepArgs,
     /// Write metrics for node_exporter's textfile collector
@@ -76,8 +76,10 @@ fn schedule(args: &ScheduleArgs) -> Schedule {
     let program = std::env::current_exe().map_or_else(|_| "rkadm".into(), |path| path.display().to_string());
     let mut command =
         vec![program, "backup".into(), "etcd".into(), format!("--dir={}", absolute(&args.dir.dir))];
-    if args.compress == Compress::None {
-        command.push("--compress=none".into());
+    if let (compression, Some(value)) = (args.compression, args.compression.to_possible_value())
+        && compression != Compress::default()
+    {
+        command.push(format!("--compression={}", value.get_name()));
     }
     command.extend(args.keep.words());
     let mut metrics = None;

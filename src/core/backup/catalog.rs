@@ -9,6 +9,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::{
     BackupError, Manifest,
+    format::Compression,
     manifest::PREFIX,
     read,
     retention::{Candidate, Policy},
@@ -49,8 +50,9 @@ impl Catalog {
         for entry in entries {
             let path = entry.map_err(BackupError::io("read", dir))?.path();
             let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-            let archive = [".tar", ".tar.gz"].iter().any(|ending| name.strip_suffix(ending).is_some());
-            if !name.starts_with(PREFIX) || !archive {
+            let ending =
+                |it: Compression| name.strip_suffix(it.extension()).is_some_and(|rest| rest.ends_with('.'));
+            if !name.starts_with(PREFIX) || !Compression::ALL.into_iter().any(ending) {
                 continue;
             }
             let bytes = fs::symlink_metadata(&path).map_or(0, |meta| meta.len());

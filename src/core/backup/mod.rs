@@ -5,6 +5,7 @@
 //! - [`source`]: where this machine's etcd is, and with which files a client gets in.
 //! - [`collect`]: the files of the machine that belong into it.
 //! - [`take`]: makes one: streams the snapshot, verifies it, compares it with the live member, and writes the archive.
+//! - [`format`]: how an archive is compressed.
 //! - [`read`]: opens one that nobody can trust.
 //! - [`trial`]: makes a data directory of one, beside the one in use.
 //! - [`catalog`] and [`retention`]: those of a directory, and which may go.
@@ -15,7 +16,9 @@
 pub mod catalog;
 pub mod collect;
 mod error;
+pub mod format;
 pub mod manifest;
+mod publish;
 pub mod read;
 pub mod retention;
 pub mod source;

@@ -9,12 +9,11 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use flate2::read::MultiGzDecoder;
 use sha2::{Digest as _, Sha256};
 use tar::{Archive, EntryType};
 
 use super::{
-    BackupError, Manifest,
+    BackupError, Manifest, format,
     manifest::{FILES, MANIFEST, SCHEMA, SNAPSHOT},
     take::hex,
 };
@@ -210,22 +209,17 @@ fn compare_sum(path: &Path, sha256: &str) -> Result<(), BackupError> {
 /// Decompresses, and hashes what is on the disk on the way.
 fn stream(path: &Path) -> Result<(Box<dyn Read>, Sum), BackupError> {
     use std::{cell::RefCell, rc::Rc};
-    let mut file = File::open(path).map_err(BackupError::io("read", path))?;
+    let file = File::open(path).map_err(BackupError::io("read", path))?;
     let meta = file.metadata().map_err(BackupError::io("read", path))?;
     if !meta.is_file() {
         return Err(not_a_backup(path, &"it is no file"));
     }
-    let mut magic = [0; 2];
-    let read = file.read(&mut magic).map_err(BackupError::io("read", path))?;
-    io::Seek::rewind(&mut file).map_err(BackupError::io("read", path))?;
     let hash = Rc::new(RefCell::new(Sha256::new()));
     let source = Rc::new(RefCell::new(BufReader::with_capacity(1 << 20, file)));
     let hashing = Hashing { source: Rc::clone(&source), hash: Rc::clone(&hash) };
     let sum = Sum { source, hash };
-    if read == 2 && magic == [0x1f, 0x8b] {
-        return Ok((Box::new(MultiGzDecoder::new(BufReader::with_capacity(1 << 18, hashing))), sum));
-    }
-    Ok((Box::new(hashing), sum))
+    let content = format::decode(hashing).map_err(BackupError::io("read", path))?;
+    Ok((content, sum))
 }
 
 type Shared<T> = std::rc::Rc<std::cell::RefCell<T>>;

@@ -3,24 +3,21 @@
 use std::{
     collections::BTreeMap,
     fs::{self, File, OpenOptions},
-    io::{self, BufWriter, Read, Write},
+    io::{self, BufWriter, Write},
     os::unix::fs::{MetadataExt, OpenOptionsExt},
     path::{Path, PathBuf},
 };
 
-use flate2::{Compression as Level, write::GzEncoder};
 use jiff::Timestamp;
 use rustix::fs::{FlockOperation, flock, statvfs};
 use sha2::{Digest as _, Sha256};
-use tar::{Builder, EntryType, Header};
 
 use super::{
     BackupError, Manifest,
     collect::collect,
-    manifest::{
-        EtcdCluster, FILES, File as ListedFile, MANIFEST, PREFIX, SCHEMA, SNAPSHOT, Snapshot, Verified,
-    },
-    read,
+    format::Compression,
+    manifest::{EtcdCluster, File as ListedFile, PREFIX, SCHEMA, Snapshot, Verified},
+    publish::publish,
     source::{StaticPods, below},
 };
 use crate::{
@@ -36,29 +33,9 @@ use crate::{
 };
 
 /// Ends the names of what is incomplete.
-const PARTIAL: &str = ".partial";
+pub(super) const PARTIAL: &str = ".partial";
 /// Room for everything but the snapshot.
 const REST: u64 = 64 << 20;
-
-/// How an archive is compressed.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub enum Compression {
-    /// `.tar.gz`.
-    #[default]
-    Gzip,
-    /// `.tar`.
-    None,
-}
-
-impl Compression {
-    /// Of the file's name.
-    pub fn extension(self) -> &'static str {
-        match self {
-            Self::Gzip => "tar.gz",
-            Self::None => "tar",
-        }
-    }
-}
 
 /// What to back up, and where to.
 #[derive(Debug, Clone)]
@@ -288,7 +265,7 @@ async fn compare(
     Ok((true, None))
 }
 
-type Contents = BTreeMap<String, Vec<u8>>;
+pub(super) type Contents = BTreeMap<String, Vec<u8>>;
 
 fn read_files(root: &Path, paths: &[PathBuf]) -> Result<(Vec<ListedFile>, Contents), BackupError> {
     let (mut files, mut contents) = (vec![], Contents::new());
@@ -341,70 +318,7 @@ pub fn fingerprints(files: &[ListedFile], contents: &Contents, pki: &Path) -> BT
     found
 }
 
-/// Writes the archive beside its name, reads it back, and gives it its name.
-fn publish(
-    path: &Path,
-    manifest: &Manifest,
-    contents: &Contents,
-    snapshot: &Path,
-    compression: Compression,
-) -> Result<u64, BackupError> {
-    let dir = path.parent().unwrap_or(Path::new("/"));
-    let name = path.file_name().unwrap_or_default().to_string_lossy();
-    let partial = dir.join(format!(".{name}{PARTIAL}"));
-    let file = BufWriter::with_capacity(1 << 20, create(&partial)?);
-    let wrote = BackupError::io("write", &partial);
-    let file = match compression {
-        Compression::Gzip => {
-            let gzip = GzEncoder::new(file, Level::fast());
-            pack(gzip, manifest, contents, snapshot).and_then(GzEncoder::finish)
-        }
-        Compression::None => pack(file, manifest, contents, snapshot),
-    };
-    let synced = file.and_then(|file| {
-        let file = file.into_inner().map_err(io::IntoInnerError::into_error)?;
-        file.sync_all()?;
-        Ok(file.metadata()?.len())
-    });
-    let bytes = synced.map_err(wrote)?;
-    let sum = read::check(&partial, None)?.sha256;
-    let sums = path.with_file_name(format!("{name}.sha256"));
-    let sums_partial = dir.join(format!(".{name}.sha256{PARTIAL}"));
-    let mut file = create(&sums_partial)?;
-    file.write_all(format!("{sum}  {name}\n").as_bytes())
-        .and_then(|()| file.sync_all())
-        .map_err(BackupError::io("write", &sums_partial))?;
-    // First the sum, so that there is no archive without one.
-    fs::rename(&sums_partial, &sums).map_err(BackupError::io("rename", &sums))?;
-    fs::rename(&partial, path).map_err(BackupError::io("rename", path))?;
-    fs::remove_file(snapshot).map_err(BackupError::io("remove", snapshot))?;
-    File::open(dir).and_then(|dir| dir.sync_all()).map_err(BackupError::io("sync", dir))?;
-    Ok(bytes)
-}
-
-/// The entries in their order: what is small and tells what the rest is comes first.
-fn pack<W: Write>(out: W, manifest: &Manifest, contents: &Contents, snapshot: &Path) -> io::Result<W> {
-    let mut tar = Builder::new(out);
-    let time = u64::try_from(manifest.created_at.as_second()).unwrap_or(0);
-    let mut append = |name: &str, size: u64, mode: u32, data: &mut dyn Read| {
-        let mut header = Header::new_gnu();
-        header.set_entry_type(EntryType::Regular);
-        header.set_size(size);
-        header.set_mode(mode);
-        header.set_mtime(time);
-        tar.append_data(&mut header, name, data)
-    };
-    let text = serde_json::to_vec_pretty(manifest)?;
-    append(MANIFEST, text.len() as u64, 0o600, &mut text.as_slice())?;
-    for file in &manifest.files {
-        let bytes = contents.get(&file.path).map(Vec::as_slice).unwrap_or_default();
-        append(&format!("{FILES}{}", file.path), file.size, file.mode, &mut &*bytes)?;
-    }
-    append(SNAPSHOT, manifest.snapshot.size, 0o600, &mut File::open(snapshot)?)?;
-    tar.into_inner()
-}
-
-fn create(path: &Path) -> Result<File, BackupError> {
+pub(super) fn create(path: &Path) -> Result<File, BackupError> {
     let mut options = OpenOptions::new();
     options.create_new(true).write(true).mode(0o600);
     options.open(path).map_err(BackupError::io("write", path))

@@ -77,6 +77,16 @@ fn gzip(plain: &[u8]) -> Vec<u8> {
     gzip.finish().unwrap()
 }
 
+fn zstd(plain: &[u8]) -> Vec<u8> {
+    let mut encoder = format::Encoder::new(vec![], format::Compression::Zstd).unwrap();
+    encoder.write_all(plain).unwrap();
+    encoder.finish().unwrap()
+}
+
+fn formats(plain: &[u8]) -> [Vec<u8>; 3] {
+    [plain.to_vec(), gzip(plain), zstd(plain)]
+}
+
 fn checked(dir: &Path, bytes: &[u8]) -> Result<read::Checked, BackupError> {
     let path = dir.join("rkadm-backup-x.tar.gz");
     fs::write(&path, bytes).unwrap();
@@ -86,20 +96,24 @@ fn checked(dir: &Path, bytes: &[u8]) -> Result<read::Checked, BackupError> {
 #[test]
 fn an_archive_gives_back_what_was_put_in() {
     let dir = tempfile::tempdir().unwrap();
+    // The name says nothing: people rename files.
     let path = dir.path().join("rkadm-backup-x.tar.gz");
-    fs::write(&path, gzip(&whole(&sample()))).unwrap();
-    let mut targets = read::Targets { snapshot: dir.path().join("db"), files: BTreeMap::new() };
-    let found = read::check(&path, Some(&mut targets)).unwrap();
-    assert_eq!(found.manifest, sample());
-    assert_eq!(read::manifest(&path).unwrap(), sample());
-    assert_eq!(fs::read(targets.snapshot).unwrap(), DATA);
-    assert_eq!(targets.files["/etc/kubernetes/pki/ca.key"], b"key");
+    for (number, archive) in formats(&whole(&sample())).into_iter().enumerate() {
+        fs::write(&path, archive).unwrap();
+        let snapshot = dir.path().join(format!("db{number}"));
+        let mut targets = read::Targets { snapshot, files: BTreeMap::new() };
+        let found = read::check(&path, Some(&mut targets)).unwrap();
+        assert_eq!(found.manifest, sample());
+        assert_eq!(read::manifest(&path).unwrap(), sample());
+        assert_eq!(fs::read(targets.snapshot).unwrap(), DATA);
+        assert_eq!(targets.files["/etc/kubernetes/pki/ca.key"], b"key");
+    }
 }
 
 #[test]
 fn a_bit_that_flipped_anywhere_is_found_by_the_sum_beside_it() {
     let dir = tempfile::tempdir().unwrap();
-    for good in [whole(&sample()), gzip(&whole(&sample()))] {
+    for good in formats(&whole(&sample())) {
         let sum = checked(dir.path(), &good).unwrap().sha256;
         let sums = dir.path().join("rkadm-backup-x.tar.gz.sha256");
         fs::write(&sums, format!("{sum}  rkadm-backup-x.tar.gz\n")).unwrap();
@@ -116,16 +130,44 @@ fn a_bit_that_flipped_anywhere_is_found_by_the_sum_beside_it() {
 #[test]
 fn what_is_cut_off_or_goes_on_is_refused_without_a_sum_as_well() {
     let dir = tempfile::tempdir().unwrap();
-    let good = gzip(&whole(&sample()));
-    for length in 0..good.len() {
-        assert!(checked(dir.path(), &good[..length]).is_err(), "{length} of {} bytes", good.len());
-    }
-    for more in [b"more".to_vec(), gzip(b"more"), gzip(&whole(&sample()))] {
-        let more = [&good[..], &more].concat();
-        assert!(checked(dir.path(), &more).is_err());
+    for good in [gzip(&whole(&sample())), zstd(&whole(&sample()))] {
+        for length in 0..good.len() {
+            assert!(checked(dir.path(), &good[..length]).is_err(), "{length} of {} bytes", good.len());
+        }
+        // A frame that every zstd skips.
+        let skipped = [0x50, 0x2a, 0x4d, 0x18, 4, 0, 0, 0, 1, 2, 3, 4].to_vec();
+        for more in [b"more".to_vec(), gzip(b"more"), zstd(b""), skipped, good.clone()] {
+            let more = [&good[..], &more].concat();
+            assert!(checked(dir.path(), &more).is_err());
+        }
     }
     let plain = [&whole(&sample())[..], b"more"].concat();
     assert!(checked(dir.path(), &plain).unwrap_err().to_string().contains("behind its end"));
+}
+
+#[test]
+fn without_a_sum_a_flipped_bit_does_not_change_what_is_read() {
+    let dir = tempfile::tempdir().unwrap();
+    for good in [gzip(&whole(&sample())), zstd(&whole(&sample()))] {
+        for at in 0..good.len() {
+            let mut bad = good.clone();
+            bad[at] ^= 1 << (at % 8);
+            // The time of a gzip, or a flag that nobody reads, may differ; nothing that is in it may.
+            if let Ok(found) = checked(dir.path(), &bad) {
+                assert_eq!(found.manifest, sample(), "byte {at}");
+            }
+        }
+    }
+}
+
+#[test]
+fn who_made_a_file_does_not_choose_how_much_memory_it_takes() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut encoder = ::zstd::Encoder::new(vec![], 3).unwrap();
+    encoder.window_log(27).unwrap();
+    encoder.write_all(&whole(&sample())).unwrap();
+    let error = checked(dir.path(), &encoder.finish().unwrap()).unwrap_err().to_string();
+    assert!(error.contains("too much memory"), "{error}");
 }
 
 #[test]
