@@ -41,6 +41,9 @@ pub struct Source {
     pub file: PathBuf,
     /// Whether it is a plain snapshot, with nothing that says where it is from.
     pub plain: bool,
+    /// Files with private keys that open it.
+    #[serde(default)]
+    pub identities: Vec<PathBuf>,
     /// Of the file.
     pub sha256: String,
     /// Bytes of the file.
@@ -113,6 +116,7 @@ impl Restore {
         Trial {
             file: self.source.file.clone(),
             plain: self.source.plain,
+            identities: self.source.identities.clone(),
             sha256: self.source.sha256.clone(),
             target: self.target(),
             like: self.node.data_dir.clone(),

@@ -27,6 +27,7 @@ mod renew;
 mod requests;
 mod reset;
 mod restore;
+mod sealed;
 mod secrets;
 mod server;
 mod token;

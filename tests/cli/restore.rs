@@ -29,7 +29,7 @@ spec:
 ";
 
 /// A control plane whose etcd does not run, with its keys.
-fn control_plane() -> Machine {
+pub fn control_plane() -> Machine {
     let machine = Machine::with_certificates();
     machine.write("/etc/kubernetes/manifests/etcd.yaml", ETCD);
     machine
@@ -41,7 +41,7 @@ fn fixture(line: &str) -> Vec<u8> {
 }
 
 /// An archive of a machine with these keys.
-fn archive(keys: &Machine, line: &str, change: impl FnOnce(&mut Manifest)) -> Vec<u8> {
+pub fn archive(keys: &Machine, line: &str, change: impl FnOnce(&mut Manifest)) -> Vec<u8> {
     let db = fixture(line);
     let scratch = tempfile::tempdir().unwrap();
     fs::write(scratch.path().join("a.db"), &db).unwrap();

@@ -18,7 +18,7 @@ use rkadm_core::{
 };
 use serde::Serialize;
 
-use super::{DirArg, KeepArgs, Shown, failed, metrics, size};
+use super::{DirArg, KeepArgs, Shown, failed, keys::EncryptArgs, metrics, size};
 use crate::{
     cli::{API_TIMEOUT, Session, exit::CommandError},
     output::text,
@@ -32,6 +32,8 @@ pub struct EtcdArgs {
     /// How the archive is compressed
     #[arg(long, value_enum, default_value_t)]
     pub compression: Compress,
+    #[command(flatten)]
+    pub encrypt: EncryptArgs,
     #[command(flatten)]
     pub keep: KeepArgs,
     /// Write metrics for node_exporter's textfile collector
@@ -106,7 +108,7 @@ pub async fn run(session: &Session, args: &EtcdArgs) -> Result<(), CommandError>
     }
     let removed = prune(session, args)?;
     let report = Report {
-        backup: Shown::of(&made.path, made.bytes, &made.manifest),
+        backup: Shown::of(&made.path, made.bytes, made.recipients > 0, &made.manifest),
         elapsed_ms: u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX),
         removed,
         warnings: made.warnings.clone(),
@@ -118,12 +120,16 @@ pub async fn run(session: &Session, args: &EtcdArgs) -> Result<(), CommandError>
 fn human(made: &Made, report: &Report<'_>) -> String {
     let manifest = &made.manifest;
     let compared = if manifest.verified.live_hash { " and has the live member's hash" } else { "" };
+    let encrypted = match made.recipients {
+        0 => String::new(),
+        count => format!(", encrypted to {}", text::count(count, "key")),
+    };
     let removed = match report.removed.len() {
         0 => String::new(),
         count => format!("; removed {}", text::count(count, "older backup")),
     };
     format!(
-        "{}: {}, revision {}, {} keys, verified{compared}, {}{removed}\n",
+        "{}: {}, revision {}, {} keys, verified{compared}{encrypted}, {}{removed}\n",
         made.path.display(),
         size(made.bytes),
         manifest.snapshot.revision,
@@ -133,11 +139,14 @@ fn human(made: &Made, report: &Report<'_>) -> String {
 }
 
 async fn make(session: &Session, args: &EtcdArgs) -> Result<Made, BackupError> {
+    // What was typed, before anything is asked for.
+    let recipients = args.encrypt.recipients()?;
     let request = take::Request {
         root: session.root.clone(),
         dir: args.dir.real(session),
         access: source(session, args)?,
         compression: args.compression.of(),
+        recipients,
         node: session.host(API_TIMEOUT).hostname().await,
     };
     take::take(&request).await

@@ -49,11 +49,12 @@ pub fn run(session: &Session, args: &ListArgs) -> Result<(), CommandError> {
                 backup.keys.to_string(),
                 backup.node.to_owned(),
                 verified.to_owned(),
+                if backup.encrypted { "yes" } else { "no" }.to_owned(),
                 backup.file.clone(),
             ]
         };
         text::table(
-            &["AGE", "SIZE", "REVISION", "KEYS", "NODE", "VERIFIED", "FILE"],
+            &["AGE", "SIZE", "REVISION", "KEYS", "NODE", "VERIFIED", "ENCRYPTED", "FILE"],
             list.items.iter().map(row).collect(),
         )
     });

@@ -1,6 +1,7 @@
 //! `rkadm backup`.
 
 mod etcd;
+mod keys;
 mod list;
 mod metrics;
 mod prune;
@@ -148,10 +149,12 @@ struct Shown<'a> {
     verified: bool,
     /// And had the hash of the live member.
     compared_with_member: bool,
+    /// Only the owners of some keys can read it.
+    encrypted: bool,
 }
 
 impl<'a> Shown<'a> {
-    fn of(path: &Path, bytes: u64, manifest: &'a Manifest) -> Self {
+    fn of(path: &Path, bytes: u64, encrypted: bool, manifest: &'a Manifest) -> Self {
         Self {
             file: path.display().to_string(),
             bytes,
@@ -165,11 +168,12 @@ impl<'a> Shown<'a> {
             snapshot_bytes: manifest.snapshot.size,
             verified: manifest.verified.snapshot,
             compared_with_member: manifest.verified.live_hash,
+            encrypted,
         }
     }
 
     fn of_backup(backup: &'a Backup) -> Self {
-        Self::of(&backup.path, backup.bytes, &backup.manifest)
+        Self::of(&backup.path, backup.bytes, backup.recipients > 0, &backup.manifest)
     }
 }
 
@@ -184,6 +188,7 @@ pub async fn run(session: &Session, command: &BackupCommand) -> Result<(), Comma
     }
 }
 
+pub use keys::IdentityArgs;
 pub use schedule::resume as resume_schedule;
 
 /// The named backup, or with `latest` the newest of the directory that verified.
@@ -199,7 +204,11 @@ fn chosen(dir: &Path, file: &str) -> Result<PathBuf, CommandError> {
 /// For `map_err`, which gives errors away.
 #[expect(clippy::needless_pass_by_value, reason = "it is what map_err calls")]
 fn failed(error: BackupError) -> CommandError {
-    let kind = if matches!(error, BackupError::Busy(_)) { ExitKind::Locked } else { ExitKind::Failed };
+    let kind = match error {
+        BackupError::Busy(_) => ExitKind::Locked,
+        BackupError::Recipient { .. } => ExitKind::Usage,
+        _ => ExitKind::Failed,
+    };
     let mut answer = CommandError::new(kind, rkadm_core::text::chain(&error));
     answer.hints = error.hints();
     answer

@@ -5,7 +5,7 @@ use rkadm_core::engine::{OnFailure, operation::Operation};
 use rkadm_phases::backup::{Schedule, workflow};
 use serde::Serialize;
 
-use super::{DirArg, KeepArgs, etcd::Compress};
+use super::{DirArg, KeepArgs, etcd::Compress, failed, keys::EncryptArgs};
 use crate::cli::{
     API_TIMEOUT, Session,
     args::FailurePolicy,
@@ -24,6 +24,8 @@ pub struct ScheduleArgs {
     /// How the archives are compressed
     #[arg(long, value_enum, default_value_t)]
     compression: Compress,
+    #[command(flatten)]
+    encrypt: EncryptArgs,
     #[command(flatten)]
     keep: KeepArgs,
     /// Write metrics for node_exporter's textfile collector
@@ -51,6 +53,8 @@ struct Scheduled {
 
 /// Runs it.
 pub async fn run(session: &Session, args: &ScheduleArgs) -> Result<(), CommandError> {
+    // Now rather than at three in the morning.
+    args.encrypt.recipients().map_err(failed)?;
     let schedule = schedule(args);
     if args.print_cron {
         let result = Scheduled {
@@ -81,6 +85,7 @@ fn schedule(args: &ScheduleArgs) -> Schedule {
     {
         command.push(format!("--compression={}", value.get_name()));
     }
+    command.extend(args.encrypt.words());
     command.extend(args.keep.words());
     let mut metrics = None;
     if let Some(path) = &args.prometheus {

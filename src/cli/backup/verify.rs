@@ -9,13 +9,16 @@ use clap::Args;
 use rkadm_core::{
     backup::{
         BackupError,
+        crypt::Identities,
+        label::Label,
+        manifest::Snapshot,
         read::{self, Targets},
     },
     etcd::snapshot::{self, FileHash, Report, VerifyOptions},
 };
 use serde::Serialize;
 
-use super::{DirArg, chosen, failed, size};
+use super::{DirArg, IdentityArgs, chosen, failed, size};
 use crate::{
     cli::{Session, exit::CommandError},
     output::text,
@@ -29,72 +32,118 @@ pub struct VerifyArgs {
     file: String,
     #[command(flatten)]
     dir: DirArg,
+    #[command(flatten)]
+    identity: IdentityArgs,
     /// Where the snapshot of an archive is unpacked meanwhile [default: beside the archive]
     #[arg(long, value_name = "DIR")]
     scratch: Option<PathBuf>,
 }
 
 /// The result.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Default, Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Verification {
     file: String,
-    /// Files in the archive beside the snapshot; 0 of a plain snapshot.
-    files: usize,
+    /// What is in it was read; of an encrypted one without an identity, only its bytes.
+    opened: bool,
+    encrypted: bool,
     snapshot_bytes: u64,
-    in_use_bytes: u64,
     revision: i64,
     compact_revision: i64,
     keys: u64,
-    records: u64,
     hash_kv: String,
-    /// `matches`, or `absent` of a copy of a data directory's file.
-    file_hash: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     storage_version: Option<String>,
+    elapsed_ms: u64,
+    #[serde(flatten)]
+    inside: Option<Inside>,
+}
+
+/// What is known when it was read.
+#[derive(Debug, Default, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Inside {
+    /// Files in the archive beside the snapshot; 0 of a plain snapshot.
+    files: usize,
+    in_use_bytes: u64,
+    records: u64,
+    /// `matches`, or `absent` of a copy of a data directory's file.
+    file_hash: &'static str,
     members: Vec<String>,
     leases: u64,
     alarms: usize,
-    elapsed_ms: u64,
 }
 
 /// Runs it.
 pub async fn run(session: &Session, args: &VerifyArgs) -> Result<(), CommandError> {
     let path = chosen(&args.dir.real(session), &args.file)?;
     let scratch = args.scratch.clone();
+    let identity = args.identity.absolute();
     let began = std::time::Instant::now();
     let checked = {
         let path = path.clone();
-        tokio::task::spawn_blocking(move || check(&path, scratch.as_deref())).await
+        tokio::task::spawn_blocking(move || check(&path, scratch.as_deref(), &identity)).await
     };
-    let (files, report) = checked.map_err(CommandError::failed)?.map_err(failed)?;
-    let result = Verification {
-        file: path.display().to_string(),
-        files,
-        snapshot_bytes: report.size,
-        in_use_bytes: report.in_use,
-        revision: report.revision,
-        compact_revision: report.compact_revision,
-        keys: report.records.keys,
-        records: report.records.total,
-        hash_kv: format!("{:08x}", report.hash_kv.hash),
-        file_hash: if matches!(report.hash, FileHash::Absent) { "absent" } else { "matches" },
-        storage_version: report.contents.storage_version.clone(),
-        members: report.contents.members.iter().map(|member| member.name.clone()).collect(),
-        leases: report.contents.leases,
-        alarms: report.contents.alarms.len(),
-        elapsed_ms: u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX),
-    };
+    let found = checked.map_err(CommandError::failed)?.map_err(failed)?;
+    let elapsed_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
+    let result = Verification { file: path.display().to_string(), elapsed_ms, ..found };
     session.printer.result("BackupVerification", &result, || human(&result));
     Ok(())
 }
 
+impl Verification {
+    /// Of what is in it.
+    fn opened(report: &Report, files: usize, encrypted: bool) -> Self {
+        Self {
+            opened: true,
+            encrypted,
+            snapshot_bytes: report.size,
+            revision: report.revision,
+            compact_revision: report.compact_revision,
+            keys: report.records.keys,
+            hash_kv: format!("{:08x}", report.hash_kv.hash),
+            storage_version: report.contents.storage_version.clone(),
+            inside: Some(Inside {
+                files,
+                in_use_bytes: report.in_use,
+                records: report.records.total,
+                file_hash: if matches!(report.hash, FileHash::Absent) { "absent" } else { "matches" },
+                members: report.contents.members.iter().map(|member| member.name.clone()).collect(),
+                leases: report.contents.leases,
+                alarms: report.contents.alarms.len(),
+            }),
+            ..Self::default()
+        }
+    }
+
+    /// Of what was found when it was made.
+    fn sealed(told: &Snapshot) -> Self {
+        Self {
+            encrypted: true,
+            snapshot_bytes: told.size,
+            revision: told.revision,
+            compact_revision: told.compact_revision,
+            keys: told.keys,
+            hash_kv: format!("{:08x}", told.hash_kv),
+            storage_version: told.storage_version.clone(),
+            ..Self::default()
+        }
+    }
+}
+
 fn human(result: &Verification) -> String {
-    let files = match result.files {
+    let Some(inside) = &result.inside else {
+        return format!(
+            "{}: the same bytes as when it was made; then, what is in it was decrypted and verified: revision {}, {} keys, hash {}.\n\
+             It was not opened now: --identity does that.\n",
+            result.file, result.revision, result.keys, result.hash_kv
+        );
+    };
+    let files = match inside.files {
         0 => String::new(),
         count => format!(", {} beside it", text::count(count, "file")),
     };
-    let hash = if result.file_hash == "absent" {
+    let hash = if inside.file_hash == "absent" {
         " (no SHA-256 at its end: damage inside values cannot be seen)"
     } else {
         ""
@@ -104,24 +153,30 @@ fn human(result: &Verification) -> String {
         result.file,
         result.revision,
         result.keys,
-        result.records,
-        size(result.in_use_bytes),
+        inside.records,
+        size(inside.in_use_bytes),
         size(result.snapshot_bytes),
         result.hash_kv
     )
 }
 
-/// How many files there are beside the snapshot, and what the snapshot says.
-fn check(path: &Path, scratch: Option<&Path>) -> Result<(usize, Report), BackupError> {
+/// What can be found out.
+fn check(path: &Path, scratch: Option<&Path>, identity: &[PathBuf]) -> Result<Verification, BackupError> {
     if read::is_plain_snapshot(path) {
-        return Ok((0, snapshot::verify(path, VerifyOptions::default())?.report));
+        return Ok(Verification::opened(&snapshot::verify(path, VerifyOptions::default())?.report, 0, false));
+    }
+    let encrypted = read::is_sealed(path)?;
+    if encrypted && identity.is_empty() {
+        let label = Label::read(path)?;
+        label.check(path)?;
+        return Ok(Verification::sealed(&label.manifest.snapshot));
     }
     let beside = path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let dir = scratch.unwrap_or(beside);
     let unpacked = tempfile::Builder::new().prefix(".rkadm-verify-").tempdir_in(dir);
     let unpacked = unpacked.map_err(BackupError::io("write to", dir))?;
     let mut targets = Targets { snapshot: unpacked.path().join("snapshot.db"), files: BTreeMap::new() };
-    let manifest = read::check(path, Some(&mut targets))?.manifest;
+    let manifest = read::check(path, &Identities::read(identity)?, Some(&mut targets))?.manifest;
     let report = snapshot::verify(&targets.snapshot, VerifyOptions::default())?.report;
     let told = &manifest.snapshot;
     if (told.revision, told.hash_kv) != (report.revision, report.hash_kv.hash) {
@@ -131,5 +186,5 @@ fn check(path: &Path, scratch: Option<&Path>) -> Result<(usize, Report), BackupE
         );
         return Err(BackupError::Damaged { path: path.to_owned(), why });
     }
-    Ok((targets.files.len(), report))
+    Ok(Verification::opened(&report, targets.files.len(), encrypted))
 }

@@ -26,6 +26,7 @@ use rkadm_phases::{
 use super::{
     API_TIMEOUT, Session,
     args::FailurePolicy,
+    backup::IdentityArgs,
     exit::{CommandError, ExitKind},
     operation::{self, Manner},
 };
@@ -57,6 +58,8 @@ pub struct EtcdArgs {
     /// Where `latest` is looked for [default: /var/lib/rkadm/backups]
     #[arg(long, value_name = "DIR")]
     dir: Option<PathBuf>,
+    #[command(flatten)]
+    identity: IdentityArgs,
     /// Do not ask
     #[arg(short, long)]
     yes: bool,
@@ -103,7 +106,7 @@ pub async fn run(session: &Session, command: &RestoreCommand) -> Result<(), Comm
     let host = session.host(API_TIMEOUT);
     let node = NodeEtcd::read(&host).await.map_err(|error| unusable(&error))?;
     let file = source::find(session, &args.file, args.dir.as_deref())?;
-    let source = source::read(session, &file, node.encryption.as_deref()).await?;
+    let source = source::read(session, &file, &args.identity.absolute(), node.encryption.as_deref()).await?;
     let mut restore = Restore {
         id: Timestamp::now().strftime("%Y%m%dT%H%M%SZ").to_string(),
         source,

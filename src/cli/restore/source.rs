@@ -7,7 +7,7 @@ use std::{
 
 use jiff::Timestamp;
 use rkadm_core::{
-    backup::{BackupError, Catalog, read, source::below, trial},
+    backup::{BackupError, Catalog, crypt::Identities, read, source::below, trial},
     etcd::snapshot::{self, VerifyOptions},
 };
 use rkadm_phases::restore::Source;
@@ -35,10 +35,20 @@ pub fn find(session: &Session, typed: &Path, from: Option<&Path>) -> Result<Path
 }
 
 /// Reads all of it.
-pub async fn read(session: &Session, file: &Path, encryption: Option<&Path>) -> Result<Source, CommandError> {
+pub async fn read(
+    session: &Session,
+    file: &Path,
+    identities: &[PathBuf],
+    encryption: Option<&Path>,
+) -> Result<Source, CommandError> {
+    let identities = identities.to_owned();
     let (path, encryption) = (file.to_owned(), encryption.map(Path::to_owned));
     let work = tokio::task::spawn_blocking(move || {
-        if read::is_plain_snapshot(&path) { plain(&path) } else { archive(&path, encryption.as_deref()) }
+        if read::is_plain_snapshot(&path) {
+            plain(&path)
+        } else {
+            archive(&path, identities, encryption.as_deref())
+        }
     });
     tokio::select! {
         done = work => done.map_err(CommandError::failed)?.map_err(|error| refused(&error)),
@@ -49,8 +59,8 @@ pub async fn read(session: &Session, file: &Path, encryption: Option<&Path>) -> 
     }
 }
 
-fn archive(path: &Path, encryption: Option<&Path>) -> Result<Source, BackupError> {
-    let checked = read::check(path, None)?;
+fn archive(path: &Path, identities: Vec<PathBuf>, encryption: Option<&Path>) -> Result<Source, BackupError> {
+    let checked = read::check(path, &Identities::read(&identities)?, None)?;
     let manifest = checked.manifest;
     let encryption = encryption.and_then(|path| {
         let file = manifest.files.iter().find(|file| Path::new(&file.path) == path)?;
@@ -59,6 +69,7 @@ fn archive(path: &Path, encryption: Option<&Path>) -> Result<Source, BackupError
     Ok(Source {
         file: path.to_owned(),
         plain: false,
+        identities,
         sha256: checked.sha256,
         bytes: fs::metadata(path).map_err(BackupError::io("read", path))?.len(),
         size: manifest.snapshot.size,

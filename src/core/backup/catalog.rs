@@ -8,8 +8,9 @@ use std::{
 use jiff::{SignedDuration, Timestamp};
 
 use super::{
-    BackupError, Manifest,
+    BackupError, Manifest, crypt,
     format::Compression,
+    label::Label,
     manifest::PREFIX,
     read,
     retention::{Candidate, Policy},
@@ -22,6 +23,8 @@ pub struct Backup {
     pub path: PathBuf,
     /// Bytes.
     pub bytes: u64,
+    /// To how many keys it is encrypted; 0: it is not.
+    pub recipients: usize,
     /// What it says about itself.
     pub manifest: Manifest,
 }
@@ -50,14 +53,14 @@ impl Catalog {
         for entry in entries {
             let path = entry.map_err(BackupError::io("read", dir))?.path();
             let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-            let ending =
-                |it: Compression| name.strip_suffix(it.extension()).is_some_and(|rest| rest.ends_with('.'));
-            if !name.starts_with(PREFIX) || !Compression::ALL.into_iter().any(ending) {
+            if !is_ours(&name) {
                 continue;
             }
             let bytes = fs::symlink_metadata(&path).map_or(0, |meta| meta.len());
-            match read::manifest(&path) {
-                Ok(manifest) => catalog.backups.push(Backup { path, bytes, manifest }),
+            match described(&path, bytes) {
+                Ok((manifest, recipients)) => {
+                    catalog.backups.push(Backup { path, bytes, recipients, manifest });
+                }
                 Err(error) => catalog.unreadable.push((path, error.to_string())),
             }
         }
@@ -95,7 +98,27 @@ impl Catalog {
     }
 }
 
-/// Removes an archive, then the sum beside it.
+/// Whether a file has the name of a backup.
+fn is_ours(name: &str) -> bool {
+    let plain = name.strip_suffix(crypt::EXTENSION).unwrap_or(name);
+    let mut endings = Compression::ALL.into_iter().map(Compression::extension);
+    name.starts_with(PREFIX) && endings.any(|ending| plain.ends_with(&format!(".{ending}")))
+}
+
+/// What an archive, or the label beside it, says of it, and to how many keys it is encrypted.
+fn described(path: &Path, bytes: u64) -> Result<(Manifest, usize), BackupError> {
+    if !path.to_string_lossy().ends_with(crypt::EXTENSION) {
+        return Ok((read::manifest(path)?, 0));
+    }
+    let label = Label::read(path)?;
+    if label.bytes != bytes {
+        let why = format!("it has {bytes} bytes, its label says {}", label.bytes);
+        return Err(BackupError::Damaged { path: path.to_owned(), why });
+    }
+    Ok((label.manifest, label.recipients.max(1)))
+}
+
+/// Removes an archive, then what is beside it.
 ///
 /// # Errors
 /// It cannot be removed.
@@ -106,11 +129,14 @@ pub fn remove(backup: &Backup) -> Result<(), BackupError> {
         result => result.map_err(BackupError::io("remove", &backup.path))?,
     }
     let name = backup.path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-    let sums = backup.path.with_file_name(format!("{name}.sha256"));
-    match fs::remove_file(&sums) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-            Err(BackupError::io("remove", sums)(error))
+    let beside = [backup.path.with_file_name(format!("{name}.sha256")), Label::beside(&backup.path)];
+    for path in beside {
+        match fs::remove_file(&path) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                return Err(BackupError::io("remove", path)(error));
+            }
+            _ => {}
         }
-        _ => Ok(()),
     }
+    Ok(())
 }

@@ -93,6 +93,36 @@ pub enum BackupError {
         /// How.
         why: String,
     },
+    /// Nothing can be encrypted to it.
+    #[error("{what} is no recipient: {why}")]
+    Recipient {
+        /// Which.
+        what: String,
+        /// Why.
+        why: String,
+    },
+    /// Nothing can be decrypted with it.
+    #[error("{} is no identity: {why}", path.display())]
+    Identity {
+        /// Which file.
+        path: PathBuf,
+        /// Why.
+        why: String,
+    },
+    /// It is encrypted, and no key was given.
+    #[error("{} is encrypted, and no identity was given", .0.display())]
+    Sealed(PathBuf),
+    /// It is encrypted to others.
+    #[error("{} is encrypted to other keys than those of the identities that were given", .0.display())]
+    WrongIdentity(PathBuf),
+    /// It is encrypted, and what can be said of it without a key is not there.
+    #[error("{} is encrypted, and nothing beside it says what it is: {why}", path.display())]
+    Unlabelled {
+        /// The archive.
+        path: PathBuf,
+        /// Why.
+        why: String,
+    },
     /// No backup there.
     #[error("{} holds no backup", .0.display())]
     None(PathBuf),
@@ -137,6 +167,18 @@ impl BackupError {
             Self::Busy(_) => "wait until it has ended",
             Self::Damaged { .. } | Self::Snapshot(_) => {
                 "use another backup: `rkadm backup list` shows those that are there"
+            }
+            Self::Recipient { .. } => {
+                "a recipient is what `age-keygen -y` prints (age1…), or a public key of SSH; `age-keygen` makes a pair, on another machine"
+            }
+            Self::Identity { .. } => {
+                "--identity takes the file that `age-keygen` or `ssh-keygen` wrote for the private key"
+            }
+            Self::Sealed(_) | Self::WrongIdentity(_) => {
+                "name the private key's file with --identity; it is one of those that --encrypt-to or --recipients-file named when the backup was made"
+            }
+            Self::Unlabelled { .. } => {
+                "an identity opens it all the same: `rkadm backup verify FILE --identity KEY`"
             }
             Self::NotABackup { .. } => {
                 "a plain snapshot of etcdctl is checked by `rkadm backup verify` as well, when its name ends with .db"

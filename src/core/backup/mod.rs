@@ -5,7 +5,8 @@
 //! - [`source`]: where this machine's etcd is, and with which files a client gets in.
 //! - [`collect`]: the files of the machine that belong into it.
 //! - [`take`]: makes one: streams the snapshot, verifies it, compares it with the live member, and writes the archive.
-//! - [`format`]: how an archive is compressed.
+//! - [`format`]: how an archive is compressed, and [`crypt`], to whom it is encrypted.
+//! - [`label`]: what may be said in the open of an encrypted one.
 //! - [`read`]: opens one that nobody can trust.
 //! - [`trial`]: makes a data directory of one, beside the one in use.
 //! - [`catalog`] and [`retention`]: those of a directory, and which may go.
@@ -15,8 +16,10 @@
 
 pub mod catalog;
 pub mod collect;
+pub mod crypt;
 mod error;
 pub mod format;
+pub mod label;
 pub mod manifest;
 mod publish;
 pub mod read;
@@ -29,5 +32,7 @@ pub use catalog::{Backup, Catalog};
 pub use error::BackupError;
 pub use manifest::Manifest;
 
+#[cfg(test)]
+mod sealed_tests;
 #[cfg(test)]
 mod tests;

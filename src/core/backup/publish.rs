@@ -6,11 +6,14 @@ use std::{
     path::Path,
 };
 
+use age::stream::StreamWriter;
 use tar::{Builder, EntryType, Header};
 
 use super::{
     BackupError, Manifest,
+    crypt::{Identities, Recipients},
     format::{Compression, Encoder},
+    label::{self, Label},
     manifest::{FILES, MANIFEST, SNAPSHOT},
     read,
     take::{Contents, PARTIAL, create},
@@ -23,34 +26,84 @@ pub(super) fn publish(
     contents: &Contents,
     snapshot: &Path,
     compression: Compression,
+    recipients: &Recipients,
 ) -> Result<u64, BackupError> {
     let dir = path.parent().unwrap_or(Path::new("/"));
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     let partial = dir.join(format!(".{name}{PARTIAL}"));
     let file = BufWriter::with_capacity(1 << 20, create(&partial)?);
-    let wrote = BackupError::io("write", &partial);
-    let synced = Encoder::new(file, compression)
+    let (out, witness) = Out::new(file, recipients)?;
+    let written = Encoder::new(out, compression)
         .and_then(|encoder| pack(encoder, manifest, contents, snapshot))
         .and_then(Encoder::finish)
+        .and_then(Out::finish)
         .and_then(|file| {
             let file = file.into_inner().map_err(io::IntoInnerError::into_error)?;
             file.sync_all()?;
             Ok(file.metadata()?.len())
         });
-    let bytes = synced.map_err(wrote)?;
-    let sum = read::check(&partial, None)?.sha256;
-    let sums = path.with_file_name(format!("{name}.sha256"));
-    let sums_partial = dir.join(format!(".{name}.sha256{PARTIAL}"));
-    let mut file = create(&sums_partial)?;
-    file.write_all(format!("{sum}  {name}\n").as_bytes())
-        .and_then(|()| file.sync_all())
-        .map_err(BackupError::io("write", &sums_partial))?;
-    // First the sum, so that there is no archive without one.
-    fs::rename(&sums_partial, &sums).map_err(BackupError::io("rename", &sums))?;
+    let bytes = written.map_err(BackupError::io("write", &partial))?;
+    let sum = read::check(&partial, &witness, None)?.sha256;
+    // First what is beside it, so that there is no archive without.
+    beside(dir, &format!("{name}.sha256"), format!("{sum}  {name}\n").as_bytes())?;
+    if !recipients.is_empty() {
+        let label = Label::new(manifest, bytes, sum, recipients.len());
+        let text =
+            serde_json::to_vec_pretty(&label).map_err(|error| BackupError::Transfer(error.to_string()))?;
+        beside(dir, &format!("{name}{}", label::EXTENSION), &text)?;
+    }
     fs::rename(&partial, path).map_err(BackupError::io("rename", path))?;
     fs::remove_file(snapshot).map_err(BackupError::io("remove", snapshot))?;
     File::open(dir).and_then(|dir| dir.sync_all()).map_err(BackupError::io("sync", dir))?;
     Ok(bytes)
+}
+
+/// A small file, whole under its name or not at all.
+fn beside(dir: &Path, name: &str, text: &[u8]) -> Result<(), BackupError> {
+    let (path, partial) = (dir.join(name), dir.join(format!(".{name}{PARTIAL}")));
+    let mut file = create(&partial)?;
+    file.write_all(text).and_then(|()| file.sync_all()).map_err(BackupError::io("write", &partial))?;
+    fs::rename(&partial, &path).map_err(BackupError::io("rename", &path))
+}
+
+/// Encrypted or not.
+enum Out<W: Write> {
+    Plain(W),
+    Sealed(StreamWriter<W>),
+}
+
+impl<W: Write> Out<W> {
+    /// And what reads it back.
+    fn new(out: W, recipients: &Recipients) -> Result<(Self, Identities), BackupError> {
+        if recipients.is_empty() {
+            return Ok((Self::Plain(out), Identities::none()));
+        }
+        let (writer, witness) = recipients.seal(out)?;
+        Ok((Self::Sealed(writer), witness))
+    }
+
+    fn finish(self) -> io::Result<W> {
+        match self {
+            Self::Plain(out) => Ok(out),
+            Self::Sealed(writer) => writer.finish(),
+        }
+    }
+}
+
+impl<W: Write> Write for Out<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match self {
+            Self::Plain(out) => out.write(bytes),
+            Self::Sealed(writer) => writer.write(bytes),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        match self {
+            Self::Plain(out) => out.flush(),
+            Self::Sealed(writer) => writer.flush(),
+        }
+    }
 }
 
 /// The entries in their order: what is small and tells what the rest is comes first.

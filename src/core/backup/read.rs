@@ -13,7 +13,9 @@ use sha2::{Digest as _, Sha256};
 use tar::{Archive, EntryType};
 
 use super::{
-    BackupError, Manifest, format,
+    BackupError, Manifest,
+    crypt::{self, Identities},
+    format,
     manifest::{FILES, MANIFEST, SCHEMA, SNAPSHOT},
     take::hex,
 };
@@ -46,11 +48,21 @@ pub struct Checked {
 /// # Errors
 /// It is no backup, or one of a newer rkadm.
 pub fn manifest(path: &Path) -> Result<Manifest, BackupError> {
-    let mut archive = Archive::new(stream(path)?.0);
+    let mut archive = Archive::new(stream(path, &Identities::none())?.0);
     let mut entries = archive.entries().map_err(|error| not_a_backup(path, &error))?;
     let entry = entries.next().ok_or_else(|| not_a_backup(path, &"it is empty"))?;
     let mut entry = entry.map_err(|error| not_a_backup(path, &error))?;
     parse(path, &mut entry)
+}
+
+/// Whether a file is encrypted.
+///
+/// # Errors
+/// It cannot be read.
+pub fn is_sealed(path: &Path) -> Result<bool, BackupError> {
+    let file = File::open(path).map_err(BackupError::io("read", path))?;
+    let (head, _) = format::peek(file, crypt::MAGIC.len() as u64).map_err(BackupError::io("read", path))?;
+    Ok(head == crypt::MAGIC)
 }
 
 /// Reads all of it, compares everything with the manifest, and the whole with the sum beside it, where there is one. Into
@@ -58,9 +70,13 @@ pub fn manifest(path: &Path) -> Result<Manifest, BackupError> {
 ///
 /// # Errors
 /// The first thing that is not as it should be.
-pub fn check(path: &Path, mut targets: Option<&mut Targets>) -> Result<Checked, BackupError> {
+pub fn check(
+    path: &Path,
+    identities: &Identities,
+    mut targets: Option<&mut Targets>,
+) -> Result<Checked, BackupError> {
     let damaged = |why: String| BackupError::Damaged { path: path.to_owned(), why };
-    let (reader, sum) = stream(path)?;
+    let (reader, sum) = stream(path, identities)?;
     let mut archive = Archive::new(reader);
     let manifest;
     {
@@ -206,8 +222,8 @@ fn compare_sum(path: &Path, sha256: &str) -> Result<(), BackupError> {
     })
 }
 
-/// Decompresses, and hashes what is on the disk on the way.
-fn stream(path: &Path) -> Result<(Box<dyn Read>, Sum), BackupError> {
+/// Decrypts and decompresses, and hashes what is on the disk on the way.
+fn stream(path: &Path, identities: &Identities) -> Result<(Box<dyn Read>, Sum), BackupError> {
     use std::{cell::RefCell, rc::Rc};
     let file = File::open(path).map_err(BackupError::io("read", path))?;
     let meta = file.metadata().map_err(BackupError::io("read", path))?;
@@ -218,8 +234,11 @@ fn stream(path: &Path) -> Result<(Box<dyn Read>, Sum), BackupError> {
     let source = Rc::new(RefCell::new(BufReader::with_capacity(1 << 20, file)));
     let hashing = Hashing { source: Rc::clone(&source), hash: Rc::clone(&hash) };
     let sum = Sum { source, hash };
-    let content = format::decode(hashing).map_err(BackupError::io("read", path))?;
-    Ok((content, sum))
+    let (head, stream) =
+        format::peek(hashing, crypt::MAGIC.len() as u64).map_err(BackupError::io("read", path))?;
+    let stream = if head == crypt::MAGIC { crypt::open(path, stream, identities)? } else { Box::new(stream) };
+    let damaged = |error: io::Error| BackupError::Damaged { path: path.to_owned(), why: error.to_string() };
+    Ok((format::decode(stream).map_err(damaged)?, sum))
 }
 
 type Shared<T> = std::rc::Rc<std::cell::RefCell<T>>;

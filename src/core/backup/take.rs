@@ -15,6 +15,7 @@ use sha2::{Digest as _, Sha256};
 use super::{
     BackupError, Manifest,
     collect::collect,
+    crypt::{self, Recipients},
     format::Compression,
     manifest::{EtcdCluster, File as ListedFile, PREFIX, SCHEMA, Snapshot, Verified},
     publish::publish,
@@ -48,6 +49,8 @@ pub struct Request {
     pub access: EtcdAccess,
     /// How the archive is compressed.
     pub compression: Compression,
+    /// Who can read it; none: it is not encrypted.
+    pub recipients: Recipients,
     /// Name of the machine.
     pub node: String,
 }
@@ -61,6 +64,8 @@ pub struct Made {
     pub bytes: u64,
     /// What it says about itself.
     pub manifest: Manifest,
+    /// To how many keys it is encrypted; 0: it is not.
+    pub recipients: usize,
     /// What was left out, or could not be checked.
     pub warnings: Vec<String>,
 }
@@ -119,12 +124,15 @@ async fn take_locked(request: &Request) -> Result<Made, BackupError> {
         files,
         verified: Verified { snapshot: true, live_hash, live_hash_why: why, read_back: true },
     };
-    let path = request.dir.join(manifest.file_name(request.compression.extension()));
+    let sealed = if request.recipients.is_empty() { "" } else { crypt::EXTENSION };
+    let extension = format!("{}{sealed}", request.compression.extension());
+    let path = request.dir.join(manifest.file_name(&extension));
     let bytes = {
         let (path, manifest, compression) = (path.clone(), manifest.clone(), request.compression);
-        blocking(move || publish(&path, &manifest, &contents, &partial, compression)).await?
+        let recipients = request.recipients.clone();
+        blocking(move || publish(&path, &manifest, &contents, &partial, compression, &recipients)).await?
     };
-    Ok(Made { path, bytes, manifest, warnings })
+    Ok(Made { path, bytes, manifest, recipients: request.recipients.len(), warnings })
 }
 
 /// Two at once would each remove the other's unfinished file.

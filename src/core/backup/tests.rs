@@ -6,9 +6,9 @@ use super::{
 };
 use crate::text::sha256_hex;
 
-const DATA: &[u8] = b"a snapshot, as far as archives care";
+pub(super) const DATA: &[u8] = b"a snapshot, as far as archives care";
 
-fn sample() -> Manifest {
+pub(super) fn sample() -> Manifest {
     Manifest {
         schema: SCHEMA,
         created_at: "2026-11-25T03:00:00Z".parse().unwrap(),
@@ -90,7 +90,7 @@ fn formats(plain: &[u8]) -> [Vec<u8>; 3] {
 fn checked(dir: &Path, bytes: &[u8]) -> Result<read::Checked, BackupError> {
     let path = dir.join("rkadm-backup-x.tar.gz");
     fs::write(&path, bytes).unwrap();
-    read::check(&path, None)
+    read::check(&path, &crypt::Identities::none(), None)
 }
 
 #[test]
@@ -102,7 +102,7 @@ fn an_archive_gives_back_what_was_put_in() {
         fs::write(&path, archive).unwrap();
         let snapshot = dir.path().join(format!("db{number}"));
         let mut targets = read::Targets { snapshot, files: BTreeMap::new() };
-        let found = read::check(&path, Some(&mut targets)).unwrap();
+        let found = read::check(&path, &crypt::Identities::none(), Some(&mut targets)).unwrap();
         assert_eq!(found.manifest, sample());
         assert_eq!(read::manifest(&path).unwrap(), sample());
         assert_eq!(fs::read(targets.snapshot).unwrap(), DATA);

@@ -13,6 +13,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::{
     BackupError,
+    crypt::Identities,
     read::{self, Targets},
     source::below,
     take::hex,
@@ -30,6 +31,9 @@ pub struct Trial {
     pub file: PathBuf,
     /// Whether it is a plain snapshot.
     pub plain: bool,
+    /// Files with private keys that open it. The keys themselves are never kept.
+    #[serde(default)]
+    pub identities: Vec<PathBuf>,
     /// Of the file, when it was checked.
     pub sha256: String,
     /// The data directory to make, a path of the machine.
@@ -109,7 +113,8 @@ pub fn restore(root: &Path, trial: &Trial) -> Result<(), BackupError> {
         trial.file.as_path()
     } else {
         let mut targets = Targets { snapshot: extracted.clone(), files: std::collections::BTreeMap::new() };
-        if read::check(&trial.file, Some(&mut targets))?.sha256 != trial.sha256 {
+        let identities = Identities::read(&trial.identities)?;
+        if read::check(&trial.file, &identities, Some(&mut targets))?.sha256 != trial.sha256 {
             return Err(changed());
         }
         extracted.as_path()
@@ -251,6 +256,7 @@ mod tests {
             sha256: sha256_of(&file).unwrap(),
             file,
             plain: true,
+            identities: vec![],
             target: dir.join("etcd.rkadm-1"),
             like: dir.join("etcd"),
             name: "cp1".into(),
