@@ -28,6 +28,9 @@ pub struct Schedule {
     pub backups: String,
     /// Directory of the metrics, which others read.
     pub metrics: Option<String>,
+    /// A file with variables for the command, which systemd reads.
+    #[serde(default)]
+    pub environment: Option<String>,
 }
 
 /// The phases of `rkadm backup schedule`.
@@ -98,10 +101,12 @@ fn timer(schedule: &Schedule) -> String {
 fn service(schedule: &Schedule) -> String {
     let command: Vec<_> = schedule.command.iter().map(|word| quoted(word)).collect();
     let dirs = [&schedule.backups].into_iter().chain(&schedule.metrics);
+    let environment = schedule.environment.iter().map(|path| format!("EnvironmentFile={}\n", quoted(path)));
+    let environment: String = environment.collect();
     let writable: Vec<_> = dirs.map(|word| quoted(word)).collect();
     format!(
         "[Unit]\nDescription=Back up etcd and the keys of this control plane\nAfter=network-online.target\n\n\
-         [Service]\nType=oneshot\nExecStart={}\nNice=10\nIOSchedulingClass=idle\nUMask=0077\n\
+         [Service]\nType=oneshot\n{environment}ExecStart={}\nNice=10\nIOSchedulingClass=idle\nUMask=0077\n\
          ProtectSystem=strict\nReadWritePaths={}\nProtectHome=yes\nPrivateTmp=yes\nPrivateDevices=yes\n\
          ProtectKernelTunables=yes\nProtectKernelModules=yes\nProtectControlGroups=yes\nNoNewPrivileges=yes\n\
          RestrictAddressFamilies=AF_UNIX AF_INET AF_INET6\nCapabilityBoundingSet=CAP_DAC_OVERRIDE CAP_DAC_READ_SEARCH CAP_FOWNER\n",

@@ -90,6 +90,15 @@ pub fn stdout_is_terminal() -> bool {
     std::io::stdout().is_terminal()
 }
 
+/// Standard output for data that is no result. From here on, whatever else would be written there goes to stderr: a result
+/// in the middle of the data would damage it.
+pub fn take_stdout() -> std::io::Result<std::fs::File> {
+    use std::os::fd::AsFd as _;
+    let data = std::io::stdout().as_fd().try_clone_to_owned()?;
+    rustix::stdio::dup2_stdout(std::io::stderr())?;
+    Ok(data.into())
+}
+
 /// A reader that went away (`rkadm … | head`) is no fault of ours; a result that is lost otherwise is worth a word.
 fn write_stdout(text: &str) {
     let mut stdout = std::io::stdout().lock();

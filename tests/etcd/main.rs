@@ -3,9 +3,11 @@
 //! Each test has a network of its own with nothing but a loopback interface, and real etcd processes in it. What rkadm
 //! finds in a snapshot is compared with what etcd and etcdutl say; what it restores is started.
 
+mod backup;
 mod bench;
 mod client;
 mod data;
+mod faults;
 mod fixtures;
 mod net;
 mod pages;

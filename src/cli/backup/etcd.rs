@@ -6,11 +6,11 @@ use clap::{Args, ValueEnum};
 use jiff::Timestamp;
 use rkadm_core::{
     backup::{
-        BackupError, Catalog,
-        catalog::remove,
+        BackupError,
         format::Compression,
+        place::Location,
         source::{StaticPods, access},
-        take::{self, Made},
+        take::{self, Made, To},
     },
     engine::Event,
     etcd::EtcdAccess,
@@ -18,10 +18,15 @@ use rkadm_core::{
 };
 use serde::Serialize;
 
-use super::{DirArg, KeepArgs, Shown, failed, keys::EncryptArgs, metrics, size};
+use super::{
+    DEFAULT_DIR, DirArg, KeepArgs, Shown, directory, failed, keys::EncryptArgs, metrics, place::expire, size,
+};
 use crate::{
-    cli::{API_TIMEOUT, Session, exit::CommandError},
-    output::text,
+    cli::{
+        API_TIMEOUT, Session,
+        exit::{CommandError, ExitKind},
+    },
+    output::{stdout_is_terminal, take_stdout, text},
 };
 
 /// What to back up, where to, and what to keep.
@@ -29,6 +34,9 @@ use crate::{
 pub struct EtcdArgs {
     #[command(flatten)]
     pub dir: DirArg,
+    /// Where snapshot and archive lie until they are in s3:// or, with `--dir -`, on standard output [default: /var/lib/rkadm/backups]
+    #[arg(long, value_name = "DIR")]
+    pub scratch: Option<PathBuf>,
     /// How the archive is compressed
     #[arg(long, value_enum, default_value_t)]
     pub compression: Compress,
@@ -91,8 +99,9 @@ struct Report<'a> {
 /// Runs it.
 pub async fn run(session: &Session, args: &EtcdArgs) -> Result<(), CommandError> {
     Session::require_root("backup etcd")?;
+    let to = destination(session, args)?;
     let began = Instant::now();
-    let made = make(session, args).await;
+    let made = make(session, args, to).await;
     let elapsed = began.elapsed();
     // Another one at work writes its own metrics; and that they cannot be written must not hide how the backup went.
     if let (Some(path), false) = (&args.prometheus, matches!(made, Err(BackupError::Busy(_)))) {
@@ -106,7 +115,7 @@ pub async fn run(session: &Session, args: &EtcdArgs) -> Result<(), CommandError>
     for warning in &made.warnings {
         session.reporter.report(Event::Warning { message: warning.clone() });
     }
-    let removed = prune(session, args)?;
+    let removed = prune(session, args).await?;
     let report = Report {
         backup: Shown::of(&made.path, made.bytes, made.recipients > 0, &made.manifest),
         elapsed_ms: u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX),
@@ -138,18 +147,45 @@ fn human(made: &Made, report: &Report<'_>) -> String {
     )
 }
 
-async fn make(session: &Session, args: &EtcdArgs) -> Result<Made, BackupError> {
+/// Where the archive goes. What is wrong with that is said before anything is done.
+fn destination(session: &Session, args: &EtcdArgs) -> Result<To, CommandError> {
+    if args.dir.dir != Location::Stdout {
+        return Ok(To::Place(args.dir.place(session)?));
+    }
+    let refused = |why: &str| CommandError::new(ExitKind::Usage, why);
+    if !args.keep.policy().is_empty() {
+        return Err(refused("--keep-… has nothing to keep where the archive goes to standard output"));
+    }
+    if stdout_is_terminal() {
+        let error = refused("the archive would go to this terminal");
+        return Err(error.hint("send it on: rkadm backup etcd --dir - | ssh HOST 'cat >FILE'"));
+    }
+    let out = take_stdout()
+        .map_err(|error| CommandError::failed(format!("cannot use standard output: {error}")))?;
+    Ok(To::Stream(Box::new(out)))
+}
+
+/// Where what is not complete lies.
+fn scratch(session: &Session, args: &EtcdArgs) -> PathBuf {
+    match (&args.scratch, &args.dir.dir) {
+        // It becomes the archive by a rename.
+        (_, Location::Directory(dir)) | (Some(dir), _) => directory(session, dir),
+        (None, _) => directory(session, DEFAULT_DIR.as_ref()),
+    }
+}
+
+async fn make(session: &Session, args: &EtcdArgs, to: To) -> Result<Made, BackupError> {
     // What was typed, before anything is asked for.
     let recipients = args.encrypt.recipients()?;
     let request = take::Request {
         root: session.root.clone(),
-        dir: args.dir.real(session),
+        scratch: scratch(session, args),
         access: source(session, args)?,
         compression: args.compression.of(),
         recipients,
         node: session.host(API_TIMEOUT).hostname().await,
     };
-    take::take(&request).await
+    take::take(&request, to).await
 }
 
 fn source(session: &Session, args: &EtcdArgs) -> Result<EtcdAccess, BackupError> {
@@ -161,16 +197,10 @@ fn source(session: &Session, args: &EtcdArgs) -> Result<EtcdAccess, BackupError>
 }
 
 /// Only after a backup that went well: a failure never costs an older one.
-fn prune(session: &Session, args: &EtcdArgs) -> Result<Vec<String>, CommandError> {
+async fn prune(session: &Session, args: &EtcdArgs) -> Result<Vec<String>, CommandError> {
     let policy = args.keep.policy();
     if policy.is_empty() {
         return Ok(vec![]);
     }
-    let catalog = Catalog::read(&args.dir.real(session)).map_err(failed)?;
-    let mut removed = vec![];
-    for backup in catalog.expendable(&policy, Timestamp::now()) {
-        remove(backup).map_err(failed)?;
-        removed.push(backup.path.display().to_string());
-    }
-    Ok(removed)
+    Ok(expire(&args.dir.place(session)?, &policy, false).await?.1)
 }

@@ -2,10 +2,10 @@
 
 use clap::Args;
 use jiff::Timestamp;
-use rkadm_core::{backup::Catalog, engine::Event};
+use rkadm_core::{backup::BackupError, engine::Event};
 use serde::Serialize;
 
-use super::{DirArg, Shown, age, failed, size};
+use super::{DirArg, Shown, age, catalog, place::whole, size};
 use crate::{
     cli::{Session, exit::CommandError},
     output::text,
@@ -24,16 +24,16 @@ struct List<'a> {
 }
 
 /// Runs it.
-pub fn run(session: &Session, args: &ListArgs) -> Result<(), CommandError> {
-    let dir = args.dir.real(session);
-    let catalog = Catalog::read(&dir).map_err(failed)?;
+pub async fn run(session: &Session, args: &ListArgs) -> Result<(), CommandError> {
+    let place = args.dir.place(session)?;
+    let catalog = catalog(&place).await?;
     for (_, why) in &catalog.unreadable {
         session.reporter.report(Event::Warning { message: why.clone() });
     }
     let list = List { items: catalog.backups.iter().map(Shown::of_backup).collect() };
     session.printer.result("BackupList", &list, || {
         if list.items.is_empty() {
-            return format!("{} holds no backup.\n", dir.display());
+            return format!("{}\n", BackupError::None(whole(&*place)).to_string() + ".");
         }
         let now = Timestamp::now();
         let row = |backup: &Shown<'_>| {

@@ -4,6 +4,7 @@ mod etcd;
 mod keys;
 mod list;
 mod metrics;
+mod place;
 mod prune;
 mod schedule;
 mod verify;
@@ -13,7 +14,7 @@ use std::path::{Path, PathBuf};
 use clap::{Args, Subcommand};
 use jiff::{SignedDuration, Timestamp};
 use rkadm_core::{
-    backup::{Backup, BackupError, Catalog, Manifest, retention::Policy},
+    backup::{Backup, BackupError, Manifest, retention::Policy},
     config::GoDuration,
 };
 use serde::Serialize;
@@ -22,9 +23,6 @@ use super::{
     Session,
     exit::{CommandError, ExitKind},
 };
-
-/// Where backups are unless something else is said.
-pub const DEFAULT_DIR: &str = "/var/lib/rkadm/backups";
 
 /// What `rkadm backup` can do.
 #[derive(Debug, Subcommand)]
@@ -46,25 +44,6 @@ pub enum BackupCommand {
     Prune(prune::PruneArgs),
     /// Write a systemd service and timer that back up by the clock, or print the line for cron
     Schedule(schedule::ScheduleArgs),
-}
-
-/// Where backups are.
-#[derive(Debug, Args)]
-pub struct DirArg {
-    /// Directory of the backups
-    #[arg(long, value_name = "DIR", default_value = DEFAULT_DIR)]
-    pub dir: PathBuf,
-}
-
-impl DirArg {
-    /// The directory on the machine whose file system is at the session's root; one that was typed as relative is
-    /// relative to where the command runs.
-    fn real(&self, session: &Session) -> PathBuf {
-        if self.dir == Path::new(DEFAULT_DIR) {
-            return session.root.join(DEFAULT_DIR.trim_start_matches('/'));
-        }
-        std::path::absolute(&self.dir).unwrap_or_else(|_| self.dir.clone())
-    }
 }
 
 /// How many backups are kept.
@@ -181,24 +160,33 @@ impl<'a> Shown<'a> {
 pub async fn run(session: &Session, command: &BackupCommand) -> Result<(), CommandError> {
     match command {
         BackupCommand::Etcd(args) => etcd::run(session, args).await,
-        BackupCommand::List(args) => list::run(session, args),
+        BackupCommand::List(args) => list::run(session, args).await,
         BackupCommand::Verify(args) => verify::run(session, args).await,
-        BackupCommand::Prune(args) => prune::run(session, args),
+        BackupCommand::Prune(args) => prune::run(session, args).await,
         BackupCommand::Schedule(args) => schedule::run(session, args).await,
     }
 }
 
 pub use keys::IdentityArgs;
+pub use place::{DEFAULT_DIR, Into, Local, catalog, fetch, named, open, whole};
+use place::{DirArg, directory};
 pub use schedule::resume as resume_schedule;
 
-/// The named backup, or with `latest` the newest of the directory that verified.
-fn chosen(dir: &Path, file: &str) -> Result<PathBuf, CommandError> {
+/// The named backup, or with `latest` the newest of the place that verified.
+async fn chosen(
+    session: &Session,
+    dir: &DirArg,
+    file: &str,
+    scratch: PathBuf,
+) -> Result<Local, CommandError> {
     if file != "latest" {
-        return Ok(PathBuf::from(file));
+        return named(file, Into::Scratch(scratch)).await;
     }
-    let catalog = Catalog::read(dir).map_err(failed)?;
-    let latest = catalog.latest(Timestamp::now()).map(|backup| backup.path.clone());
-    latest.ok_or_else(|| failed(BackupError::None(dir.to_owned())))
+    let place = dir.place(session)?;
+    let catalog = catalog(&place).await?;
+    let latest = catalog.latest(Timestamp::now()).map(|backup| backup.name.clone());
+    let latest = latest.ok_or_else(|| failed(BackupError::None(whole(&*place))))?;
+    fetch(place, latest, Into::Scratch(scratch)).await
 }
 
 /// For `map_err`, which gives errors away.

@@ -1,11 +1,13 @@
 //! `rkadm backup prune`.
 
 use clap::Args;
-use jiff::Timestamp;
-use rkadm_core::backup::{Catalog, catalog::remove};
+use rkadm_core::backup::BackupError;
 use serde::Serialize;
 
-use super::{DirArg, KeepArgs, failed};
+use super::{
+    DirArg, KeepArgs, failed,
+    place::{expire, whole},
+};
 use crate::{
     cli::{
         Session,
@@ -35,7 +37,7 @@ struct Pruned {
 }
 
 /// Runs it.
-pub fn run(session: &Session, args: &PruneArgs) -> Result<(), CommandError> {
+pub async fn run(session: &Session, args: &PruneArgs) -> Result<(), CommandError> {
     if !args.dry_run {
         Session::require_root("backup prune")?;
     }
@@ -44,18 +46,13 @@ pub fn run(session: &Session, args: &PruneArgs) -> Result<(), CommandError> {
         let error = CommandError::new(ExitKind::Usage, "no rule says what to keep");
         return Err(error.hint("give at least one, for example --keep-daily 7 --keep-weekly 4"));
     }
-    let catalog = Catalog::read(&args.dir.real(session)).map_err(failed)?;
-    let gone = catalog.expendable(&policy, Timestamp::now());
-    if !args.dry_run {
-        for backup in &gone {
-            remove(backup).map_err(failed)?;
-        }
+    let place = args.dir.place(session)?;
+    let (kept, removed) = expire(&place, &policy, args.dry_run).await?;
+    if kept == 0 {
+        // A wrong prefix would be cleaned up in vain, day after day.
+        return Err(failed(BackupError::None(whole(&*place))).detail("Nothing was removed."));
     }
-    let result = Pruned {
-        dry_run: args.dry_run,
-        kept: catalog.backups.len() - gone.len(),
-        removed: gone.iter().map(|backup| backup.path.display().to_string()).collect(),
-    };
+    let result = Pruned { dry_run: args.dry_run, kept, removed };
     session.printer.result("BackupPrune", &result, || {
         let verb = if result.dry_run { "would remove" } else { "removed" };
         let lines = result.removed.iter().fold(String::new(), |out, file| out + verb + " " + file + "\n");

@@ -1,15 +1,18 @@
 //! `rkadm backup schedule`.
 
 use clap::{Args, ValueEnum as _};
-use rkadm_core::engine::{OnFailure, operation::Operation};
+use rkadm_core::{
+    backup::place::Location,
+    engine::{OnFailure, operation::Operation},
+};
 use rkadm_phases::backup::{Schedule, workflow};
 use serde::Serialize;
 
-use super::{DirArg, KeepArgs, etcd::Compress, failed, keys::EncryptArgs};
+use super::{DEFAULT_DIR, DirArg, KeepArgs, etcd::Compress, failed, keys::EncryptArgs};
 use crate::cli::{
     API_TIMEOUT, Session,
     args::FailurePolicy,
-    exit::CommandError,
+    exit::{CommandError, ExitKind},
     operation::{self, Manner},
 };
 
@@ -26,6 +29,9 @@ pub struct ScheduleArgs {
     compression: Compress,
     #[command(flatten)]
     encrypt: EncryptArgs,
+    /// File with the variables AWS_… for s3://, read by systemd: `NAME=value` on each line
+    #[arg(long, value_name = "FILE", conflicts_with = "print_cron")]
+    environment_file: Option<std::path::PathBuf>,
     #[command(flatten)]
     keep: KeepArgs,
     /// Write metrics for node_exporter's textfile collector
@@ -53,6 +59,12 @@ struct Scheduled {
 
 /// Runs it.
 pub async fn run(session: &Session, args: &ScheduleArgs) -> Result<(), CommandError> {
+    if args.dir.dir == Location::Stdout {
+        return Err(CommandError::new(
+            ExitKind::Usage,
+            "a schedule has no standard output to write archives to",
+        ));
+    }
     // Now rather than at three in the morning.
     args.encrypt.recipients().map_err(failed)?;
     let schedule = schedule(args);
@@ -78,8 +90,12 @@ pub async fn resume(session: &Session, operation: &Operation) -> Result<(), Comm
 
 fn schedule(args: &ScheduleArgs) -> Schedule {
     let program = std::env::current_exe().map_or_else(|_| "rkadm".into(), |path| path.display().to_string());
-    let mut command =
-        vec![program, "backup".into(), "etcd".into(), format!("--dir={}", absolute(&args.dir.dir))];
+    let (dir, backups) = match &args.dir.dir {
+        Location::Directory(dir) => (absolute(dir), absolute(dir)),
+        // What is not complete lies there.
+        elsewhere => (elsewhere.to_string(), DEFAULT_DIR.to_owned()),
+    };
+    let mut command = vec![program, "backup".into(), "etcd".into(), format!("--dir={dir}")];
     if let (compression, Some(value)) = (args.compression, args.compression.to_possible_value())
         && compression != Compress::default()
     {
@@ -93,7 +109,13 @@ fn schedule(args: &ScheduleArgs) -> Schedule {
         metrics = std::path::Path::new(&path).parent().map(|dir| dir.display().to_string());
         command.push(format!("--prometheus={path}"));
     }
-    Schedule { calendar: args.calendar.clone(), command, backups: absolute(&args.dir.dir), metrics }
+    Schedule {
+        calendar: args.calendar.clone(),
+        command,
+        backups,
+        metrics,
+        environment: args.environment_file.as_deref().map(absolute),
+    }
 }
 
 /// A word for the shell that cron starts, in which a percent sign is a line's end.

@@ -18,7 +18,7 @@ use rkadm_core::{
 };
 use serde::Serialize;
 
-use super::{DirArg, IdentityArgs, chosen, failed, size};
+use super::{DirArg, IdentityArgs, chosen, place::blocking, size};
 use crate::{
     cli::{Session, exit::CommandError},
     output::text,
@@ -76,17 +76,16 @@ struct Inside {
 
 /// Runs it.
 pub async fn run(session: &Session, args: &VerifyArgs) -> Result<(), CommandError> {
-    let path = chosen(&args.dir.real(session), &args.file)?;
+    // What comes from a bucket is too large for a /tmp in memory.
     let scratch = args.scratch.clone();
+    let fetched = scratch.clone().unwrap_or_else(|| "/var/tmp".into());
+    let local = chosen(session, &args.dir, &args.file, fetched).await?;
     let identity = args.identity.absolute();
     let began = std::time::Instant::now();
-    let checked = {
-        let path = path.clone();
-        tokio::task::spawn_blocking(move || check(&path, scratch.as_deref(), &identity)).await
-    };
-    let found = checked.map_err(CommandError::failed)?.map_err(failed)?;
+    let path = local.path.clone();
+    let found = blocking(move || check(&path, scratch.as_deref(), &identity)).await?;
     let elapsed_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
-    let result = Verification { file: path.display().to_string(), elapsed_ms, ..found };
+    let result = Verification { file: local.shown.display().to_string(), elapsed_ms, ..found };
     session.printer.result("BackupVerification", &result, || human(&result));
     Ok(())
 }

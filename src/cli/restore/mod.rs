@@ -10,7 +10,7 @@ use std::{path::PathBuf, sync::Arc};
 use clap::{Args, Subcommand};
 use jiff::Timestamp;
 use rkadm_core::{
-    backup::trial,
+    backup::{place::Location, trial},
     engine::{
         Event, OnFailure, PhaseError, RunError,
         journal::JournalDir,
@@ -55,9 +55,9 @@ pub struct EtcdArgs {
     /// An archive of `rkadm backup etcd`, a snapshot of `etcdctl snapshot save` whose name ends with .db, or `latest`
     #[arg(value_name = "FILE|latest")]
     file: PathBuf,
-    /// Where `latest` is looked for [default: /var/lib/rkadm/backups]
+    /// Where `latest` is looked for: a directory or s3://BUCKET/PREFIX [default: /var/lib/rkadm/backups]
     #[arg(long, value_name = "DIR")]
-    dir: Option<PathBuf>,
+    dir: Option<Location>,
     #[command(flatten)]
     identity: IdentityArgs,
     /// Do not ask
@@ -81,8 +81,9 @@ impl EtcdArgs {
     /// The same command has the same.
     fn digest(&self) -> String {
         let absolute = || std::path::absolute(&self.file).unwrap_or_else(|_| self.file.clone());
-        let file = if self.file == std::path::Path::new("latest") { self.file.clone() } else { absolute() };
-        let from = self.dir.as_ref().map(|dir| dir.display().to_string()).unwrap_or_default();
+        let elsewhere = self.file == std::path::Path::new("latest") || self.file.starts_with("s3:");
+        let file = if elsewhere { self.file.clone() } else { absolute() };
+        let from = self.dir.as_ref().map(Location::to_string).unwrap_or_default();
         let text = format!("{}\n{from}\n{}\n{}", file.display(), self.force, self.no_bump);
         sha256_hex(text.as_bytes())
     }
@@ -105,8 +106,9 @@ pub async fn run(session: &Session, command: &RestoreCommand) -> Result<(), Comm
     }
     let host = session.host(API_TIMEOUT);
     let node = NodeEtcd::read(&host).await.map_err(|error| unusable(&error))?;
-    let file = source::find(session, &args.file, args.dir.as_deref())?;
-    let source = source::read(session, &file, &args.identity.absolute(), node.encryption.as_deref()).await?;
+    let file = source::find(session, &args.file, args.dir.as_ref(), args.dry_run).await?;
+    let source =
+        source::read(session, &file.path, &args.identity.absolute(), node.encryption.as_deref()).await?;
     let mut restore = Restore {
         id: Timestamp::now().strftime("%Y%m%dT%H%M%SZ").to_string(),
         source,

@@ -7,27 +7,41 @@ use std::{
 
 use jiff::Timestamp;
 use rkadm_core::{
-    backup::{BackupError, Catalog, crypt::Identities, read, source::below, trial},
+    backup::{BackupError, crypt::Identities, place::Location, read, source::below, trial},
     etcd::snapshot::{self, VerifyOptions},
 };
 use rkadm_phases::restore::Source;
 
-use crate::cli::{Session, backup::DEFAULT_DIR, exit::CommandError};
+use crate::cli::{
+    Session,
+    backup::{DEFAULT_DIR, Into, Local, catalog, fetch, named, open, whole},
+    exit::CommandError,
+};
 
-/// The file that was named, or the newest backup that verified.
-pub fn find(session: &Session, typed: &Path, from: Option<&Path>) -> Result<PathBuf, CommandError> {
+/// The file that was named, or the newest backup that verified. One from a bucket is copied beside this machine's own backups, so that
+/// a restore that is cut off finds it again; for a mere look, it goes with the result.
+pub async fn find(
+    session: &Session,
+    typed: &Path,
+    from: Option<&Location>,
+    only_look: bool,
+) -> Result<Local, CommandError> {
+    let own = below(&session.root, DEFAULT_DIR);
+    let into = if only_look { Into::Scratch("/var/tmp".into()) } else { Into::Directory(own) };
+    let nothing = |error: CommandError| error.detail("Nothing was changed.");
     if typed != Path::new("latest") {
-        return std::path::absolute(typed).map_err(CommandError::failed);
+        if typed.starts_with("s3:") {
+            return named(&typed.to_string_lossy(), into).await.map_err(nothing);
+        }
+        return std::path::absolute(typed).map_err(CommandError::failed).map(Local::at);
     }
-    let dir = match from {
-        Some(dir) => std::path::absolute(dir).map_err(CommandError::failed)?,
-        None => below(&session.root, DEFAULT_DIR),
-    };
-    let catalog = Catalog::read(&dir).map_err(|error| refused(&error))?;
+    let default = Location::Directory(DEFAULT_DIR.into());
+    let place = open(session, from.unwrap_or(&default)).map_err(nothing)?;
+    let catalog = catalog(&place).await.map_err(nothing)?;
     if let Some(backup) = catalog.latest(Timestamp::now()) {
-        return Ok(backup.path.clone());
+        return fetch(place, backup.name.clone(), into).await.map_err(nothing);
     }
-    let mut error = CommandError::failed(BackupError::None(dir)).detail("Nothing was changed.");
+    let mut error = CommandError::failed(BackupError::None(whole(&*place))).detail("Nothing was changed.");
     for (path, why) in &catalog.unreadable {
         error = error.detail(format!("{} is left out: {why}", path.display()));
     }

@@ -1,17 +1,15 @@
-//! The backups of a directory.
+//! The backups of a place.
 
-use std::{
-    fs,
-    path::{Path, PathBuf},
-};
+use std::path::PathBuf;
 
 use jiff::{SignedDuration, Timestamp};
 
 use super::{
     BackupError, Manifest, crypt,
     format::Compression,
-    label::Label,
+    label::{self, Label},
     manifest::PREFIX,
+    place::Place,
     read,
     retention::{Candidate, Policy},
 };
@@ -19,8 +17,10 @@ use super::{
 /// An archive whose manifest was read.
 #[derive(Debug, Clone)]
 pub struct Backup {
-    /// Where.
+    /// Where, for people.
     pub path: PathBuf,
+    /// Its name in its place.
+    pub name: String,
     /// Bytes.
     pub bytes: u64,
     /// To how many keys it is encrypted; 0: it is not.
@@ -29,7 +29,7 @@ pub struct Backup {
     pub manifest: Manifest,
 }
 
-/// What is in a directory.
+/// What is in a place.
 #[derive(Debug, Default)]
 pub struct Catalog {
     /// Newest first.
@@ -39,28 +39,22 @@ pub struct Catalog {
 }
 
 impl Catalog {
-    /// Reads the manifests of all archives in a directory. None where there is no directory.
+    /// Reads the manifests of all archives in a place. None where there is no such place.
     ///
     /// # Errors
-    /// The directory cannot be read.
-    pub fn read(dir: &Path) -> Result<Self, BackupError> {
+    /// The place cannot be read.
+    pub fn read(place: &dyn Place) -> Result<Self, BackupError> {
         let mut catalog = Self::default();
-        let entries = match fs::read_dir(dir) {
-            Ok(entries) => entries,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(catalog),
-            Err(error) => return Err(BackupError::io("read", dir)(error)),
-        };
-        for entry in entries {
-            let path = entry.map_err(BackupError::io("read", dir))?.path();
-            let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-            if !is_ours(&name) {
-                continue;
-            }
-            let bytes = fs::symlink_metadata(&path).map_or(0, |meta| meta.len());
-            match described(&path, bytes) {
+        for (name, bytes) in place.names()?.into_iter().filter(|(name, _)| is_ours(name)) {
+            let path = place.shown(&name);
+            match described(place, &name, bytes) {
                 Ok((manifest, recipients)) => {
-                    catalog.backups.push(Backup { path, bytes, recipients, manifest });
+                    catalog.backups.push(Backup { path, name, bytes, recipients, manifest });
                 }
+                // One that another one removed meanwhile.
+                Err(BackupError::Absent(_)) => {}
+                // The place as a whole fails.
+                Err(error @ BackupError::Bucket { .. }) => return Err(error),
                 Err(error) => catalog.unreadable.push((path, error.to_string())),
             }
         }
@@ -106,14 +100,15 @@ fn is_ours(name: &str) -> bool {
 }
 
 /// What an archive, or the label beside it, says of it, and to how many keys it is encrypted.
-fn described(path: &Path, bytes: u64) -> Result<(Manifest, usize), BackupError> {
-    if !path.to_string_lossy().ends_with(crypt::EXTENSION) {
-        return Ok((read::manifest(path)?, 0));
+fn described(place: &dyn Place, name: &str, bytes: u64) -> Result<(Manifest, usize), BackupError> {
+    let path = place.shown(name);
+    if !name.ends_with(crypt::EXTENSION) {
+        return Ok((read::manifest(&path, place.open(name)?)?, 0));
     }
-    let label = Label::read(path)?;
+    let label = Label::of(place, name)?;
     if label.bytes != bytes {
         let why = format!("it has {bytes} bytes, its label says {}", label.bytes);
-        return Err(BackupError::Damaged { path: path.to_owned(), why });
+        return Err(BackupError::Damaged { path, why });
     }
     Ok((label.manifest, label.recipients.max(1)))
 }
@@ -122,21 +117,8 @@ fn described(path: &Path, bytes: u64) -> Result<(Manifest, usize), BackupError> 
 ///
 /// # Errors
 /// It cannot be removed.
-pub fn remove(backup: &Backup) -> Result<(), BackupError> {
-    match fs::remove_file(&backup.path) {
-        // Another one was quicker.
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
-        result => result.map_err(BackupError::io("remove", &backup.path))?,
-    }
-    let name = backup.path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-    let beside = [backup.path.with_file_name(format!("{name}.sha256")), Label::beside(&backup.path)];
-    for path in beside {
-        match fs::remove_file(&path) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                return Err(BackupError::io("remove", path)(error));
-            }
-            _ => {}
-        }
-    }
-    Ok(())
+pub fn remove(place: &dyn Place, backup: &Backup) -> Result<(), BackupError> {
+    let name = &backup.name;
+    let beside = [format!("{name}.sha256"), format!("{name}{}", label::EXTENSION)];
+    [name].into_iter().chain(&beside).try_for_each(|name| place.remove(name))
 }

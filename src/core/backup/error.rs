@@ -123,6 +123,21 @@ pub enum BackupError {
         /// Why.
         why: String,
     },
+    /// A bucket said no.
+    #[error("cannot {what} {url}: {why}")]
+    Bucket {
+        /// The verb.
+        what: &'static str,
+        /// Which.
+        url: String,
+        /// What the server said.
+        why: String,
+        /// It is a matter of rights.
+        denied: bool,
+    },
+    /// A file that is not there.
+    #[error("{} does not exist", .0.display())]
+    Absent(PathBuf),
     /// No backup there.
     #[error("{} holds no backup", .0.display())]
     None(PathBuf),
@@ -151,6 +166,9 @@ impl BackupError {
             Self::Io { source, .. } if source.kind() == io::ErrorKind::StorageFull => {
                 "free some space, or choose another directory with --dir"
             }
+            Self::Io { source, .. } if source.kind() == io::ErrorKind::BrokenPipe => {
+                "whoever read it went away: what it got of the archive is not complete and must not be kept"
+            }
             Self::Room { .. } => {
                 "free some space, choose another directory with --dir, or let fewer backups be kept"
             }
@@ -167,6 +185,12 @@ impl BackupError {
             Self::Busy(_) => "wait until it has ended",
             Self::Damaged { .. } | Self::Snapshot(_) => {
                 "use another backup: `rkadm backup list` shows those that are there"
+            }
+            Self::Bucket { denied: true, .. } => {
+                "check AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY; they need s3:ListBucket, GetObject, PutObject, DeleteObject and AbortMultipartUpload below the prefix"
+            }
+            Self::Bucket { .. } => {
+                "check AWS_ENDPOINT_URL, AWS_REGION and the name of the bucket; http:// needs AWS_ALLOW_HTTP=true, an authority of your own AWS_CA_BUNDLE=FILE"
             }
             Self::Recipient { .. } => {
                 "a recipient is what `age-keygen -y` prints (age1…), or a public key of SSH; `age-keygen` makes a pair, on another machine"

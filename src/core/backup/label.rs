@@ -1,14 +1,16 @@
 //! What may be said in the open of an encrypted backup: a file beside it, so that lists, retention and a check of its bytes need
 //! no private key.
 
-use std::{
-    fs, io,
-    path::{Path, PathBuf},
-};
+use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use super::{BackupError, Manifest, manifest::SCHEMA, trial::sha256_of};
+use super::{
+    BackupError, Manifest,
+    manifest::SCHEMA,
+    place::{Directory, Place, small},
+    trial::sha256_of,
+};
 
 /// Follows the name of the archive.
 pub const EXTENSION: &str = ".json";
@@ -45,22 +47,27 @@ impl Label {
         archive.with_file_name(name)
     }
 
-    /// That of an archive.
+    /// That of an archive in a place.
     ///
     /// # Errors
-    /// There is none, or it is not that of this archive.
+    /// There is none, or it cannot be read.
+    pub fn of(place: &dyn Place, name: &str) -> Result<Self, BackupError> {
+        let own = format!("{name}{EXTENSION}");
+        let unlabelled = |why: String| BackupError::Unlabelled { path: place.shown(name), why };
+        match small(place, &own, MOST) {
+            Ok(text) => Self::parse(&text).map_err(unlabelled),
+            Err(BackupError::Absent(path)) => Err(unlabelled(format!("there is no {}", path.display()))),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// That of an archive in a directory.
+    ///
+    /// # Errors
+    /// There is none, or it cannot be read.
     pub fn read(archive: &Path) -> Result<Self, BackupError> {
-        let path = Self::beside(archive);
-        let unlabelled = |why: String| BackupError::Unlabelled { path: archive.to_owned(), why };
-        let bytes = match fs::metadata(&path) {
-            Ok(meta) if meta.len() > MOST => return Err(unlabelled("the label is too large".into())),
-            Ok(_) => fs::read(&path).map_err(BackupError::io("read", &path))?,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                return Err(unlabelled(format!("there is no {}", path.display())));
-            }
-            Err(error) => return Err(BackupError::io("read", path)(error)),
-        };
-        Self::parse(&bytes).map_err(unlabelled)
+        let dir = archive.parent().unwrap_or(Path::new("")).to_owned();
+        Self::of(&Directory(dir), &archive.file_name().unwrap_or_default().to_string_lossy())
     }
 
     /// From its text.

@@ -9,7 +9,7 @@
 //! - [`label`]: what may be said in the open of an encrypted one.
 //! - [`read`]: opens one that nobody can trust.
 //! - [`trial`]: makes a data directory of one, beside the one in use.
-//! - [`catalog`] and [`retention`]: those of a directory, and which may go.
+//! - [`place`]: a directory or a bucket; [`catalog`] and [`retention`]: the backups there, and which may go.
 //!
 //! A backup adds a file and changes nothing else, so it is no operation with a journal: what a killed one leaves is a file
 //! with the name of an incomplete one, which the next one removes.
@@ -21,6 +21,7 @@ mod error;
 pub mod format;
 pub mod label;
 pub mod manifest;
+pub mod place;
 mod publish;
 pub mod read;
 pub mod retention;

@@ -1,69 +1,143 @@
-//! Writes the archive: complete, on the disk, and read back before it has its name.
+//! Writes the archive: complete, on the disk, and read back before it has its name; or to whoever reads.
 
 use std::{
-    fs::{self, File},
+    fs::File,
     io::{self, BufWriter, Read, Write},
     path::Path,
 };
 
 use age::stream::StreamWriter;
+use sha2::{Digest as _, Sha256};
 use tar::{Builder, EntryType, Header};
 
 use super::{
     BackupError, Manifest,
-    crypt::{Identities, Recipients},
+    crypt::{self, Identities, Recipients},
     format::{Compression, Encoder},
     label::{self, Label},
     manifest::{FILES, MANIFEST, SNAPSHOT},
+    place::{Place, Staged},
     read,
-    take::{Contents, PARTIAL, create},
+    take::{Contents, PARTIAL, create, hex},
 };
 
-/// Writes the archive beside its name, reads it back, and gives it its name.
-pub(super) fn publish(
-    path: &Path,
-    manifest: &Manifest,
-    contents: &Contents,
-    snapshot: &Path,
-    compression: Compression,
-    recipients: &Recipients,
-) -> Result<u64, BackupError> {
-    let dir = path.parent().unwrap_or(Path::new("/"));
-    let name = path.file_name().unwrap_or_default().to_string_lossy();
-    let partial = dir.join(format!(".{name}{PARTIAL}"));
-    let file = BufWriter::with_capacity(1 << 20, create(&partial)?);
-    let (out, witness) = Out::new(file, recipients)?;
-    let written = Encoder::new(out, compression)
-        .and_then(|encoder| pack(encoder, manifest, contents, snapshot))
-        .and_then(Encoder::finish)
-        .and_then(Out::finish)
-        .and_then(|file| {
-            let file = file.into_inner().map_err(io::IntoInnerError::into_error)?;
+/// What goes into an archive, and how.
+pub(super) struct Archive<'a> {
+    pub manifest: &'a Manifest,
+    pub contents: &'a Contents,
+    /// The file with the snapshot.
+    pub snapshot: &'a Path,
+    pub compression: Compression,
+    pub recipients: &'a Recipients,
+}
+
+impl Archive<'_> {
+    /// Its name.
+    pub fn name(&self) -> String {
+        let sealed = if self.recipients.is_empty() { "" } else { crypt::EXTENSION };
+        self.manifest.file_name(&format!("{}{sealed}", self.compression.extension()))
+    }
+
+    /// Writes it, and gives what reads it back.
+    fn write<W: Write>(&self, out: W, name: &Path) -> Result<(W, Identities), BackupError> {
+        let (out, witness) = Out::new(out, self.recipients)?;
+        let written = Encoder::new(out, self.compression)
+            .and_then(|encoder| self.pack(encoder))
+            .and_then(Encoder::finish)
+            .and_then(Out::finish);
+        Ok((written.map_err(BackupError::io("write", name))?, witness))
+    }
+
+    /// Writes it to a directory, reads it back, and gives it to the place that keeps it. How many bytes it has.
+    pub fn keep(&self, dir: &Path, place: &dyn Place) -> Result<u64, BackupError> {
+        let name = self.name();
+        let partial = dir.join(format!(".{name}{PARTIAL}"));
+        let file = BufWriter::with_capacity(1 << 20, create(&partial)?);
+        let (file, witness) = self.write(file, &partial)?;
+        let synced = file.into_inner().map_err(io::IntoInnerError::into_error).and_then(|file| {
             file.sync_all()?;
             Ok(file.metadata()?.len())
         });
-    let bytes = written.map_err(BackupError::io("write", &partial))?;
-    let sum = read::check(&partial, &witness, None)?.sha256;
-    // First what is beside it, so that there is no archive without.
-    beside(dir, &format!("{name}.sha256"), format!("{sum}  {name}\n").as_bytes())?;
-    if !recipients.is_empty() {
-        let label = Label::new(manifest, bytes, sum, recipients.len());
-        let text =
-            serde_json::to_vec_pretty(&label).map_err(|error| BackupError::Transfer(error.to_string()))?;
-        beside(dir, &format!("{name}{}", label::EXTENSION), &text)?;
+        let bytes = synced.map_err(BackupError::io("write", &partial))?;
+        let sha256 = read::check(&partial, &witness, None)?.sha256;
+        let mut beside = vec![(format!("{name}.sha256"), format!("{sha256}  {name}\n").into_bytes())];
+        if !self.recipients.is_empty() {
+            let label = Label::new(self.manifest, bytes, sha256.clone(), self.recipients.len());
+            let text = serde_json::to_vec_pretty(&label);
+            let text = text.map_err(|error| BackupError::Transfer(error.to_string()))?;
+            beside.push((format!("{name}{}", label::EXTENSION), text));
+        }
+        place.keep(&Staged { name: &name, file: &partial, bytes, sha256: &sha256, beside: &beside })?;
+        Ok(bytes)
     }
-    fs::rename(&partial, path).map_err(BackupError::io("rename", path))?;
-    fs::remove_file(snapshot).map_err(BackupError::io("remove", snapshot))?;
-    File::open(dir).and_then(|dir| dir.sync_all()).map_err(BackupError::io("sync", dir))?;
-    Ok(bytes)
+
+    /// Writes it to whoever reads. Nothing can be read back then; what is packed is compared with the manifest while it goes by.
+    pub fn stream(&self, out: Box<dyn Write + Send>) -> Result<u64, BackupError> {
+        let counted = Counted { out: BufWriter::with_capacity(1 << 18, out), bytes: 0 };
+        let name = Path::new("standard output");
+        let (mut counted, _) = self.write(counted, name)?;
+        counted.flush().map_err(BackupError::io("write", name))?;
+        Ok(counted.bytes)
+    }
+
+    /// The entries in their order: what is small and tells what the rest is comes first.
+    fn pack<W: Write>(&self, out: W) -> io::Result<W> {
+        let Self { manifest, contents, snapshot, .. } = self;
+        let mut tar = Builder::new(out);
+        let time = u64::try_from(manifest.created_at.as_second()).unwrap_or(0);
+        let mut append = |name: &str, size: u64, mode: u32, data: &mut dyn Read| {
+            let mut header = Header::new_gnu();
+            header.set_entry_type(EntryType::Regular);
+            header.set_size(size);
+            header.set_mode(mode);
+            header.set_mtime(time);
+            tar.append_data(&mut header, name, data)
+        };
+        let text = serde_json::to_vec_pretty(manifest)?;
+        append(MANIFEST, text.len() as u64, 0o600, &mut text.as_slice())?;
+        for file in &manifest.files {
+            let bytes = contents.get(&file.path).map(Vec::as_slice).unwrap_or_default();
+            append(&format!("{FILES}{}", file.path), file.size, file.mode, &mut &*bytes)?;
+        }
+        let mut snapshot = Summed { from: File::open(snapshot)?, sha: Sha256::new() };
+        append(SNAPSHOT, manifest.snapshot.size, 0o600, &mut snapshot)?;
+        if hex(&snapshot.sha.finalize()) != manifest.snapshot.sha256 {
+            return Err(io::Error::other("the snapshot changed on the disk since it was verified"));
+        }
+        tar.into_inner()
+    }
 }
 
-/// A small file, whole under its name or not at all.
-fn beside(dir: &Path, name: &str, text: &[u8]) -> Result<(), BackupError> {
-    let (path, partial) = (dir.join(name), dir.join(format!(".{name}{PARTIAL}")));
-    let mut file = create(&partial)?;
-    file.write_all(text).and_then(|()| file.sync_all()).map_err(BackupError::io("write", &partial))?;
-    fs::rename(&partial, &path).map_err(BackupError::io("rename", &path))
+/// A file, and the hash of what was read of it.
+struct Summed {
+    from: File,
+    sha: Sha256,
+}
+
+impl Read for Summed {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let read = self.from.read(buffer)?;
+        self.sha.update(&buffer[..read]);
+        Ok(read)
+    }
+}
+
+/// Counts what goes by.
+struct Counted<W> {
+    out: W,
+    bytes: u64,
+}
+
+impl<W: Write> Write for Counted<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let written = self.out.write(bytes)?;
+        self.bytes += written as u64;
+        Ok(written)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.out.flush()
+    }
 }
 
 /// Encrypted or not.
@@ -104,26 +178,4 @@ impl<W: Write> Write for Out<W> {
             Self::Sealed(writer) => writer.flush(),
         }
     }
-}
-
-/// The entries in their order: what is small and tells what the rest is comes first.
-fn pack<W: Write>(out: W, manifest: &Manifest, contents: &Contents, snapshot: &Path) -> io::Result<W> {
-    let mut tar = Builder::new(out);
-    let time = u64::try_from(manifest.created_at.as_second()).unwrap_or(0);
-    let mut append = |name: &str, size: u64, mode: u32, data: &mut dyn Read| {
-        let mut header = Header::new_gnu();
-        header.set_entry_type(EntryType::Regular);
-        header.set_size(size);
-        header.set_mode(mode);
-        header.set_mtime(time);
-        tar.append_data(&mut header, name, data)
-    };
-    let text = serde_json::to_vec_pretty(manifest)?;
-    append(MANIFEST, text.len() as u64, 0o600, &mut text.as_slice())?;
-    for file in &manifest.files {
-        let bytes = contents.get(&file.path).map(Vec::as_slice).unwrap_or_default();
-        append(&format!("{FILES}{}", file.path), file.size, file.mode, &mut &*bytes)?;
-    }
-    append(SNAPSHOT, manifest.snapshot.size, 0o600, &mut File::open(snapshot)?)?;
-    tar.into_inner()
 }

@@ -17,6 +17,7 @@ use super::{
     crypt::{self, Identities},
     format,
     manifest::{FILES, MANIFEST, SCHEMA, SNAPSHOT},
+    place::open_file,
     take::hex,
 };
 
@@ -43,12 +44,12 @@ pub struct Checked {
     pub sha256: String,
 }
 
-/// Reads the manifest alone.
+/// Reads the manifest alone; `path` is for messages.
 ///
 /// # Errors
 /// It is no backup, or one of a newer rkadm.
-pub fn manifest(path: &Path) -> Result<Manifest, BackupError> {
-    let mut archive = Archive::new(stream(path, &Identities::none())?.0);
+pub fn manifest(path: &Path, from: impl Read + 'static) -> Result<Manifest, BackupError> {
+    let mut archive = Archive::new(stream(path, from, &Identities::none())?.0);
     let mut entries = archive.entries().map_err(|error| not_a_backup(path, &error))?;
     let entry = entries.next().ok_or_else(|| not_a_backup(path, &"it is empty"))?;
     let mut entry = entry.map_err(|error| not_a_backup(path, &error))?;
@@ -76,7 +77,7 @@ pub fn check(
     mut targets: Option<&mut Targets>,
 ) -> Result<Checked, BackupError> {
     let damaged = |why: String| BackupError::Damaged { path: path.to_owned(), why };
-    let (reader, sum) = stream(path, identities)?;
+    let (reader, sum) = stream(path, open_file(path)?, identities)?;
     let mut archive = Archive::new(reader);
     let manifest;
     {
@@ -223,15 +224,15 @@ fn compare_sum(path: &Path, sha256: &str) -> Result<(), BackupError> {
 }
 
 /// Decrypts and decompresses, and hashes what is on the disk on the way.
-fn stream(path: &Path, identities: &Identities) -> Result<(Box<dyn Read>, Sum), BackupError> {
+fn stream(
+    path: &Path,
+    from: impl Read + 'static,
+    identities: &Identities,
+) -> Result<(Box<dyn Read>, Sum), BackupError> {
     use std::{cell::RefCell, rc::Rc};
-    let file = File::open(path).map_err(BackupError::io("read", path))?;
-    let meta = file.metadata().map_err(BackupError::io("read", path))?;
-    if !meta.is_file() {
-        return Err(not_a_backup(path, &"it is no file"));
-    }
     let hash = Rc::new(RefCell::new(Sha256::new()));
-    let source = Rc::new(RefCell::new(BufReader::with_capacity(1 << 20, file)));
+    let from: Box<dyn Read> = Box::new(BufReader::with_capacity(1 << 20, from));
+    let source = Rc::new(RefCell::new(from));
     let hashing = Hashing { source: Rc::clone(&source), hash: Rc::clone(&hash) };
     let sum = Sum { source, hash };
     let (head, stream) =
@@ -244,7 +245,7 @@ fn stream(path: &Path, identities: &Identities) -> Result<(Box<dyn Read>, Sum), 
 type Shared<T> = std::rc::Rc<std::cell::RefCell<T>>;
 
 struct Hashing {
-    source: Shared<BufReader<File>>,
+    source: Shared<Box<dyn Read>>,
     hash: Shared<Sha256>,
 }
 
@@ -258,7 +259,7 @@ impl Read for Hashing {
 
 /// The hash of all that was read, and of what nobody read.
 struct Sum {
-    source: Shared<BufReader<File>>,
+    source: Shared<Box<dyn Read>>,
     hash: Shared<Sha256>,
 }
 

@@ -13,7 +13,8 @@ use super::{
     crypt::{Identities, Recipients},
     format::Compression,
     label::Label,
-    publish::publish,
+    place::Directory,
+    publish::Archive,
     tests::{DATA, sample},
     *,
 };
@@ -39,9 +40,11 @@ fn sealed(dir: &Path, recipients: &Recipients, compression: Compression) -> Path
     let snapshot = dir.join("snapshot");
     fs::write(&snapshot, DATA).unwrap();
     let contents = BTreeMap::from([("/etc/kubernetes/pki/ca.key".to_owned(), b"key".to_vec())]);
-    let path = dir.join(sample().file_name(&format!("{}.age", compression.extension())));
-    publish(&path, &sample(), &contents, &snapshot, compression, recipients).unwrap();
-    path
+    let archive =
+        Archive { manifest: &sample(), contents: &contents, snapshot: &snapshot, compression, recipients };
+    archive.keep(dir, &Directory(dir.to_owned())).unwrap();
+    fs::remove_file(snapshot.clone()).unwrap();
+    dir.join(archive.name())
 }
 
 fn opened(path: &Path, identity: &Path) -> Result<read::Checked, BackupError> {
@@ -201,7 +204,7 @@ fn without_a_key_a_list_knows_what_there_is_and_a_check_finds_what_changed() {
     let dir = tempfile::tempdir().unwrap();
     let (_, key) = pair(dir.path(), "mine");
     let path = sealed(dir.path(), &recipients(&[key]), Compression::Gzip);
-    let catalog = Catalog::read(dir.path()).unwrap();
+    let catalog = Catalog::read(&Directory(dir.path().to_owned())).unwrap();
     assert!(catalog.unreadable.is_empty(), "{:?}", catalog.unreadable);
     let [backup] = &catalog.backups[..] else { panic!("{catalog:?}") };
     assert_eq!((backup.recipients, backup.manifest.snapshot.revision), (1, sample().snapshot.revision));
@@ -215,10 +218,14 @@ fn without_a_key_a_list_knows_what_there_is_and_a_check_finds_what_changed() {
     assert!(error.contains("not those that were written when it was made"), "{error}");
     // Shorter than its label says, a list sees at once.
     fs::write(&path, &bytes[..300]).unwrap();
-    assert!(Catalog::read(dir.path()).unwrap().unreadable[0].1.contains("it has 300 bytes, its label says"));
+    assert!(
+        Catalog::read(&Directory(dir.path().to_owned())).unwrap().unreadable[0]
+            .1
+            .contains("it has 300 bytes, its label says")
+    );
     // Without a label nobody can tell what it is, so nobody removes it.
     fs::remove_file(Label::beside(&path)).unwrap();
-    let catalog = Catalog::read(dir.path()).unwrap();
+    let catalog = Catalog::read(&Directory(dir.path().to_owned())).unwrap();
     assert!(catalog.backups.is_empty());
     assert!(
         catalog.unreadable[0].1.contains("nothing beside it says what it is"),
@@ -235,6 +242,10 @@ fn what_lies_beside_it_goes_with_it() {
     let left =
         || fs::read_dir(dir.path()).unwrap().filter(|it| it.as_ref().unwrap().file_name() != "mine").count();
     assert_eq!(left(), 3);
-    catalog::remove(&Catalog::read(dir.path()).unwrap().backups[0]).unwrap();
+    catalog::remove(
+        &Directory(dir.path().to_owned()),
+        &Catalog::read(&Directory(dir.path().to_owned())).unwrap().backups[0],
+    )
+    .unwrap();
     assert_eq!(left(), 0);
 }

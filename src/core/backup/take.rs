@@ -6,6 +6,7 @@ use std::{
     io::{self, BufWriter, Write},
     os::unix::fs::{MetadataExt, OpenOptionsExt},
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use jiff::Timestamp;
@@ -15,10 +16,11 @@ use sha2::{Digest as _, Sha256};
 use super::{
     BackupError, Manifest,
     collect::collect,
-    crypt::{self, Recipients},
+    crypt::Recipients,
     format::Compression,
     manifest::{EtcdCluster, File as ListedFile, PREFIX, SCHEMA, Snapshot, Verified},
-    publish::publish,
+    place::Place,
+    publish::Archive,
     source::{StaticPods, below},
 };
 use crate::{
@@ -39,12 +41,12 @@ pub(super) const PARTIAL: &str = ".partial";
 const REST: u64 = 64 << 20;
 
 /// What to back up, and where to.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct Request {
     /// File system root of the machine.
     pub root: PathBuf,
-    /// Directory that the archive is written to, below no root.
-    pub dir: PathBuf,
+    /// Directory for what is not complete, below no root. One backup at a time works there.
+    pub scratch: PathBuf,
     /// How etcd is reached.
     pub access: EtcdAccess,
     /// How the archive is compressed.
@@ -70,29 +72,38 @@ pub struct Made {
     pub warnings: Vec<String>,
 }
 
+/// Where the archive goes.
+pub enum To {
+    /// It is kept there.
+    Place(Arc<dyn Place>),
+    /// Somebody reads it.
+    Stream(Box<dyn Write + Send>),
+}
+
 /// Makes a backup. What an earlier one left half done is removed first.
 ///
 /// # Errors
 /// See [`BackupError`]; no file is left then.
-pub async fn take(request: &Request) -> Result<Made, BackupError> {
-    let _lock = lock(&request.dir)?;
-    discard_partial(&request.dir)?;
-    let result = take_locked(request).await;
-    if result.is_err() {
-        // The error that matters is the first one.
-        let _ = discard_partial(&request.dir);
-    }
-    result
+pub async fn take(request: &Request, to: To) -> Result<Made, BackupError> {
+    let dir = &request.scratch;
+    let _lock = lock(dir)?;
+    discard_partial(dir)?;
+    let result = take_locked(request, to).await;
+    // Of a good one, too, the snapshot is left. The error that matters is the first one.
+    let discarded = discard_partial(dir);
+    result.and_then(|made| discarded.map(|()| made))
 }
 
-async fn take_locked(request: &Request) -> Result<Made, BackupError> {
+async fn take_locked(request: &Request, to: To) -> Result<Made, BackupError> {
     let pods = StaticPods::read(&request.root)?;
     let client = client(&request.root, &request.access)?;
     let source = choose(&client, &request.access).await?;
-    let needed = u64::try_from(source.status.db_size).unwrap_or(0) * 2 + REST;
-    room(&request.dir, needed)?;
+    // The snapshot, and the archive before it goes to its place.
+    let copies = if matches!(to, To::Stream(_)) { 1 } else { 2 };
+    let needed = u64::try_from(source.status.db_size).unwrap_or(0) * copies + REST;
+    room(&request.scratch, needed)?;
     let created_at = Timestamp::now();
-    let partial = request.dir.join(format!(".{PREFIX}snapshot{PARTIAL}"));
+    let partial = request.scratch.join(format!(".{PREFIX}snapshot{PARTIAL}"));
     let sha256 = download(&client, &source.endpoint, &partial).await?;
     let verified = {
         let partial = partial.clone();
@@ -122,15 +133,26 @@ async fn take_locked(request: &Request) -> Result<Made, BackupError> {
         snapshot: Snapshot::of(report, sha256),
         fingerprints: fingerprints(&files, &contents, &pki_dir(&pods)),
         files,
-        verified: Verified { snapshot: true, live_hash, live_hash_why: why, read_back: true },
+        verified: Verified {
+            snapshot: true,
+            live_hash,
+            live_hash_why: why,
+            read_back: matches!(to, To::Place(_)),
+        },
     };
-    let sealed = if request.recipients.is_empty() { "" } else { crypt::EXTENSION };
-    let extension = format!("{}{sealed}", request.compression.extension());
-    let path = request.dir.join(manifest.file_name(&extension));
-    let bytes = {
-        let (path, manifest, compression) = (path.clone(), manifest.clone(), request.compression);
-        let recipients = request.recipients.clone();
-        blocking(move || publish(&path, &manifest, &contents, &partial, compression, &recipients)).await?
+    let (path, bytes) = {
+        let (manifest, scratch) = (manifest.clone(), request.scratch.clone());
+        let (compression, recipients) = (request.compression, request.recipients.clone());
+        blocking(move || {
+            let (contents, snapshot) = (&contents, &partial);
+            let archive =
+                Archive { manifest: &manifest, contents, snapshot, compression, recipients: &recipients };
+            match to {
+                To::Place(place) => Ok((place.shown(&archive.name()), archive.keep(&scratch, &*place)?)),
+                To::Stream(out) => Ok((PathBuf::from("-"), archive.stream(out)?)),
+            }
+        })
+        .await?
     };
     Ok(Made { path, bytes, manifest, recipients: request.recipients.len(), warnings })
 }
@@ -206,7 +228,7 @@ async fn fit(client: &EtcdClient, endpoint: &str) -> Result<Source, BackupError>
     Ok(Source { endpoint: endpoint.to_owned(), warnings: alarms.collect(), status, members })
 }
 
-fn room(dir: &Path, needed: u64) -> Result<(), BackupError> {
+pub(super) fn room(dir: &Path, needed: u64) -> Result<(), BackupError> {
     let stat = statvfs(dir).map_err(|error| BackupError::io("look at", dir)(error.into()))?;
     let free = stat.f_bavail.saturating_mul(stat.f_frsize);
     if free < needed {

@@ -104,7 +104,7 @@ fn an_archive_gives_back_what_was_put_in() {
         let mut targets = read::Targets { snapshot, files: BTreeMap::new() };
         let found = read::check(&path, &crypt::Identities::none(), Some(&mut targets)).unwrap();
         assert_eq!(found.manifest, sample());
-        assert_eq!(read::manifest(&path).unwrap(), sample());
+        assert_eq!(read::manifest(&path, fs::File::open(&path).unwrap()).unwrap(), sample());
         assert_eq!(fs::read(targets.snapshot).unwrap(), DATA);
         assert_eq!(targets.files["/etc/kubernetes/pki/ca.key"], b"key");
     }
@@ -221,7 +221,8 @@ fn a_catalog_knows_its_own_and_removes_nothing_else() {
     named("rkadm-backup-3.tar", &whole(&other));
     named("rkadm-backup-4.tar", b"not a tar");
     named("precious.tar", &whole(&older));
-    let catalog = Catalog::read(dir.path()).unwrap();
+    let place = place::Directory(dir.path().to_owned());
+    let catalog = Catalog::read(&place).unwrap();
     assert_eq!(catalog.backups.len(), 3);
     assert_eq!(catalog.unreadable.len(), 1);
     assert!(
@@ -231,7 +232,7 @@ fn a_catalog_knows_its_own_and_removes_nothing_else() {
     let gone = catalog.expendable(&policy, "2026-11-25T04:00:00Z".parse().unwrap());
     assert_eq!(gone.len(), 1);
     assert!(gone[0].path.ends_with("rkadm-backup-2.tar"));
-    catalog::remove(gone[0]).unwrap();
-    assert_eq!(Catalog::read(dir.path()).unwrap().backups.len(), 2);
-    assert!(Catalog::read(&dir.path().join("nowhere")).unwrap().backups.is_empty());
+    catalog::remove(&place, gone[0]).unwrap();
+    assert_eq!(Catalog::read(&place).unwrap().backups.len(), 2);
+    assert!(Catalog::read(&place::Directory(dir.path().join("nowhere"))).unwrap().backups.is_empty());
 }

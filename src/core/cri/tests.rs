@@ -53,7 +53,7 @@ async fn answer<B>(
     mut respond: h2::server::SendResponse<B>,
     handler: Handler,
 ) where
-    B: From<Vec<u8>> + prost::bytes::Buf,
+    B: From<Vec<u8>> + bytes::Buf,
 {
     let (head, mut stream) = request.into_parts();
     let mut body = Vec::new();

@@ -109,6 +109,13 @@ pub(crate) fn etcd(cache: &Cache, line: &str) -> Result<Tools> {
     Module::plain(&format!("etcd-{line}"), version, packages.into()).build(cache)
 }
 
+/// The S3 server that the tests of backups run; built if it is not there yet.
+pub fn versitygw() -> Result<PathBuf> {
+    let version = pinned("versitygw", "github.com/versity/versitygw")?;
+    let packages = vec![("versitygw", "github.com/versity/versitygw/cmd/versitygw".to_owned())];
+    Ok(Module::plain("versitygw", version, packages).build(&Cache::open()?)?.program("versitygw"))
+}
+
 pub(crate) fn coredns(cache: &Cache) -> Result<Tools> {
     let version = pinned("coredns", "github.com/coredns/coredns")?;
     let packages = vec![("coredns", "github.com/coredns/coredns".to_owned())];
