@@ -6,6 +6,7 @@ pub mod certs;
 pub mod cluster;
 pub mod completion;
 pub mod config;
+pub mod confirm;
 pub mod documents;
 pub mod exit;
 pub mod facts;
