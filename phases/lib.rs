@@ -4,7 +4,9 @@
 
 pub mod backup;
 pub mod csr;
+pub mod expiration;
 mod files;
+pub mod health;
 pub mod init;
 pub mod join;
 mod objects;

@@ -10,6 +10,7 @@ pub mod confirm;
 pub mod documents;
 pub mod exit;
 pub mod facts;
+pub mod health;
 pub mod init;
 pub mod join;
 pub mod kubeconfig;
@@ -96,6 +97,7 @@ pub fn command() -> Command {
             "op",
             "List, show, resume and roll back operations of this machine",
         ))
+        .subcommand(health::command())
         .subcommand(completion::command())
         .subcommand(man::command())
         .subcommand(version::command())
@@ -169,6 +171,7 @@ async fn dispatch(session: &Session, matches: &ArgMatches) -> Result<(), Command
         Some(("token", matches)) => token::run(session, &typed(matches)?).await,
         Some(("config", matches)) => config::run(session, &typed(matches)?).await,
         Some(("op", matches)) => op::run(session, typed(matches)?).await,
+        Some(("health", matches)) => health::run(session, &typed(matches)?).await,
         Some(("man", matches)) => man::run(session, matches),
         Some(("completion", matches)) => completion::run(matches),
         Some(("version", _)) => {

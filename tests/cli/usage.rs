@@ -316,6 +316,7 @@ op
   show
   resume
   rollback
+health
 completion
 version
 "#);
