@@ -1,5 +1,6 @@
 //! The cluster, as the API server shows it: its own checks, nodes, leaders, the control plane's pods.
 
+use futures::future::{join_all, join3};
 use jiff::{SignedDuration, Timestamp};
 use rkadm_core::{
     host::{ApiAccess, Probe},
@@ -26,14 +27,9 @@ pub async fn look(host: &dyn Probe, control_plane: bool) -> Vec<Check> {
     if first.state == super::State::Failed {
         return vec![first];
     }
-    let (mut checks, nodes, pods) = (vec![first], nodes(host, &access), pods(host, &access));
-    let (nodes, pods) = futures::future::join(nodes, pods).await;
-    checks.extend(nodes);
-    checks.extend(pods);
-    for name in LEADERS {
-        checks.push(leader(host, &access, name).await);
-    }
-    checks
+    let leaders = join_all(LEADERS.map(|name| leader(host, &access, name)));
+    let (nodes, pods, leaders) = join3(nodes(host, &access), pods(host, &access), leaders).await;
+    [vec![first], nodes, pods, leaders].into_iter().flatten().collect()
 }
 
 /// This machine's own API server rather than any behind a load balancer.

@@ -1,13 +1,18 @@
 //! `rkadm health`: whether what this machine runs of a cluster works, and the cluster with it.
 
+use std::time::Duration;
+
 use clap::{Args, Command};
 use rkadm_phases::health::{self, Check, Report, State};
 
 use super::{
-    API_TIMEOUT, Session,
+    Session,
     exit::{CommandError, ExitKind},
 };
 use crate::output::text;
+
+/// What does not answer within this time does not work, for whoever waits for it.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// How much of it is told.
 #[derive(Debug, Args)]
@@ -31,7 +36,7 @@ pub fn command() -> Command {
 
 /// Runs it.
 pub async fn run(session: &Session, args: &HealthArgs) -> Result<(), CommandError> {
-    let host = session.host(API_TIMEOUT);
+    let host = session.host(PATIENCE);
     let report = health::look(&host).await;
     session.printer.result("Health", &report, || human(&report, args.quiet));
     if report.worst() < State::Failed {
