@@ -1,6 +1,6 @@
 //! The cluster, as the API server shows it: its own checks, nodes, leaders, the control plane's pods.
 
-use futures::future::{join_all, join3};
+use futures::future::{join_all, join4};
 use jiff::{SignedDuration, Timestamp};
 use rkadm_core::{
     host::{ApiAccess, Probe},
@@ -9,7 +9,7 @@ use rkadm_core::{
 };
 use serde_json::Value;
 
-use super::{Check, components::failing};
+use super::{Check, components::failing, versions};
 use crate::{init::Cluster, static_pods};
 
 /// Who has to be elected for the cluster to move.
@@ -28,8 +28,25 @@ pub async fn look(host: &dyn Probe, control_plane: bool) -> Vec<Check> {
         return vec![first];
     }
     let leaders = join_all(LEADERS.map(|name| leader(host, &access, name)));
-    let (nodes, pods, leaders) = join3(nodes(host, &access), pods(host, &access), leaders).await;
-    [vec![first], nodes, pods, leaders].into_iter().flatten().collect()
+    let pods = |labels| host.select(&access, "Pod", "kube-system", labels);
+    let (nodes, control_planes, proxies, leaders) =
+        join4(host.objects(&access, "Node"), pods("tier=control-plane"), pods("k8s-app=kube-proxy"), leaders)
+            .await;
+    let mut checks = vec![first];
+    match (nodes, control_planes) {
+        (Ok(nodes), Ok(pods)) => {
+            checks.extend(of_nodes(&nodes));
+            checks.extend(of_pods(&pods));
+            let all: Vec<_> = pods.into_iter().chain(proxies.unwrap_or_default()).collect();
+            checks.extend(versions::look(&nodes, &all));
+        }
+        (Err(error), _) => checks.push(Check::failed("nodes", error.to_string(), "kubectl get nodes")),
+        (_, Err(error)) => {
+            checks.push(Check::failed("pods", error.to_string(), "kubectl -n kube-system get pods"));
+        }
+    }
+    checks.extend(leaders);
+    checks
 }
 
 /// This machine's own API server rather than any behind a load balancer.
@@ -60,13 +77,9 @@ async fn ready(host: &dyn Probe, access: &ApiAccess) -> Check {
     }
 }
 
-async fn nodes(host: &dyn Probe, access: &ApiAccess) -> Vec<Check> {
-    let nodes = match host.objects(access, "Node").await {
-        Ok(nodes) => nodes,
-        Err(error) => return vec![Check::failed("nodes", error.to_string(), "kubectl get nodes")],
-    };
+fn of_nodes(nodes: &[Value]) -> Vec<Check> {
     let mut checks = vec![];
-    for node in &nodes {
+    for node in nodes {
         let name = node["metadata"]["name"].as_str().unwrap_or_default();
         let hint = format!("kubectl describe node {name}");
         for condition in node["status"]["conditions"].as_array().into_iter().flatten() {
@@ -95,13 +108,7 @@ async fn nodes(host: &dyn Probe, access: &ApiAccess) -> Vec<Check> {
 }
 
 /// Those of all control planes: of the others, this machine knows no more.
-async fn pods(host: &dyn Probe, access: &ApiAccess) -> Vec<Check> {
-    let pods = match host.select(access, "Pod", "kube-system", "tier=control-plane").await {
-        Ok(pods) => pods,
-        Err(error) => {
-            return vec![Check::failed("pods", error.to_string(), "kubectl -n kube-system get pods")];
-        }
-    };
+fn of_pods(pods: &[Value]) -> Vec<Check> {
     let mut checks: Vec<_> = pods.iter().filter_map(not_ready).collect();
     if checks.is_empty() {
         checks.push(Check::ok("pods", format!("{} of the control planes are ready", pods.len())));

@@ -97,9 +97,16 @@ fn files(node: &Node) -> Result<String> {
 /// Everything is well; then nothing of it stays unsaid that is not.
 fn health(node: &Node) -> Result<()> {
     let said = expect(&rkadm(node, &["health"])?, 0, &[])?;
-    for line in
-        ["etcd ", "kube-apiserver ", "kube-scheduler ", "kube-proxy ", "certificates ", "nodes ", "cp1 leads"]
-    {
+    for line in [
+        "etcd ",
+        "kube-apiserver ",
+        "kube-scheduler ",
+        "kube-proxy ",
+        "certificates ",
+        "nodes ",
+        "cp1 leads",
+        "v1.37.2: all go together",
+    ] {
         ensure!(said.contains(line), "health lacks {line:?}:\n{said}");
     }
     ensure!(!said.contains("FAILED") && !said.contains("WARNING"), "{said}");
