@@ -283,17 +283,3 @@ impl Action for RemoveMember {
         Ok(cx.host.etcd_remove(&self.access, self.member.id).await?)
     }
 }
-
-/// A member whose machine is gone cannot come back, and nobody misses it.
-pub struct UndoRemoval;
-
-#[async_trait]
-impl UndoAction for UndoRemoval {
-    async fn undo(&self, _host: &dyn Actuator, _data: &Value) -> Result<(), StepError> {
-        Ok(())
-    }
-
-    fn by_hand(&self, _data: &Value) -> Vec<String> {
-        vec![]
-    }
-}

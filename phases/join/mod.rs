@@ -19,9 +19,7 @@ use std::sync::Arc;
 
 use rkadm_core::engine::{Phase, PhaseMeta, Workflow};
 
-pub use etcd_member::{
-    ADD_MEMBER_ACTION, PROMOTE_MEMBER_ACTION, REMOVE_MEMBER_ACTION, UndoMember, UndoRemoval,
-};
+pub use etcd_member::{ADD_MEMBER_ACTION, PROMOTE_MEMBER_ACTION, REMOVE_MEMBER_ACTION, UndoMember};
 pub use joining::{JoinRequest, Joining};
 
 use crate::init::{MarkControlPlane, WaitControlPlane};

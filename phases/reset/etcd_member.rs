@@ -12,7 +12,6 @@ use rkadm_core::{
     engine::{
         Action, Event, Phase, PhaseError, PhaseMeta, PlanCx, Step, Verdict,
         act::{ActCx, StepError},
-        action::UndoAction,
     },
     etcd::{EtcdAccess, Member, quorum},
     host::{Actuator, ApiAccess, HostError, Probe},
@@ -343,19 +342,5 @@ impl Action for Leave {
             cx.reporter.report(Event::Warning { message });
             return Ok(());
         }
-    }
-}
-
-/// There is no way back: a member that left cannot come back with its data. A commit point says so.
-pub struct UndoLeave;
-
-#[async_trait]
-impl UndoAction for UndoLeave {
-    async fn undo(&self, _host: &dyn Actuator, _data: &Value) -> Result<(), StepError> {
-        Ok(())
-    }
-
-    fn by_hand(&self, _data: &Value) -> Vec<String> {
-        vec![]
     }
 }

@@ -24,7 +24,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::init::{Cluster, KUBERNETES_DIR};
 pub use cleanup_node::{ARCHIVES_OUTPUT, archives};
-pub use etcd_member::{LEAVE_ACTION, LeaveCluster, MEMBER_OUTPUT, UndoLeave};
+pub use etcd_member::{LEAVE_ACTION, LeaveCluster, MEMBER_OUTPUT};
 pub use made_since::made_since;
 
 /// Where archives are put unless the operator names another directory.

@@ -7,6 +7,7 @@ mod backup;
 mod bench;
 mod client;
 mod data;
+mod drill;
 mod faults;
 mod fixtures;
 mod net;

@@ -42,6 +42,11 @@ pub async fn run(session: &Session, args: &ListArgs) -> Result<(), CommandError>
                 (true, false) => "yes",
                 (false, _) => "no",
             };
+            let drilled = match &backup.drill {
+                None => "-".into(),
+                Some(drill) if drill.is_good() => format!("good {} ago", age(drill.at, now)),
+                Some(drill) => format!("FAILED {} ago", age(drill.at, now)),
+            };
             vec![
                 age(backup.created_at, now),
                 size(backup.bytes),
@@ -50,11 +55,12 @@ pub async fn run(session: &Session, args: &ListArgs) -> Result<(), CommandError>
                 backup.node.to_owned(),
                 verified.to_owned(),
                 if backup.encrypted { "yes" } else { "no" }.to_owned(),
+                drilled,
                 backup.file.clone(),
             ]
         };
         text::table(
-            &["AGE", "SIZE", "REVISION", "KEYS", "NODE", "VERIFIED", "ENCRYPTED", "FILE"],
+            &["AGE", "SIZE", "REVISION", "KEYS", "NODE", "VERIFIED", "ENCRYPTED", "DRILL", "FILE"],
             list.items.iter().map(row).collect(),
         )
     });

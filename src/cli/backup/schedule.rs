@@ -5,13 +5,13 @@ use rkadm_core::{
     backup::place::Location,
     engine::{OnFailure, operation::Operation},
 };
-use rkadm_phases::backup::{Schedule, workflow};
+use rkadm_phases::backup::{Schedule, Timed, workflow};
 use serde::Serialize;
 
 use super::{DEFAULT_DIR, DirArg, KeepArgs, etcd::Compress, failed, keys::EncryptArgs};
 use crate::cli::{
     API_TIMEOUT, Session,
-    args::FailurePolicy,
+    args::{FailurePolicy, absolute},
     exit::{CommandError, ExitKind},
     operation::{self, Manner},
 };
@@ -37,6 +37,9 @@ pub struct ScheduleArgs {
     /// Write metrics for node_exporter's textfile collector
     #[arg(long, value_name = "FILE")]
     prometheus: Option<std::path::PathBuf>,
+    /// Try the newest backup too, at this time: `weekly`. What `backup drill latest` says goes to the journal
+    #[arg(long, value_name = "WHEN", conflicts_with = "print_cron")]
+    drill: Option<String>,
     /// Print a line for cron, hourly; write nothing
     #[arg(long)]
     print_cron: bool,
@@ -55,6 +58,8 @@ struct Scheduled {
     operation: Option<String>,
     command: String,
     calendar: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    drill: Option<String>,
 }
 
 /// Runs it.
@@ -65,14 +70,24 @@ pub async fn run(session: &Session, args: &ScheduleArgs) -> Result<(), CommandEr
             "a schedule has no standard output to write archives to",
         ));
     }
+    if args.drill.is_some() && !args.encrypt.words().is_empty() {
+        let error = CommandError::new(
+            ExitKind::Usage,
+            "a drill by the clock would need the private key of an encrypted backup on this machine",
+        );
+        return Err(
+            error.hint("leave out --drill, and run `rkadm backup drill FILE --identity KEY` elsewhere")
+        );
+    }
     // Now rather than at three in the morning.
     args.encrypt.recipients().map_err(failed)?;
     let schedule = schedule(args);
     if args.print_cron {
         let result = Scheduled {
             operation: None,
-            command: schedule.command.iter().map(|word| for_cron(word)).collect::<Vec<_>>().join(" "),
+            command: schedule.backup.command.iter().map(|word| for_cron(word)).collect::<Vec<_>>().join(" "),
             calendar: args.calendar.clone(),
+            drill: None,
         };
         session.printer.result("BackupSchedule", &result, || format!("0 * * * * root {}\n", result.command));
         return Ok(());
@@ -91,31 +106,42 @@ pub async fn resume(session: &Session, operation: &Operation) -> Result<(), Comm
 fn schedule(args: &ScheduleArgs) -> Schedule {
     let program = std::env::current_exe().map_or_else(|_| "rkadm".into(), |path| path.display().to_string());
     let (dir, backups) = match &args.dir.dir {
-        Location::Directory(dir) => (absolute(dir), absolute(dir)),
+        Location::Directory(dir) => {
+            (absolute(dir).display().to_string(), absolute(dir).display().to_string())
+        }
         // What is not complete lies there.
         elsewhere => (elsewhere.to_string(), DEFAULT_DIR.to_owned()),
     };
-    let mut command = vec![program, "backup".into(), "etcd".into(), format!("--dir={dir}")];
+    let words = |words: &[&str]| -> Vec<String> {
+        let words = words.iter().map(|word| (*word).to_owned());
+        [program.clone()].into_iter().chain(words).chain([format!("--dir={dir}")]).collect()
+    };
+    let mut backup = Timed { calendar: args.calendar.clone(), command: words(&["backup", "etcd"]) };
     if let (compression, Some(value)) = (args.compression, args.compression.to_possible_value())
         && compression != Compress::default()
     {
-        command.push(format!("--compression={}", value.get_name()));
+        backup.command.push(format!("--compression={}", value.get_name()));
     }
-    command.extend(args.encrypt.words());
-    command.extend(args.keep.words());
-    let mut metrics = None;
+    backup.command.extend(args.encrypt.words());
+    backup.command.extend(args.keep.words());
+    let mut drill = args
+        .drill
+        .as_ref()
+        .map(|calendar| Timed { calendar: calendar.clone(), command: words(&["backup", "drill", "latest"]) });
+    let mut metrics = vec![];
     if let Some(path) = &args.prometheus {
         let path = absolute(path);
-        metrics = std::path::Path::new(&path).parent().map(|dir| dir.display().to_string());
-        command.push(format!("--prometheus={path}"));
+        metrics.extend(path.parent().map(|dir| dir.display().to_string()));
+        backup.command.push(format!("--prometheus={}", path.display()));
+        if let Some(drill) = &mut drill {
+            // A file of its own: each writes all of its file.
+            let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+            let path = path.with_file_name(format!("{name}_drill.prom"));
+            drill.command.push(format!("--prometheus={}", path.display()));
+        }
     }
-    Schedule {
-        calendar: args.calendar.clone(),
-        command,
-        backups,
-        metrics,
-        environment: args.environment_file.as_deref().map(absolute),
-    }
+    let environment = args.environment_file.as_ref().map(|path| absolute(path).display().to_string());
+    Schedule { backup, drill, backups, metrics, environment }
 }
 
 /// A word for the shell that cron starts, in which a percent sign is a line's end.
@@ -125,11 +151,6 @@ fn for_cron(word: &str) -> String {
         return word.to_owned();
     }
     format!("'{}'", word.replace('\'', "'\\''").replace('%', "\\%"))
-}
-
-/// systemd and cron run it elsewhere.
-fn absolute(path: &std::path::Path) -> String {
-    std::path::absolute(path).unwrap_or_else(|_| path.to_owned()).display().to_string()
 }
 
 async fn execute(
@@ -146,12 +167,16 @@ async fn execute(
     };
     let result = Scheduled {
         operation: Some(done.operation),
-        command: schedule.command.join(" "),
-        calendar: schedule.calendar,
+        command: schedule.backup.command.join(" "),
+        calendar: schedule.backup.calendar,
+        drill: schedule.drill.map(|drill| drill.calendar),
     };
     session.printer.result("BackupSchedule", &result, || {
+        let drill = result.drill.as_ref();
+        let drill = drill.map(|when| format!("rkadm-backup-drill.timer tries the newest one {when}.\n"));
+        let drill = drill.unwrap_or_default();
         format!(
-            "rkadm-backup.timer runs `{}` {}.\nLook at it: systemctl list-timers rkadm-backup; journalctl -u rkadm-backup\n",
+            "rkadm-backup.timer runs `{}` {}.\n{drill}Look at it: systemctl list-timers 'rkadm-backup*'; journalctl -u rkadm-backup\n",
             result.command, result.calendar
         )
     });

@@ -1,20 +1,11 @@
 //! `rkadm backup verify`.
 
-use std::{
-    collections::BTreeMap,
-    path::{Path, PathBuf},
-};
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 use rkadm_core::{
-    backup::{
-        BackupError,
-        crypt::Identities,
-        label::Label,
-        manifest::Snapshot,
-        read::{self, Targets},
-    },
-    etcd::snapshot::{self, FileHash, Report, VerifyOptions},
+    backup::{BackupError, crypt::Identities, label::Label, manifest::Snapshot, open, read},
+    etcd::snapshot::{FileHash, Report},
 };
 use serde::Serialize;
 
@@ -161,10 +152,7 @@ fn human(result: &Verification) -> String {
 
 /// What can be found out.
 fn check(path: &Path, scratch: Option<&Path>, identity: &[PathBuf]) -> Result<Verification, BackupError> {
-    if read::is_plain_snapshot(path) {
-        return Ok(Verification::opened(&snapshot::verify(path, VerifyOptions::default())?.report, 0, false));
-    }
-    let encrypted = read::is_sealed(path)?;
+    let encrypted = !read::is_plain_snapshot(path) && read::is_sealed(path)?;
     if encrypted && identity.is_empty() {
         let label = Label::read(path)?;
         label.check(path)?;
@@ -174,16 +162,6 @@ fn check(path: &Path, scratch: Option<&Path>, identity: &[PathBuf]) -> Result<Ve
     let dir = scratch.unwrap_or(beside);
     let unpacked = tempfile::Builder::new().prefix(".rkadm-verify-").tempdir_in(dir);
     let unpacked = unpacked.map_err(BackupError::io("write to", dir))?;
-    let mut targets = Targets { snapshot: unpacked.path().join("snapshot.db"), files: BTreeMap::new() };
-    let manifest = read::check(path, &Identities::read(identity)?, Some(&mut targets))?.manifest;
-    let report = snapshot::verify(&targets.snapshot, VerifyOptions::default())?.report;
-    let told = &manifest.snapshot;
-    if (told.revision, told.hash_kv) != (report.revision, report.hash_kv.hash) {
-        let why = format!(
-            "its manifest says revision {} and hash {:08x}, the snapshot in it has {} and {:08x}",
-            told.revision, told.hash_kv, report.revision, report.hash_kv.hash
-        );
-        return Err(BackupError::Damaged { path: path.to_owned(), why });
-    }
-    Ok(Verification::opened(&report, targets.files.len(), encrypted))
+    let opened = open::open(path, &Identities::read(identity)?, unpacked.path())?;
+    Ok(Verification::opened(&opened.snapshot.report, opened.files.len(), encrypted))
 }

@@ -30,7 +30,9 @@ use serde::{Deserialize, Serialize};
 
 use self::args::ResetArgs;
 use super::{
-    API_TIMEOUT, Session, documents,
+    API_TIMEOUT, Session,
+    args::absolute,
+    documents,
     exit::CommandError,
     facts,
     operation::{self, Manner},
@@ -166,8 +168,4 @@ async fn user_kubeconfigs(host: &LocalHost) -> Vec<PathBuf> {
     homes.sort();
     homes.dedup();
     homes.into_iter().map(|home| home.join(".kube/config")).collect()
-}
-
-fn absolute(path: PathBuf) -> PathBuf {
-    std::path::absolute(&path).unwrap_or(path)
 }

@@ -4,8 +4,11 @@ use std::path::PathBuf;
 
 use jiff::{SignedDuration, Timestamp};
 
+use crate::drill::record;
+
 use super::{
-    BackupError, Manifest, crypt,
+    BackupError, Manifest,
+    crypt::{self, Identities},
     format::Compression,
     label::{self, Label},
     manifest::PREFIX,
@@ -103,7 +106,7 @@ fn is_ours(name: &str) -> bool {
 fn described(place: &dyn Place, name: &str, bytes: u64) -> Result<(Manifest, usize), BackupError> {
     let path = place.shown(name);
     if !name.ends_with(crypt::EXTENSION) {
-        return Ok((read::manifest(&path, place.open(name)?)?, 0));
+        return Ok((read::manifest(&path, place.open(name)?, &Identities::none())?, 0));
     }
     let label = Label::of(place, name)?;
     if label.bytes != bytes {
@@ -119,6 +122,7 @@ fn described(place: &dyn Place, name: &str, bytes: u64) -> Result<(Manifest, usi
 /// It cannot be removed.
 pub fn remove(place: &dyn Place, backup: &Backup) -> Result<(), BackupError> {
     let name = &backup.name;
-    let beside = [format!("{name}.sha256"), format!("{name}{}", label::EXTENSION)];
+    let drill = record::path(name.as_ref()).display().to_string();
+    let beside = [format!("{name}.sha256"), format!("{name}{}", label::EXTENSION), drill];
     [name].into_iter().chain(&beside).try_for_each(|name| place.remove(name))
 }

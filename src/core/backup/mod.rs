@@ -8,6 +8,7 @@
 //! - [`format`]: how an archive is compressed, and [`crypt`], to whom it is encrypted.
 //! - [`label`]: what may be said in the open of an encrypted one.
 //! - [`read`]: opens one that nobody can trust.
+//! - [`open`]: opens one, and the snapshot in it.
 //! - [`trial`]: makes a data directory of one, beside the one in use.
 //! - [`place`]: a directory or a bucket; [`catalog`] and [`retention`]: the backups there, and which may go.
 //!
@@ -21,6 +22,7 @@ mod error;
 pub mod format;
 pub mod label;
 pub mod manifest;
+pub mod open;
 pub mod place;
 mod publish;
 pub mod read;

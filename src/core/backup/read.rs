@@ -48,8 +48,12 @@ pub struct Checked {
 ///
 /// # Errors
 /// It is no backup, or one of a newer rkadm.
-pub fn manifest(path: &Path, from: impl Read + 'static) -> Result<Manifest, BackupError> {
-    let mut archive = Archive::new(stream(path, from, &Identities::none())?.0);
+pub fn manifest(
+    path: &Path,
+    from: impl Read + 'static,
+    identities: &Identities,
+) -> Result<Manifest, BackupError> {
+    let mut archive = Archive::new(stream(path, from, identities)?.0);
     let mut entries = archive.entries().map_err(|error| not_a_backup(path, &error))?;
     let entry = entries.next().ok_or_else(|| not_a_backup(path, &"it is empty"))?;
     let mut entry = entry.map_err(|error| not_a_backup(path, &error))?;

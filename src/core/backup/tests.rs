@@ -104,7 +104,10 @@ fn an_archive_gives_back_what_was_put_in() {
         let mut targets = read::Targets { snapshot, files: BTreeMap::new() };
         let found = read::check(&path, &crypt::Identities::none(), Some(&mut targets)).unwrap();
         assert_eq!(found.manifest, sample());
-        assert_eq!(read::manifest(&path, fs::File::open(&path).unwrap()).unwrap(), sample());
+        assert_eq!(
+            read::manifest(&path, fs::File::open(&path).unwrap(), &crypt::Identities::none()).unwrap(),
+            sample()
+        );
         assert_eq!(fs::read(targets.snapshot).unwrap(), DATA);
         assert_eq!(targets.files["/etc/kubernetes/pki/ca.key"], b"key");
     }

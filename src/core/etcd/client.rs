@@ -33,6 +33,7 @@ const PART: Duration = Duration::from_secs(30);
 /// etcd sends parts of 32 KiB; a later one may send more.
 const MAX_PART: usize = 16 << 20;
 
+const KV: &str = "etcdserverpb.KV";
 const CLUSTER: &str = "etcdserverpb.Cluster";
 const MAINTENANCE: &str = "etcdserverpb.Maintenance";
 
@@ -117,6 +118,20 @@ impl EtcdClient {
         let request = proto::MemberListRequest { linearizable: true };
         let answer: proto::MembersResponse = self.one(endpoint, CLUSTER, "MemberList", request).await?;
         Ok(answer.members.into_iter().map(Member::from).collect())
+    }
+
+    /// How many keys begin with `prefix`; with the empty one, all.
+    pub async fn count(&self, prefix: &str) -> Result<u64, EtcdError> {
+        let mut range_end = prefix.as_bytes().to_vec();
+        match range_end.last_mut() {
+            // Prefixes here are ASCII.
+            Some(last) => *last = last.saturating_add(1),
+            None => range_end.push(0),
+        }
+        let key = if prefix.is_empty() { vec![0] } else { prefix.as_bytes().to_vec() };
+        let request = proto::RangeRequest { key, range_end, count_only: true };
+        let answer: proto::RangeResponse = self.any(KV, "Range", request).await?;
+        Ok(u64::try_from(answer.count).unwrap_or(0))
     }
 
     /// Streams a snapshot of the member at one of the endpoints: its database, and the SHA-256 of it. Returns when all has
