@@ -13,6 +13,10 @@ use crate::support::{
 
 /// A backup on the node, made before `lost` was deleted and `late` was made.
 const BACKUP: &str = "/root/before.db";
+/// The directory of one that is encrypted.
+const SEALED: &str = "/srv/sealed";
+/// The file with the private key for it.
+const IDENTITY: &str = "/root/backup-key";
 
 /// A cluster with a snapshot, and changes since.
 fn prepared(lab: &Lab) -> Result<Node> {
@@ -22,10 +26,21 @@ fn prepared(lab: &Lab) -> Result<Node> {
     kubectl(&node, "create configmap lost --from-literal=a=1")?;
     kubectl(&node, "create configmap changed --from-literal=a=1")?;
     snapshot(&node)?;
+    sealed(&node)?;
     kubectl(&node, "delete configmap lost")?;
     kubectl(&node, "create configmap late --from-literal=a=1")?;
     kubectl(&node, "patch configmap changed --type merge -p '{\"data\":{\"a\":\"2\"}}'")?;
     Ok(node)
+}
+
+/// The same in an archive for the owner of a key, with the public half alone.
+fn sealed(node: &Node) -> Result<()> {
+    node.sh_ok(&format!("ssh-keygen -q -t ed25519 -N '' -f {IDENTITY} && mv {IDENTITY} {IDENTITY}.away"))?;
+    let keys = format!("{IDENTITY}.pub");
+    let args = ["backup", "etcd", "--dir", SEALED, "--compression", "zstd", "--recipients-file", &keys];
+    let said = expect(&rkadm(node, &args)?, 0, &[])?;
+    ensure!(said.contains("has the live member's hash, encrypted to 1 key"), "{said}");
+    node.sh_ok(&format!("mv {IDENTITY}.away {IDENTITY}")).map(drop)
 }
 
 /// With etcdctl, as for those who come from somewhere else.
@@ -117,9 +132,11 @@ fn what_was_deleted_is_back_and_nobody_is_fooled_by_old_data() {
         ensure!(revision(&node)? > seen, "who has seen {seen} waits for what is later");
         nothing_is_left(&node)?;
 
-        // The same backup again: newer than all that was seen.
+        // The same data from an archive that only a key opens: newer than all that was seen.
         let seen = revision(&node)?;
-        expect(&rkadm(&node, &["restore", "etcd", BACKUP, "--yes"])?, 0, &[])?;
+        let latest = ["restore", "etcd", "latest", "--dir", SEALED, "--yes"];
+        expect(&rkadm(&node, &latest)?, 1, &["is encrypted, and no identity was given"])?;
+        expect(&rkadm(&node, &[&latest[..], &["--identity", IDENTITY]].concat())?, 0, &[])?;
         is_back(&node)?;
         ensure!(revision(&node)? > seen, "who has seen {seen} waits for what is later");
         works(&node)

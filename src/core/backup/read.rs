@@ -23,6 +23,8 @@ use super::{
 
 /// More is no manifest.
 const MOST_MANIFEST: u64 = 16 << 20;
+/// More is no path.
+const MOST_NAME: usize = 4096;
 /// More is no configuration of a control plane.
 const MOST_FILE: u64 = 64 << 20;
 
@@ -54,7 +56,7 @@ pub fn manifest(
     identities: &Identities,
 ) -> Result<Manifest, BackupError> {
     let mut archive = Archive::new(stream(path, from, identities)?.0);
-    let mut entries = archive.entries().map_err(|error| not_a_backup(path, &error))?;
+    let mut entries = archive.entries().map_err(|error| not_a_backup(path, &error))?.raw(true);
     let entry = entries.next().ok_or_else(|| not_a_backup(path, &"it is empty"))?;
     let mut entry = entry.map_err(|error| not_a_backup(path, &error))?;
     parse(path, &mut entry)
@@ -85,7 +87,8 @@ pub fn check(
     let mut archive = Archive::new(reader);
     let manifest;
     {
-        let mut entries = archive.entries().map_err(|error| not_a_backup(path, &error))?;
+        // Raw: a reader that follows extensions by itself takes as much memory for a name as the archive wants.
+        let mut entries = archive.entries().map_err(|error| not_a_backup(path, &error))?.raw(true);
         let first = entries.next().ok_or_else(|| not_a_backup(path, &"it is empty"))?;
         manifest = parse(path, &mut first.map_err(|error| not_a_backup(path, &error))?)?;
         let mut expected: BTreeMap<String, (u64, &str)> = manifest
@@ -97,9 +100,15 @@ pub fn check(
             return Err(damaged("its manifest names a file twice".into()));
         }
         expected.insert(SNAPSHOT.into(), (manifest.snapshot.size, &manifest.snapshot.sha256));
+        let mut long = None;
         for entry in entries {
             let mut entry = entry.map_err(|error| damaged(error.to_string()))?;
-            let name = String::from_utf8_lossy(&entry.path_bytes()).into_owned();
+            if entry.header().entry_type() == EntryType::GNULongName && long.is_none() {
+                long = Some(long_name(&mut entry).map_err(damaged)?);
+                continue;
+            }
+            let own = || String::from_utf8_lossy(&entry.path_bytes()).into_owned();
+            let name = long.take().unwrap_or_else(own);
             if entry.header().entry_type() != EntryType::Regular {
                 return Err(damaged(format!("{name:?} is no plain file")));
             }
@@ -112,6 +121,9 @@ pub fn check(
             if found != sha256 {
                 return Err(damaged(format!("the content of {name} is not what was backed up")));
             }
+        }
+        if let Some(name) = long {
+            return Err(damaged(format!("{name:?} has no content")));
         }
         if let Some((name, _)) = expected.pop_first() {
             return Err(damaged(format!("{name} is missing")));
@@ -129,6 +141,17 @@ pub fn check(
 /// Whether a file is a plain snapshot, as etcdctl writes it, rather than an archive.
 pub fn is_plain_snapshot(path: &Path) -> bool {
     path.extension().is_some_and(|extension| extension == "db")
+}
+
+/// The name of the entry that follows, where the field for it is too short.
+fn long_name(entry: &mut tar::Entry<'_, impl Read>) -> Result<String, String> {
+    if entry.size() > MOST_NAME as u64 + 1 {
+        return Err(format!("it has a name of {} bytes", entry.size()));
+    }
+    let mut name = vec![];
+    entry.read_to_end(&mut name).map_err(|error| error.to_string())?;
+    while name.pop_if(|last| *last == 0).is_some() {}
+    Ok(String::from_utf8_lossy(&name).into_owned())
 }
 
 fn extract(
@@ -197,7 +220,7 @@ fn parse(path: &Path, entry: &mut tar::Entry<'_, impl Read>) -> Result<Manifest,
         let plain = clean
             .components()
             .all(|part| matches!(part, std::path::Component::RootDir | std::path::Component::Normal(_)));
-        if !clean.is_absolute() || !plain || file.size > MOST_FILE {
+        if !clean.is_absolute() || !plain || file.size > MOST_FILE || file.path.len() > MOST_NAME {
             let why = format!("its manifest names {:?} with {} bytes", file.path, file.size);
             return Err(BackupError::Damaged { path: path.to_owned(), why });
         }

@@ -212,6 +212,53 @@ fn what_an_attacker_would_put_in_is_refused() {
 }
 
 #[test]
+fn names_are_as_long_as_paths_are_and_no_longer() {
+    let dir = tempfile::tempdir().unwrap();
+    let long = format!("/{}/ca.key", "d".repeat(200));
+    let mut manifest = sample();
+    manifest.files[0].path.clone_from(&long);
+    let contents = BTreeMap::from([(long.clone(), b"key".to_vec())]);
+    let snapshot = dir.path().join("snapshot");
+    fs::write(&snapshot, DATA).unwrap();
+    let recipients = crypt::Recipients::default();
+    let archive = publish::Archive {
+        manifest: &manifest,
+        contents: &contents,
+        snapshot: &snapshot,
+        compression: format::Compression::Zstd,
+        recipients: &recipients,
+    };
+    archive.keep(dir.path(), &place::Directory(dir.path().to_owned())).unwrap();
+    let mut targets = read::Targets { snapshot: dir.path().join("db"), files: BTreeMap::new() };
+    let path = dir.path().join(archive.name());
+    read::check(&path, &crypt::Identities::none(), Some(&mut targets)).unwrap();
+    assert_eq!(targets.files[&long], b"key");
+    // Gigabytes of a name compress to nothing.
+    let text = serde_json::to_vec(&sample()).unwrap();
+    let name = vec![b'a'; 5000];
+    let refused = |kind: tar::EntryType, words: &str| {
+        let plain = tar_of(&[(MANIFEST, &text, PLAIN), ("././@LongLink", &name, kind)]);
+        for archive in formats(&plain) {
+            let error = checked(dir.path(), &archive).unwrap_err().to_string();
+            assert!(error.contains(words), "{error}");
+        }
+    };
+    refused(tar::EntryType::GNULongName, "it has a name of 5000 bytes");
+    for kind in [
+        tar::EntryType::XHeader,
+        tar::EntryType::XGlobalHeader,
+        tar::EntryType::GNULongLink,
+        tar::EntryType::GNUSparse,
+    ] {
+        refused(kind, "is no plain file");
+    }
+    let last = tar_of(&[(MANIFEST, &text, PLAIN), ("././@LongLink", b"a", tar::EntryType::GNULongName)]);
+    assert!(checked(dir.path(), &last).unwrap_err().to_string().contains("has no content"));
+    manifest.files[0].path = format!("/{}", "a".repeat(5000));
+    assert!(checked(dir.path(), &whole(&manifest)).unwrap_err().to_string().contains("its manifest names"));
+}
+
+#[test]
 fn a_catalog_knows_its_own_and_removes_nothing_else() {
     let dir = tempfile::tempdir().unwrap();
     let named = |name: &str, bytes: &[u8]| fs::write(dir.path().join(name), bytes).unwrap();
