@@ -22,8 +22,8 @@ use tokio::runtime::Handle;
 use super::{Place, Staged, wire::Connector};
 use crate::backup::{BackupError, take::hex};
 
-/// Of an upload. With [`AT_ONCE`] of them in memory, what takes the rest stays below 64 MiB.
-const PART: usize = 8 << 20;
+/// Of an upload, the least that S3 takes. With [`AT_ONCE`] of them in memory, what takes the rest stays below 64 MiB.
+const PART: usize = 5 << 20;
 const AT_ONCE: usize = 2;
 
 /// How a bucket is reached.

@@ -33,7 +33,7 @@ use tokio::time::{Instant, Sleep};
 use crate::health::fault;
 
 const CONNECT: Duration = Duration::from_secs(10);
-/// Until an answer begins, a part of an upload has been sent: 8 MiB take their time on a slow line.
+/// Until an answer begins, a part of an upload has been sent: 5 MiB take their time on a slow line.
 const ANSWER: Duration = Duration::from_mins(3);
 /// Between two pieces of an answer.
 const PIECE: Duration = Duration::from_mins(1);
