@@ -26,6 +26,8 @@ pub fn actions() -> ActionRegistry {
         .with(join::ADD_MEMBER_ACTION, join::UndoMember)
         .with(join::PROMOTE_MEMBER_ACTION, join::UndoMember)
         .with(join::REMOVE_MEMBER_ACTION, join::UndoRemoval)
+        .with(join::TELL_ACTION, join::UndoTell)
+        .with(join::TELL_END_ACTION, join::UndoTellEnd)
         .with(restore::TRIAL_ACTION, restore::UndoTrial)
         .with(restore::STOP_ACTION, restore::UndoStop)
         .with(restore::SWAP_ACTION, restore::UndoSwap)
