@@ -66,7 +66,7 @@ e2e: tools ## Tests on real nodes with real Kubernetes; RKADM=FILE for another b
 	$(CARGO) test --locked --test e2e -- --test-threads=1 $(ARGS)
 
 .PHONY: chaos
-chaos: build tools ## Joins under random faults; RKADM_ROUNDS says how many, RKADM_SEED replays
+chaos: build tools ## Joins under random faults; RKADM_ROUNDS says how many, RKADM_SEED replays, RKADM_FAULT picks
 	RKADM=$(CURDIR)/$(RELEASE) $(CARGO) test --locked --test e2e -- --ignored --nocapture --test-threads=1 chaos::chaos
 
 .PHONY: bench

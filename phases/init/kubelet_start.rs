@@ -219,12 +219,13 @@ impl UndoAction for UndoKubelet {
     async fn undo(&self, host: &dyn Actuator, data: &Value) -> Result<(), StepError> {
         let before: Before =
             serde_json::from_value(data.clone()).map_err(|error| StepError::Content(error.to_string()))?;
-        if let Some(node) = before.left_behind() {
-            tell_of_rollback(host, &node.access, &node.name).await?;
-        }
         // The unit's own undo, which comes last, starts such a kubelet again with its old files.
         if host.service(KUBELET).await?.exists {
             host.control_service(KUBELET, ServiceVerb::Stop).await?;
+        }
+        // Once it can register no more, and while its credentials are there.
+        if let Some(node) = before.left_behind() {
+            tell_of_rollback(host, &node.access, &node.name).await?;
         }
         if before.was_active {
             return Ok(());
