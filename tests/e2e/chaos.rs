@@ -44,7 +44,7 @@ enum Fault {
     Kubelet,
     /// The API server that the cluster's endpoint leads to is killed, and answers nothing for some seconds.
     ApiServer,
-    /// That API server answers this machine with 429 and 500 for some seconds.
+    /// That API server answers this machine with 429 and 500 for some seconds, at the beginning and again later.
     Overload,
     /// The disk under rkadm's journal is full, until rkadm has ended.
     DiskFull,
@@ -122,6 +122,16 @@ impl<'a> Campaign<'a> {
         Running::start(self.node(control_plane), &args)
     }
 
+    /// Begins it while the API server answers nothing but 429 and 500, from the first question on.
+    fn begin_overloaded(&self, ticket: &Ticket, control_plane: bool) -> Result<Running> {
+        overload(&self.cp1, self.node(control_plane))?;
+        let running = self.begin(ticket, control_plane)?;
+        thread::sleep(Duration::from_secs(3));
+        let met = relieve(&self.cp1)?;
+        ensure!(met > 1, "{met} calls were answered with 429 and 500");
+        Ok(running)
+    }
+
     fn round(&mut self, random: &mut Random, fault: Fault, control_plane: bool) -> Result<()> {
         self.round += 1;
         let at = random.below(self.events[usize::from(control_plane)]);
@@ -145,7 +155,11 @@ impl<'a> Campaign<'a> {
         if fault == Fault::DiskFull {
             small_disk(node)?;
         }
-        let mut running = self.begin(&ticket, control_plane)?;
+        let mut running = if fault == Fault::Overload {
+            self.begin_overloaded(&ticket, control_plane)?
+        } else {
+            self.begin(&ticket, control_plane)?
+        };
         for _ in 0..at {
             running.next()?;
         }
@@ -201,9 +215,8 @@ impl<'a> Campaign<'a> {
             Fault::Kubelet => node.sh_ok("systemctl try-restart kubelet").map(drop)?,
             Fault::Overload => {
                 overload(&self.cp1, node)?;
-                thread::sleep(Duration::from_secs(5));
-                let met = relieve(&self.cp1)?;
-                println!("  {met} calls were answered with 429 and 500");
+                thread::sleep(Duration::from_secs(4));
+                relieve(&self.cp1)?;
             }
             Fault::DiskFull => {
                 fill(node)?;

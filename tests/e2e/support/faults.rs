@@ -26,8 +26,8 @@ pub fn overload(cp: &Node, caller: &Node) -> Result<()> {
     cp.write("/usr/local/bin/overloaded", OVERLOADED, 0o755)?;
     let pki = "/etc/kubernetes/pki";
     cp.sh_ok(&format!(
-        "rm -f /run/overloaded.count
-         systemd-run -q --unit overloaded socat OPENSSL-LISTEN:16443,reuseaddr,fork,verify=0,cert={pki}/apiserver.crt,key={pki}/apiserver.key EXEC:/usr/local/bin/overloaded
+        "set -eu; rm -f /run/overloaded.count
+         systemd-run -q --collect --unit overloaded socat OPENSSL-LISTEN:16443,reuseaddr,fork,verify=0,cert={pki}/apiserver.crt,key={pki}/apiserver.key EXEC:/usr/local/bin/overloaded
          for i in $(seq 100); do ss -ltn | grep -q :16443 && break; sleep 0.05; done
          nft add table ip overloaded
          nft add chain ip overloaded lead '{{ type nat hook prerouting priority -150; }}'
