@@ -9,7 +9,7 @@ use std::{
 
 use flate2::read::GzDecoder;
 
-use super::{Removal, UNPACKING, aside, below, tree};
+use super::{Removal, UNPACKING, aside, attributes, below, tree};
 
 type At = tree::At;
 
@@ -76,7 +76,9 @@ impl Back<'_> {
             _ => staged,
         };
         // Links above an entry would lead elsewhere; a unit is made from nothing, so there are none but its own.
+        let attributes = attributes::in_header(&mut entry);
         entry.unpack(&staged).map_err(at(&staged))?;
+        attributes::give(&staged, &attributes);
         if entry.header().entry_type().is_dir() {
             self.dirs.push((staged, mode));
         }
@@ -92,7 +94,10 @@ impl Back<'_> {
         if let Some(parent) = real.parent() {
             fs::create_dir_all(parent).map_err(at(parent))?;
         }
-        entry.unpack(&real).map_err(at(&real)).map(drop)
+        let attributes = attributes::in_header(entry);
+        entry.unpack(&real).map_err(at(&real))?;
+        attributes::give(&real, &attributes);
+        Ok(())
     }
 
     /// On the disk first, then under their names.
