@@ -132,7 +132,7 @@ pub fn world(mut ready: World) -> World {
 #[tokio::test]
 async fn a_certificate_of_another_service_subnet_is_told() {
     use rkadm_core::{
-        engine::{OnFailure, event::Event},
+        engine::OnFailure,
         host::fake::Node,
         pki::{CertSpec, CertUsage, Certificate, Sans},
     };
@@ -166,17 +166,9 @@ async fn a_certificate_of_another_service_subnet_is_told() {
         put("apiserver.crt", &certificate.to_pem());
         put("apiserver.key", &own.to_pem());
     });
-    let warnings = std::sync::Mutex::new(vec![]);
-    struct Ear<'a>(&'a std::sync::Mutex<Vec<String>>);
-    impl rkadm_core::engine::Reporter for Ear<'_> {
-        fn report(&self, event: Event) {
-            if let Event::Warning { message } = event {
-                self.0.lock().unwrap().push(message);
-            }
-        }
-    }
-    machine.run_watched(&join, OnFailure::Rollback, &Ear(&warnings)).await.unwrap();
-    let warnings = warnings.into_inner().unwrap();
+    let heard = crate::unfinished::Heard::default();
+    machine.run_watched(&join, OnFailure::Rollback, &heard).await.unwrap();
+    let warnings = heard.0.into_inner().unwrap();
     let told = warnings.iter().find(|it| it.starts_with("certs/apiserver: ")).expect("nothing is told");
     assert!(told.contains("not valid for") && told.contains("10.96.0.1"), "{told}");
 }

@@ -113,7 +113,7 @@ async fn a_worker_that_was_taken_back_leaves_its_node_with_what_to_do() {
 
 /// Keeps the warnings.
 #[derive(Default)]
-struct Heard(Mutex<Vec<String>>);
+pub struct Heard(pub Mutex<Vec<String>>);
 
 impl Reporter for Heard {
     fn report(&self, event: Event) {

@@ -163,6 +163,7 @@ fn the_size_is_what_the_disk_gives_back() {
 
 /// Labels of SELinux and the like; `user.` is what everybody may set. Also for what GNU tar makes of them.
 #[test]
+#[expect(clippy::print_stderr, reason = "a test that was skipped says so")]
 fn extended_attributes_come_back() {
     use rustix::fs::{XattrFlags, lgetxattr, lsetxattr};
     let root = machine();

@@ -195,17 +195,17 @@ fn out_of_time(error: &KubeError) -> Option<String> {
     };
     let (when, time) = match invalid {
         CertificateError::NotValidYetContext { time, not_before } => {
-            (format!("only from {} on", utc(not_before)), time)
+            (format!("only from {} on", utc(*not_before)), time)
         }
         CertificateError::ExpiredContext { time, not_after } => {
-            (format!("only until {}", utc(not_after)), time)
+            (format!("only until {}", utc(*not_after)), time)
         }
         _ => return None,
     };
-    Some(format!("its certificate is valid {when}, and the clock of this machine says {}", utc(time)))
+    Some(format!("its certificate is valid {when}, and the clock of this machine says {}", utc(*time)))
 }
 
-fn utc(time: &UnixTime) -> String {
+fn utc(time: UnixTime) -> String {
     let second = i64::try_from(time.as_secs()).ok().and_then(|second| Timestamp::from_second(second).ok());
     second.unwrap_or(Timestamp::MAX).strftime("%Y-%m-%d %H:%M:%S UTC").to_string()
 }
