@@ -4,7 +4,9 @@
 
 pub mod backup;
 pub mod csr;
+pub mod expiration;
 mod files;
+pub mod health;
 pub mod init;
 pub mod join;
 mod objects;
@@ -15,21 +17,28 @@ pub mod reset;
 pub mod restore;
 pub mod static_pods;
 
-use rkadm_core::engine::ActionRegistry;
+use rkadm_core::engine::{ActionRegistry, action::NoUndo};
 
 /// The undo of every action that any phase uses.
 pub fn actions() -> ActionRegistry {
     ActionRegistry::default()
         .with(init::KUBELET_ACTION, init::UndoKubelet)
-        .with(renew::RESTART_ACTION, renew::UndoRestart)
-        .with(reset::LEAVE_ACTION, reset::UndoLeave)
+        // A component that cannot work with the new files is started again and again, and so finds the old ones when they
+        // are back.
+        .with(renew::RESTART_ACTION, NoUndo)
+        // A member that left cannot come back with its data. A commit point says so.
+        .with(reset::LEAVE_ACTION, NoUndo)
         .with(join::ADD_MEMBER_ACTION, join::UndoMember)
         .with(join::PROMOTE_MEMBER_ACTION, join::UndoMember)
-        .with(join::REMOVE_MEMBER_ACTION, join::UndoRemoval)
+        // A member whose machine is gone cannot come back, and nobody misses it.
+        .with(join::REMOVE_MEMBER_ACTION, NoUndo)
         .with(join::TELL_ACTION, join::UndoTell)
-        .with(join::TELL_END_ACTION, join::UndoTellEnd)
+        // The undo of what was said before is enough.
+        .with(join::TELL_END_ACTION, NoUndo)
         .with(restore::TRIAL_ACTION, restore::UndoTrial)
-        .with(restore::STOP_ACTION, restore::UndoStop)
+        // The kubelet starts the pods again, once it runs and has their manifests.
+        .with(restore::STOP_ACTION, NoUndo)
         .with(restore::SWAP_ACTION, restore::UndoSwap)
-        .with(restore::MEND_ACTION, restore::UndoMend)
+        // The way back is the old data.
+        .with(restore::MEND_ACTION, NoUndo)
 }

@@ -1,9 +1,9 @@
-//! The static pods of this machine, as their manifests describe them.
+//! The static pods of this machine, as their manifests describe them, and those of others, as the cluster knows them.
 
 use k8s_openapi::api::core::v1::Pod;
 use rkadm_core::{
     engine::PhaseError,
-    host::Probe,
+    host::{ApiAccess, HostError, Probe},
     kubelet::{CONFIG_FILE, INSTANCE_CONFIG_FILE},
     manifest::Component,
     yaml,
@@ -11,6 +11,11 @@ use rkadm_core::{
 use serde_json::Value;
 
 use crate::init::Cluster;
+
+/// The labels that kubeadm gives the static pods of etcd.
+const ETCD_LABELS: &str = "component=etcd,tier=control-plane";
+/// kubeadm's annotation on them: client URLs, with commas between.
+const ETCD_CLIENT_URLS: &str = "kubeadm.kubernetes.io/etcd.advertise-client-urls";
 
 /// Whether this machine has any static pod of a control plane.
 pub async fn any(host: &dyn Probe) -> Result<bool, PhaseError> {
@@ -47,4 +52,36 @@ pub async fn cri_socket(host: &dyn Probe) -> Option<String> {
         }
     }
     None
+}
+
+/// Client URLs of the control planes' members of etcd, as the API server knows their static pods.
+pub async fn etcd_client_urls(host: &dyn Probe, access: &ApiAccess) -> Result<Vec<String>, HostError> {
+    let pods = host.select(access, "Pod", "kube-system", ETCD_LABELS).await?;
+    Ok(pods.iter().flat_map(client_urls).collect())
+}
+
+fn client_urls(pod: &Value) -> Vec<String> {
+    let annotated = pod["metadata"]["annotations"][ETCD_CLIENT_URLS].as_str().unwrap_or_default();
+    let urls: Vec<_> = annotated.split(',').filter(|url| !url.is_empty()).map(str::to_owned).collect();
+    if !urls.is_empty() {
+        return urls;
+    }
+    // A pod that somebody else made has no annotation; etcd's port is all but always this.
+    let Some(address) = pod["status"]["hostIP"].as_str() else { return vec![] };
+    let host = if address.contains(':') { format!("[{address}]") } else { address.to_owned() };
+    vec![format!("https://{host}:2379")]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pod_without_the_annotation_is_found_by_its_address() {
+        let pod = serde_json::json!({"metadata": {}, "status": {"hostIP": "fd00::1"}});
+        assert_eq!(client_urls(&pod), ["https://[fd00::1]:2379"]);
+        let annotations = serde_json::json!({ETCD_CLIENT_URLS: "https://a:2379,https://b:2379"});
+        let pod = serde_json::json!({"metadata": {"annotations": annotations}});
+        assert_eq!(client_urls(&pod), ["https://a:2379", "https://b:2379"]);
+    }
 }

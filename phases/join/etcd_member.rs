@@ -274,26 +274,12 @@ impl Action for RemoveMember {
 
     async fn act(&self, cx: &ActCx<'_>) -> Result<(), StepError> {
         if let Some(url) = self.member.client_urls.first() {
-            let own = EtcdAccess { endpoints: vec![url.clone()], ..self.access.clone() };
+            let own = self.access.at(vec![url.clone()]);
             if cx.host.etcd_status(&own, url).await.is_ok() {
                 let text = format!("the member {} answers: its machine is not gone", self.member.describe());
                 return Err(StepError::Content(text));
             }
         }
         Ok(cx.host.etcd_remove(&self.access, self.member.id).await?)
-    }
-}
-
-/// A member whose machine is gone cannot come back, and nobody misses it.
-pub struct UndoRemoval;
-
-#[async_trait]
-impl UndoAction for UndoRemoval {
-    async fn undo(&self, _host: &dyn Actuator, _data: &Value) -> Result<(), StepError> {
-        Ok(())
-    }
-
-    fn by_hand(&self, _data: &Value) -> Vec<String> {
-        vec![]
     }
 }

@@ -75,13 +75,7 @@ impl Joining {
 
     /// How etcd is reached with the certificates of this node.
     pub fn etcd_access(&self, endpoints: Vec<String>) -> EtcdAccess {
-        let file = |name: &str| self.cluster.cert_file(name);
-        EtcdAccess {
-            endpoints,
-            ca: file("etcd/ca.crt"),
-            certificate: file("etcd/healthcheck-client.crt"),
-            key: file("etcd/healthcheck-client.key"),
-        }
+        EtcdAccess::of_health_check(&self.cluster.cert_file("etcd"), endpoints)
     }
 
     /// Where other members of etcd reach this node's.

@@ -6,12 +6,9 @@ use rkadm_core::{
     etcd::{EtcdAccess, Member, MemberStatus, quorum},
     host::HostError,
 };
-use serde_json::Value;
 
 use super::joining::Joining;
-
-/// kubeadm's annotation on etcd's static pods.
-const CLIENT_URLS: &str = "kubeadm.kubernetes.io/etcd.advertise-client-urls";
+use crate::static_pods;
 
 /// A member and what it says of itself; `None` where it does not answer.
 #[derive(Debug)]
@@ -123,22 +120,11 @@ impl Etcd {
 /// Client URLs of the other control planes' members, from their static pods.
 async fn endpoints(cx: &PlanCx<'_>, joining: &Joining) -> Result<Vec<String>, PhaseError> {
     let access = joining.admin_elsewhere();
-    let labels = "component=etcd,tier=control-plane";
-    let pods = cx.host.select(&access, "Pod", "kube-system", labels).await?;
     let own = joining.client_url();
-    let mut urls: Vec<String> = pods.iter().filter_map(client_url).filter(|url| *url != own).collect();
+    let mut urls = static_pods::etcd_client_urls(cx.host, &access).await?;
+    urls.retain(|url| *url != own);
     urls.dedup();
     Ok(urls)
-}
-
-fn client_url(pod: &Value) -> Option<String> {
-    let annotated = pod["metadata"]["annotations"][CLIENT_URLS].as_str();
-    if let Some(url) = annotated.and_then(|urls| urls.split(',').next()).filter(|url| !url.is_empty()) {
-        return Some(url.to_owned());
-    }
-    let address = pod["status"]["hostIP"].as_str()?;
-    let host = if address.contains(':') { format!("[{address}]") } else { address.to_owned() };
-    Some(format!("https://{host}:2379"))
 }
 
 fn unreachable(error: &HostError) -> PhaseError {
@@ -179,11 +165,5 @@ mod tests {
         assert!(error.contains("1 of 2 voting members of etcd are up; 2 are needed now"), "{error}");
         assert!(error.contains("cp2 (2)"), "{error}");
         assert!(etcd(&[true, false, false]).room_for_one_more().is_err());
-    }
-
-    #[test]
-    fn a_pod_without_the_annotation_is_found_by_its_address() {
-        let pod = serde_json::json!({"metadata": {}, "status": {"hostIP": "fd00::1"}});
-        assert_eq!(client_url(&pod).unwrap(), "https://[fd00::1]:2379");
     }
 }

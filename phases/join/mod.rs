@@ -20,11 +20,9 @@ use std::sync::Arc;
 
 use rkadm_core::engine::{Phase, PhaseMeta, Workflow};
 
-pub use etcd_member::{
-    ADD_MEMBER_ACTION, PROMOTE_MEMBER_ACTION, REMOVE_MEMBER_ACTION, UndoMember, UndoRemoval,
-};
+pub use etcd_member::{ADD_MEMBER_ACTION, PROMOTE_MEMBER_ACTION, REMOVE_MEMBER_ACTION, UndoMember};
 pub use joining::{JoinRequest, Joining};
-pub use unfinished::{TELL_ACTION, TELL_END_ACTION, UndoTell, UndoTellEnd, tell_of_rollback, within};
+pub use unfinished::{TELL_ACTION, TELL_END_ACTION, UndoTell, tell_of_rollback, within};
 
 use crate::init::{MarkControlPlane, WaitControlPlane};
 use borrowed::Borrowed;

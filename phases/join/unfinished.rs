@@ -204,20 +204,6 @@ impl UndoAction for UndoTell {
     }
 }
 
-/// The undo of what was said before is enough.
-pub struct UndoTellEnd;
-
-#[async_trait]
-impl UndoAction for UndoTellEnd {
-    async fn undo(&self, _host: &dyn Actuator, _data: &Value) -> Result<(), StepError> {
-        Ok(())
-    }
-
-    fn by_hand(&self, _data: &Value) -> Vec<String> {
-        vec![]
-    }
-}
-
 /// Says on a Node that its machine has left the cluster again.
 ///
 /// # Errors

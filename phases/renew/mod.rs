@@ -17,7 +17,7 @@ use rkadm_core::{
 use serde::{Deserialize, Serialize};
 
 use crate::init::{Cluster, Environment};
-pub use restart::{RESTART_ACTION, UndoRestart};
+pub use restart::RESTART_ACTION;
 pub use target::{TARGETS, Target};
 
 /// What to renew, and how. It is kept with the operation, so that a resume goes on with the same.

@@ -7,7 +7,6 @@ use rkadm_core::{
     engine::{
         Action, Phase, PhaseError, PhaseMeta, PlanCx, Step, Verdict,
         act::{ActCx, StepError},
-        action::UndoAction,
         wait::Condition,
     },
     host::Actuator,
@@ -106,20 +105,5 @@ impl Action for RestartPod {
             }
         }
         Ok(())
-    }
-}
-
-/// Nothing to take back: a component that cannot work with the new files is started again and again by the kubelet, and
-/// so finds the old ones when they are back.
-pub struct UndoRestart;
-
-#[async_trait]
-impl UndoAction for UndoRestart {
-    async fn undo(&self, _host: &dyn Actuator, _data: &Value) -> Result<(), StepError> {
-        Ok(())
-    }
-
-    fn by_hand(&self, _data: &Value) -> Vec<String> {
-        vec![]
     }
 }

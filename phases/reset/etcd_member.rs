@@ -1,23 +1,21 @@
 //! `remove-etcd-member`: this node's etcd leaves its cluster, where others can go on without it.
 
 use std::{
-    path::{Path, PathBuf},
+    path::PathBuf,
     sync::Arc,
     time::{Duration, Instant},
 };
 
 use async_trait::async_trait;
-use k8s_openapi::api::core::v1::Pod;
 use rkadm_core::{
     archive::Removal,
     engine::{
         Action, Event, Phase, PhaseError, PhaseMeta, PlanCx, Step, Verdict,
         act::{ActCx, StepError},
-        action::UndoAction,
     },
     etcd::{EtcdAccess, Member, quorum},
     host::{Actuator, ApiAccess, HostError, Probe},
-    manifest::Component,
+    manifest::{Component, pod},
 };
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -29,10 +27,6 @@ use crate::static_pods;
 pub const LEAVE_ACTION: &str = "leave-etcd-cluster";
 /// Name of the recorded value: what is known of this node's etcd.
 pub const MEMBER_OUTPUT: &str = "etcd-member";
-/// The labels of etcd's static pods.
-const POD_LABELS: &str = "component=etcd,tier=control-plane";
-/// What kubeadm tells others of a member's client URL.
-const CLIENT_URL: &str = "kubeadm.kubernetes.io/etcd.advertise-client-urls";
 /// Of a member that left, data up to this size are archived all the same: they hold the whole cluster's state.
 const SMALL: u64 = 256 << 20;
 /// How long etcd may refuse to let the member go, where it is given up then.
@@ -106,40 +100,15 @@ impl MemberOutput {
 /// This node's etcd; `None` where there is no manifest of it.
 pub async fn local(host: &dyn Probe, reset: &Reset) -> Result<Option<Local>, PhaseError> {
     let Some(pod) = static_pods::read(host, Component::Etcd).await? else { return Ok(None) };
-    let flag = |name: &str| argument(&pod, name);
+    let flag = |name: &str| pod::flag(&pod, name);
     let urls = flag("advertise-client-urls").unwrap_or_else(|| "https://127.0.0.1:2379".into());
-    let data_dir = flag("data-dir").unwrap_or_else(|| "/var/lib/etcd".into());
+    let data_dir = PathBuf::from(flag("data-dir").unwrap_or_else(|| "/var/lib/etcd".into()));
     Ok(Some(Local {
         name: flag("name").unwrap_or_default(),
         peer_url: flag("initial-advertise-peer-urls").unwrap_or_default(),
-        data_dir: on_host(&pod, &data_dir),
+        data_dir: pod::on_host(&pod, &data_dir).unwrap_or(data_dir),
         access: reset.etcd_access(urls.split(',').map(str::to_owned).collect()),
     }))
-}
-
-fn argument(pod: &Pod, name: &str) -> Option<String> {
-    let container = pod.spec.as_ref()?.containers.first()?;
-    let words = container.command.iter().flatten().chain(container.args.iter().flatten());
-    let value =
-        |word: &String| word.trim_start_matches('-').strip_prefix(name)?.strip_prefix('=').map(str::to_owned);
-    words.filter_map(value).next_back()
-}
-
-/// Where a path of the container is on this machine.
-fn on_host(pod: &Pod, path: &str) -> PathBuf {
-    let found = || {
-        let spec = pod.spec.as_ref()?;
-        let mounts = spec.containers.first()?.volume_mounts.as_ref()?;
-        let mount = mounts
-            .iter()
-            .filter(|mount| Path::new(path).starts_with(&mount.mount_path))
-            .max_by_key(|mount| mount.mount_path.len())?;
-        let volume = spec.volumes.as_ref()?.iter().find(|volume| volume.name == mount.name)?;
-        let rest = Path::new(path).strip_prefix(&mount.mount_path).ok()?;
-        let host_path = Path::new(&volume.host_path.as_ref()?.path);
-        Some(if rest.as_os_str().is_empty() { host_path.to_owned() } else { host_path.join(rest) })
-    };
-    found().unwrap_or_else(|| path.into())
 }
 
 /// Lets this node's etcd leave.
@@ -204,21 +173,16 @@ impl LeaveCluster {
             Err(error) => error.to_string(),
         };
         let access = ApiAccess { kubeconfig: self.reset.admin_kubeconfig(), server: None };
-        let pods = match cx.host.stat(&access.kubeconfig).await {
-            Ok(Some(_)) => {
-                cx.host.select(&access, "Pod", "kube-system", POD_LABELS).await.unwrap_or_default()
-            }
+        let urls = match cx.host.stat(&access.kubeconfig).await {
+            Ok(Some(_)) => static_pods::etcd_client_urls(cx.host, &access).await.unwrap_or_default(),
             _ => vec![],
         };
-        let urls = pods.iter().filter_map(|pod| {
-            let urls = pod["metadata"]["annotations"][CLIENT_URL].as_str()?;
-            Some(urls.split(',').map(str::to_owned).collect::<Vec<_>>())
-        });
-        let endpoints: Vec<_> = urls.flatten().filter(|url| !local.access.endpoints.contains(url)).collect();
+        let endpoints: Vec<_> =
+            urls.into_iter().filter(|url| !local.access.endpoints.contains(url)).collect();
         if endpoints.is_empty() {
             return Err(first);
         }
-        let access = EtcdAccess { endpoints, ..local.access.clone() };
+        let access = local.access.at(endpoints);
         cx.host.etcd_members(&access).await.map_err(|error| format!("{first}; {error}"))
     }
 
@@ -276,7 +240,7 @@ impl LeaveCluster {
 
     async fn answers(&self, cx: &PlanCx<'_>, local: &Local, member: &Member) -> bool {
         for url in &member.client_urls {
-            let access = EtcdAccess { endpoints: vec![url.clone()], ..local.access.clone() };
+            let access = local.access.at(vec![url.clone()]);
             if cx.host.etcd_status(&access, url).await.is_ok() {
                 return true;
             }
@@ -378,19 +342,5 @@ impl Action for Leave {
             cx.reporter.report(Event::Warning { message });
             return Ok(());
         }
-    }
-}
-
-/// There is no way back: a member that left cannot come back with its data. A commit point says so.
-pub struct UndoLeave;
-
-#[async_trait]
-impl UndoAction for UndoLeave {
-    async fn undo(&self, _host: &dyn Actuator, _data: &Value) -> Result<(), StepError> {
-        Ok(())
-    }
-
-    fn by_hand(&self, _data: &Value) -> Vec<String> {
-        vec![]
     }
 }

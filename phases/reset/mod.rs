@@ -24,7 +24,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::init::{Cluster, KUBERNETES_DIR};
 pub use cleanup_node::{ARCHIVES_OUTPUT, archives};
-pub use etcd_member::{LEAVE_ACTION, LeaveCluster, MEMBER_OUTPUT, UndoLeave};
+pub use etcd_member::{LEAVE_ACTION, LeaveCluster, MEMBER_OUTPUT};
 pub use made_since::made_since;
 
 /// Where archives are put unless the operator names another directory.
@@ -93,12 +93,7 @@ impl Reset {
     /// etcd at these client URLs, as the client that kubeadm makes for probes.
     fn etcd_access(&self, endpoints: Vec<String>) -> EtcdAccess {
         let pki = Path::new(&self.config.certificates_dir).join("etcd");
-        EtcdAccess {
-            endpoints,
-            ca: pki.join("ca.crt"),
-            certificate: pki.join("healthcheck-client.crt"),
-            key: pki.join("healthcheck-client.key"),
-        }
+        EtcdAccess::of_health_check(&pki, endpoints)
     }
 
     /// How long etcd may refuse a change of its members.

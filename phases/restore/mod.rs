@@ -23,8 +23,8 @@ use rkadm_core::{
 use serde::{Deserialize, Serialize};
 
 pub use node::NodeEtcd;
-pub use pods::{STOP_ACTION, UndoStop};
-pub use repair::{MEND_ACTION, UndoMend};
+pub use pods::STOP_ACTION;
+pub use repair::MEND_ACTION;
 pub use report::REPORT_OUTPUT;
 pub use survey::{Doubt, Survey, survey};
 pub use swap::{SWAP_ACTION, Swap, UndoSwap};

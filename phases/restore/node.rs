@@ -4,11 +4,13 @@ use std::path::{Path, PathBuf};
 
 use k8s_openapi::api::core::v1::Pod;
 use rkadm_core::{
-    backup::source::flag,
     engine::PhaseError,
     etcd::EtcdAccess,
     host::{CommandOutput, Probe},
-    manifest::{Component, health_target},
+    manifest::{
+        Component, health_target,
+        pod::{self, flag, image_tag, on_host},
+    },
 };
 use serde::{Deserialize, Serialize};
 
@@ -70,24 +72,18 @@ impl NodeEtcd {
         }
         let parent = data_dir.parent().unwrap_or(Path::new("/"));
         let mounted = host.mounts_below(parent).await?.contains(&data_dir);
-        let ca =
-            PathBuf::from(flag(&etcd, "trusted-ca-file").unwrap_or("/etc/kubernetes/pki/etcd/ca.crt".into()));
-        let etcd_pki = ca.parent().unwrap_or(Path::new("/")).to_owned();
-        let clients = flag(&etcd, "listen-client-urls").unwrap_or("https://127.0.0.1:2379".into());
+        let access = pod::etcd_access(&etcd);
+        // etcd's certificates lie in a directory of their own in the PKI.
+        let pki = access.ca.ancestors().nth(2).unwrap_or(Path::new("/")).to_owned();
         let server = static_pods::read(host, Component::ApiServer).await?;
         Ok(Self {
             name: needed("name")?,
             peer_urls: needed("initial-advertise-peer-urls")?.split(',').map(str::to_owned).collect(),
             data_dir,
             mounted,
-            version: image_version(&etcd),
-            access: EtcdAccess {
-                endpoints: clients.split(',').take(1).map(str::to_owned).collect(),
-                certificate: etcd_pki.join("healthcheck-client.crt"),
-                key: etcd_pki.join("healthcheck-client.key"),
-                ca,
-            },
-            pki: etcd_pki.parent().unwrap_or(Path::new("/")).to_owned(),
+            version: image_tag(&etcd),
+            access,
+            pki,
             api_url: server.as_ref().and_then(api_url),
             encryption: server
                 .as_ref()
@@ -112,45 +108,9 @@ async fn resolved(host: &dyn Probe, path: &Path) -> PathBuf {
     real.components().collect()
 }
 
-/// Where a path of the first container is on the machine.
-fn on_host(pod: &Pod, path: &Path) -> Option<PathBuf> {
-    let spec = pod.spec.as_ref()?;
-    let mounts = spec.containers.first()?.volume_mounts.iter().flatten();
-    let (mount, rest) = mounts
-        .filter_map(|mount| Some((mount, path.strip_prefix(&mount.mount_path).ok()?)))
-        .min_by_key(|(_, rest)| rest.components().count())?;
-    let volume = spec.volumes.iter().flatten().find(|volume| volume.name == mount.name)?;
-    let base = Path::new(&volume.host_path.as_ref()?.path);
-    // A single file may be mounted.
-    Some(if rest == Path::new("") { base.to_owned() } else { base.join(rest) })
-}
-
-fn image_version(pod: &Pod) -> Option<String> {
-    let container = pod.spec.as_ref()?.containers.first()?;
-    let image = container.image.as_deref()?.split('@').next()?;
-    image.rsplit_once(':').map(|(_, tag)| tag.to_owned())
-}
-
 /// The address that the kubelet asks for the API server's health is the one that it advertises.
 fn api_url(pod: &Pod) -> Option<String> {
     let url = health_target(pod)?.url;
     let rest = url.strip_prefix("https://")?;
     Some(format!("https://{}", rest.split('/').next()?))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_file_of_the_container_is_found_on_the_machine() {
-        let pod = "{spec: {containers: [{name: a, volumeMounts: [{name: k, mountPath: /etc/kubernetes}, \
-                   {name: e, mountPath: /etc/kubernetes/enc}]}], volumes: [{name: k, hostPath: {path: /k}}, \
-                   {name: e, hostPath: {path: /srv/e}}]}}";
-        let pod: Pod = rkadm_core::yaml::from_str(pod).unwrap();
-        let found = |path: &str| on_host(&pod, path.as_ref());
-        assert_eq!(found("/etc/kubernetes/enc/c.yaml").unwrap(), Path::new("/srv/e/c.yaml"));
-        assert_eq!(found("/etc/kubernetes/x.yaml").unwrap(), Path::new("/k/x.yaml"));
-        assert_eq!(found("/enc/c.yaml"), None);
-    }
 }

@@ -7,7 +7,6 @@ use rkadm_core::{
     engine::{
         Action,
         act::{ActCx, StepError},
-        action::UndoAction,
     },
     host::Actuator,
     manifest::Component,
@@ -70,19 +69,5 @@ pub async fn stop_pods(host: &dyn Actuator, cri_socket: &str) -> Result<(), Step
         });
         futures::future::try_join_all(stops).await?;
         host.pause(PAUSE).await;
-    }
-}
-
-/// Nothing to take back: the kubelet starts them again, once it runs and has their manifests.
-pub struct UndoStop;
-
-#[async_trait]
-impl UndoAction for UndoStop {
-    async fn undo(&self, _host: &dyn Actuator, _data: &Value) -> Result<(), StepError> {
-        Ok(())
-    }
-
-    fn by_hand(&self, _data: &Value) -> Vec<String> {
-        vec![]
     }
 }

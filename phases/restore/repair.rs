@@ -7,7 +7,6 @@ use rkadm_core::{
     engine::{
         Action, Event, Phase, PhaseError, PhaseMeta, PlanCx, Step, Verdict,
         act::{ActCx, StepError},
-        action::UndoAction,
     },
     host::{Actuator, ApiAccess},
     kube::ObjectRef,
@@ -96,20 +95,6 @@ impl Action for Mend {
             cx.reporter.report(Event::Warning { message });
         }
         Ok(())
-    }
-}
-
-/// The way back is the old data.
-pub struct UndoMend;
-
-#[async_trait]
-impl UndoAction for UndoMend {
-    async fn undo(&self, _host: &dyn Actuator, _data: &Value) -> Result<(), StepError> {
-        Ok(())
-    }
-
-    fn by_hand(&self, _data: &Value) -> Vec<String> {
-        vec![]
     }
 }
 

@@ -1,6 +1,9 @@
 //! What all commands share: global flags, redaction, signals, tracing.
 
-use std::{ffi::OsString, path::PathBuf};
+use std::{
+    ffi::OsString,
+    path::{Path, PathBuf},
+};
 
 use clap::{ArgAction, Args};
 use rkadm_core::{config::validate::names::is_token, engine::Cancel};
@@ -24,6 +27,12 @@ pub struct Global {
     /// Work on the machine whose file system is mounted at DIR; its programs and sockets are looked for there too
     #[arg(long, global = true, value_name = "DIR", default_value = "/", hide = true, value_parser = existing_dir)]
     pub rootfs: PathBuf,
+}
+
+/// A path of the user's, which is relative to where the command runs. An empty one stays, to be refused.
+pub fn absolute(typed: impl AsRef<Path>) -> PathBuf {
+    let typed = typed.as_ref();
+    std::path::absolute(typed).unwrap_or_else(|_| typed.to_owned())
 }
 
 fn existing_dir(typed: &str) -> Result<PathBuf, String> {

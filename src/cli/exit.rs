@@ -60,6 +60,9 @@ pub struct CommandError {
     // Boxed: the type is passed through every command.
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
     pub problems: Box<[ConfigError]>,
+    /// The command's result was written all the same, and is the one document that programs get.
+    #[serde(skip)]
+    pub has_result: bool,
 }
 
 impl CommandError {
@@ -72,6 +75,7 @@ impl CommandError {
             hints: vec![],
             findings: vec![],
             problems: Box::default(),
+            has_result: false,
         }
     }
 
@@ -84,6 +88,13 @@ impl CommandError {
     #[must_use]
     pub fn hint(mut self, hint: impl Into<String>) -> Self {
         self.hints.push(hint.into());
+        self
+    }
+
+    /// Says that the command's result was written already.
+    #[must_use]
+    pub fn after_result(mut self) -> Self {
+        self.has_result = true;
         self
     }
 

@@ -6,9 +6,11 @@ pub mod certs;
 pub mod cluster;
 pub mod completion;
 pub mod config;
+pub mod confirm;
 pub mod documents;
 pub mod exit;
 pub mod facts;
+pub mod health;
 pub mod init;
 pub mod join;
 pub mod kubeconfig;
@@ -83,7 +85,7 @@ pub fn command() -> Command {
         .subcommand(join::command())
         .subcommand(group::<backup::BackupCommand>(
             "backup",
-            "Back up etcd with keys and settings; list, check and remove backups",
+            "Back up etcd with keys and settings; list, check, try and remove backups",
         ))
         .subcommand(group::<restore::RestoreCommand>("restore", "Bring back what a backup holds"))
         .subcommand(reset::command())
@@ -95,6 +97,7 @@ pub fn command() -> Command {
             "op",
             "List, show, resume and roll back operations of this machine",
         ))
+        .subcommand(health::command())
         .subcommand(completion::command())
         .subcommand(man::command())
         .subcommand(version::command())
@@ -168,6 +171,7 @@ async fn dispatch(session: &Session, matches: &ArgMatches) -> Result<(), Command
         Some(("token", matches)) => token::run(session, &typed(matches)?).await,
         Some(("config", matches)) => config::run(session, &typed(matches)?).await,
         Some(("op", matches)) => op::run(session, typed(matches)?).await,
+        Some(("health", matches)) => health::run(session, &typed(matches)?).await,
         Some(("man", matches)) => man::run(session, matches),
         Some(("completion", matches)) => completion::run(matches),
         Some(("version", _)) => {

@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 
 use rkadm_core::{
     engine::{
-        OnFailure, RunOptions, RunReport, Runner, Workflow, journal::JournalDir, operation::Operation, plan,
-        runner::Header, store::Store,
+        OnFailure, RunError, RunOptions, RunReport, Runner, Workflow, journal::JournalDir,
+        operation::Operation, plan, runner::Header, store::Store,
     },
     host::LocalHost,
     pki::KeyAlgorithm,
@@ -16,7 +16,6 @@ use serde::{Serialize, de::DeserializeOwned};
 use super::{
     Session,
     exit::{CommandError, ExitKind},
-    init::plan_failed,
     plan as planned,
 };
 
@@ -38,6 +37,25 @@ pub struct Manner {
     pub digest: Option<String>,
     /// What the journal says of the request; the whole of it, without secrets, where there is nothing here.
     pub config: Option<serde_json::Value>,
+    /// What phases find by these names, kept in private.
+    pub secrets: Vec<(String, String)>,
+}
+
+/// Why a workflow was not carried out.
+pub enum Failure {
+    /// Before it began.
+    Refused(CommandError),
+    /// While it ran, or when it was to begin.
+    Run(RunError),
+}
+
+impl From<Failure> for CommandError {
+    fn from(failure: Failure) -> Self {
+        match failure {
+            Failure::Refused(error) => error,
+            Failure::Run(error) => error.into(),
+        }
+    }
 }
 
 /// Carries the workflow out and returns its report; `None` after a dry run, whose plan is printed.
@@ -49,13 +67,15 @@ pub async fn carry_out<R: Serialize + Sync>(
     workflow: &Workflow,
     request: &R,
     manner: &Manner,
-) -> Result<Option<RunReport>, CommandError> {
+) -> Result<Option<RunReport>, Failure> {
     if manner.dry_run {
         let phases = plan::dry_run(workflow, host, &manner.skip, session.reporter.as_ref()).await;
-        planned::print(session, phases.map_err(|(phase, error)| plan_failed(&phase, error))?);
+        let phases = phases.map_err(|(phase, error)| Failure::Refused(planned::failed(&phase, error)))?;
+        planned::print(session, phases);
         return Ok(None);
     }
-    let bug = |error: serde_json::Error| CommandError::new(ExitKind::Bug, error.to_string());
+    let bug =
+        |error: serde_json::Error| Failure::Refused(CommandError::new(ExitKind::Bug, error.to_string()));
     let open = rkadm_core::config::secret::exposed(|| serde_json::to_string(request)).map_err(bug)?;
     let header = Header {
         command: session.command.clone(),
@@ -64,7 +84,7 @@ pub async fn carry_out<R: Serialize + Sync>(
             None => serde_json::to_value(request).map_err(bug)?,
         },
         digest: manner.digest.clone().unwrap_or_else(|| sha256_hex(open.as_bytes())),
-        secrets: vec![(REQUEST.to_owned(), open)],
+        secrets: [(REQUEST.to_owned(), open)].into_iter().chain(manner.secrets.clone()).collect(),
     };
     let registry = rkadm_phases::actions();
     let runner = Runner {
@@ -79,7 +99,7 @@ pub async fn carry_out<R: Serialize + Sync>(
         on_failure: manner.on_failure,
         key_algorithm: manner.key_algorithm,
     };
-    Ok(Some(runner.run(workflow, header, &options).await?))
+    runner.run(workflow, header, &options).await.map(Some).map_err(Failure::Run)
 }
 
 /// What an unfinished operation was asked for.

@@ -1,12 +1,30 @@
-//! `rkadm <verb> phase …`: one subcommand for each phase, made from its declaration.
+//! `rkadm <verb>` and `rkadm <verb> phase …`: one subcommand for each phase, made from its declaration, and the workflow
+//! with the phases that were chosen.
 
 use std::collections::BTreeSet;
 
 use clap::{ArgMatches, Command};
-use rkadm_core::engine::PhaseMeta;
+use rkadm_core::engine::{PhaseMeta, Workflow, workflow::SelectionError};
 
-/// The `phase` subcommand of a workflow. `flags` adds the verb's flags to the phase, or group of phases, of this id.
-pub fn command(verb: &str, metas: &[PhaseMeta], flags: impl Fn(&str, Command) -> Command) -> Command {
+use super::exit::{CommandError, ExitKind};
+
+/// Adds the phases of its workflow to the command of a verb: as subcommands, and as a list in its help. `flags` adds the
+/// verb's flags to the phase, or group of phases, of this id.
+pub fn with_phases(
+    command: Command,
+    metas: &[PhaseMeta],
+    flags: impl Fn(&str, Command) -> Command,
+) -> Command {
+    let shown = metas.iter().filter(|meta| !meta.hidden);
+    let lines: Vec<_> = shown.map(|meta| format!("  {:<44} {}", meta.id, meta.title)).collect();
+    let phase = phases(command.get_name(), metas, flags);
+    command
+        .after_help(format!("Phases, in order:\n{}", lines.join("\n")))
+        .subcommand(phase)
+        .args_conflicts_with_subcommands(true)
+}
+
+fn phases(verb: &str, metas: &[PhaseMeta], flags: impl Fn(&str, Command) -> Command) -> Command {
     let mut phase = Command::new("phase")
         .about(format!("Run a single phase of the {verb} workflow"))
         .subcommand_required(true)
@@ -48,12 +66,55 @@ fn group_command(
     command
 }
 
-/// The phase that was asked for, `certs/ca` or `certs`, and the matches that hold its flags.
-pub fn selected(phase: &ArgMatches) -> Option<(String, &ArgMatches)> {
-    let (name, matches) = phase.subcommand()?;
-    match matches.subcommand() {
-        None => Some((name.to_owned(), matches)),
-        Some(("all", matches)) => Some((name.to_owned(), matches)),
-        Some((child, matches)) => Some((format!("{name}/{child}"), matches)),
+/// The phase that was asked for, `certs/ca` or `certs`, none for the whole workflow, and the matches that hold the flags.
+pub fn chosen(matches: &ArgMatches) -> Result<(Option<String>, &ArgMatches), CommandError> {
+    let Some(("phase", phase)) = matches.subcommand() else { return Ok((None, matches)) };
+    let Some((name, matches)) = phase.subcommand() else {
+        return Err(CommandError::new(ExitKind::Usage, "no phase given"));
+    };
+    Ok(match matches.subcommand() {
+        None => (Some(name.to_owned()), matches),
+        Some(("all", matches)) => (Some(name.to_owned()), matches),
+        Some((child, matches)) => (Some(format!("{name}/{child}")), matches),
+    })
+}
+
+/// The name of a verb's workflow, of which only a phase may run.
+pub fn workflow_name(verb: &str, only: Option<&str>) -> String {
+    only.map_or_else(|| verb.to_owned(), |only| format!("{verb} phase {only}"))
+}
+
+/// The phases to run and to leave out.
+pub struct Selected {
+    pub workflow: Workflow,
+    pub skip: BTreeSet<&'static str>,
+}
+
+impl Selected {
+    /// Of a verb's whole workflow: `only` one phase or those below a name, else all but `skip`.
+    ///
+    /// # Errors
+    /// A phase that the workflow does not have, or that cannot be left out.
+    pub fn of(
+        verb: &str,
+        whole: Workflow,
+        skip: &[String],
+        only: Option<&str>,
+    ) -> Result<Self, CommandError> {
+        let refused = |error: SelectionError| refused(&error, verb);
+        let skip = whole.skips(skip).map_err(refused)?;
+        let Some(only) = only else { return Ok(Self { workflow: whole, skip }) };
+        let mut workflow = whole.only(&[only.to_owned()]).map_err(refused)?;
+        workflow.name = workflow_name(verb, Some(only));
+        // A phase that is asked for by name is run, whatever the configuration leaves out of a whole run.
+        Ok(Self { workflow, skip: BTreeSet::new() })
     }
+}
+
+fn refused(error: &SelectionError, verb: &str) -> CommandError {
+    let mut refused = CommandError::new(ExitKind::Usage, error.to_string());
+    if let SelectionError::Unknown { nearest: Some(nearest), .. } = error {
+        refused = refused.hint(format!("did you mean {nearest:?}?"));
+    }
+    refused.hint(format!("`rkadm {verb} --help` lists the phases"))
 }

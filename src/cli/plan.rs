@@ -1,9 +1,12 @@
-//! What `--dry-run` prints.
+//! Plans: what `--dry-run` prints, and why there is none.
 
-use rkadm_core::engine::{event::Outcome, plan::PlannedPhase};
+use rkadm_core::engine::{PhaseError, RunError, event::Outcome, plan::PlannedPhase};
 use serde::Serialize;
 
-use super::Session;
+use super::{
+    Session,
+    exit::{CommandError, ExitKind},
+};
 use crate::output::{stdout_is_terminal, text};
 
 /// Prints the plan of a dry run.
@@ -37,4 +40,15 @@ fn planned(phase: &PlannedPhase, colour: bool) -> String {
         }
     }
     out
+}
+
+/// Why a plan could not be made.
+pub fn failed(phase: &str, error: PhaseError) -> CommandError {
+    let message = format!("phase {phase}: {error}");
+    let hints = error.hints();
+    match error {
+        // Said as the real run says it.
+        PhaseError::Preflight(findings) => RunError::Preflight(findings).into(),
+        _ => CommandError { hints, ..CommandError::new(ExitKind::Failed, message) },
+    }
 }

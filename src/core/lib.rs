@@ -7,6 +7,7 @@ pub mod backup;
 pub mod config;
 pub mod cri;
 pub mod discovery;
+pub mod drill;
 pub mod engine;
 pub mod etcd;
 pub mod health;

@@ -59,7 +59,7 @@ impl Printer {
     /// Writes why a command failed: for people on stderr, for programs as a document on stdout.
     pub fn error(self, error: &CommandError) {
         write_stderr(&text::error(error));
-        if self.format != Format::Human {
+        if self.format != Format::Human && !error.has_result {
             self.result("Error", error, String::new);
         }
     }

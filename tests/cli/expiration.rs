@@ -95,6 +95,10 @@ fn a_time_limit_fails_with_what_is_due() {
         said.starts_with("Error: 7 certificates must be looked after\n  apiserver expires on "),
         "{said}"
     );
+    // For programs, one document: the certificates, not the complaint.
+    let document = machine.rkadm("certs check-expiration --fail-within 8800h -o json").exits(1).stdout();
+    let document: Value = serde_json::from_str(&document).unwrap();
+    assert_eq!(document["kind"], "CertificateExpiration");
     machine.rkadm("certs check-expiration --fail-within month").exits(2);
 }
 

@@ -274,6 +274,7 @@ backup
   etcd
   list
   verify
+  drill
   prune
   schedule
 restore
@@ -315,6 +316,7 @@ op
   show
   resume
   rollback
+health
 completion
 version
 "#);

@@ -28,7 +28,8 @@ fn init_makes_a_cluster_whose_addons_run_and_says_so_once() {
         again_with_the_same_configuration(&node)?;
         again_with_another_configuration(&node)?;
         ensure!(files(&node)? == after, "running init again changed files");
-        operations(&node)
+        operations(&node)?;
+        health(&node)
     });
 }
 
@@ -91,6 +92,53 @@ fn again_with_another_configuration(node: &Node) -> Result<()> {
 /// Only what the kubelet at work does not change by itself.
 fn files(node: &Node) -> Result<String> {
     node.sh_ok("find /etc/kubernetes /var/lib/kubelet/*.* -type f | sort | xargs sha256sum")
+}
+
+/// Everything is well; then nothing of it stays unsaid that is not.
+fn health(node: &Node) -> Result<()> {
+    let said = expect(&rkadm(node, &["health"])?, 0, &[])?;
+    for line in [
+        "etcd ",
+        "kube-apiserver ",
+        "kube-scheduler ",
+        "kube-proxy ",
+        "certificates ",
+        "nodes ",
+        "cp1 leads",
+        "v1.37.2: all go together",
+    ] {
+        ensure!(said.contains(line), "health lacks {line:?}:\n{said}");
+    }
+    ensure!(!said.contains("FAILED") && !said.contains("WARNING"), "{said}");
+    kubectl(node, "cordon cp1")?;
+    let said = expect(&rkadm(node, &["health", "--quiet"])?, 0, &[])?;
+    ensure!(
+        said.contains("WARNING") && said.contains("kubectl uncordon cp1") && said.lines().count() == 2,
+        "{said}"
+    );
+    node.sh_ok("mv /etc/kubernetes/manifests/kube-scheduler.yaml /root/")?;
+    let output = rkadm(node, &["health", "-o", "json"])?;
+    let report = &json(&output)?;
+    let checks = report["checks"].as_array().context("no checks")?;
+    let failed: Vec<_> = checks.iter().filter(|check| check["state"] == "failed").collect();
+    ensure!(
+        output.status == 1
+            && failed.iter().any(|check| check["component"] == "kube-scheduler"
+                && check["message"]
+                    .as_str()
+                    .is_some_and(|text| text.ends_with("kube-scheduler.yaml is missing"))),
+        "{report}"
+    );
+    node.sh_ok("systemctl stop kubelet; pkill -x etcd")?;
+    let began = std::time::Instant::now();
+    let said = rkadm(node, &["health", "-q"])?;
+    ensure!(began.elapsed().as_secs() < 30, "it took {:?}", began.elapsed());
+    let text = &said.stdout;
+    ensure!(
+        said.status == 1 && text.contains("its unit is inactive") && text.contains("etcd does not answer"),
+        "{text}"
+    );
+    Ok(())
 }
 
 /// One operation is on record: what asked for nothing left none.

@@ -42,6 +42,11 @@ pub fn run(session: &Session, args: &ListArgs) -> Result<(), CommandError> {
                 (true, false) => "yes",
                 (false, _) => "no",
             };
+            let drilled = match &backup.drill {
+                None => "-".into(),
+                Some(drill) if drill.is_good() => format!("good {} ago", age(drill.at, now)),
+                Some(drill) => format!("FAILED {} ago", age(drill.at, now)),
+            };
             vec![
                 age(backup.created_at, now),
                 size(backup.bytes),
@@ -49,11 +54,12 @@ pub fn run(session: &Session, args: &ListArgs) -> Result<(), CommandError> {
                 backup.keys.to_string(),
                 backup.node.to_owned(),
                 verified.to_owned(),
+                drilled,
                 backup.file.clone(),
             ]
         };
         text::table(
-            &["AGE", "SIZE", "REVISION", "KEYS", "NODE", "VERIFIED", "FILE"],
+            &["AGE", "SIZE", "REVISION", "KEYS", "NODE", "VERIFIED", "DRILL", "FILE"],
             list.items.iter().map(row).collect(),
         )
     });

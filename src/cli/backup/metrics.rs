@@ -11,6 +11,7 @@ use crate::cli::exit::CommandError;
 const MODE: u32 = 0o644;
 /// Kept from run to run: a failure must not make the last success forgotten.
 const SUCCESS: &str = "rkadm_backup_last_success_timestamp_seconds";
+const DRILL_SUCCESS: &str = "rkadm_backup_last_good_drill_timestamp_seconds";
 
 /// Replaces the file at once: the collector never sees half of it.
 pub async fn write(
@@ -20,20 +21,54 @@ pub async fn write(
     elapsed: Duration,
     now: Timestamp,
 ) -> Result<(), CommandError> {
+    replace(host, path, |before| text(before, made, elapsed, now)).await
+}
+
+/// The same for drills.
+pub async fn write_drill(
+    host: &dyn Actuator,
+    path: &Path,
+    good: bool,
+    now: Timestamp,
+) -> Result<(), CommandError> {
+    replace(host, path, |before| drill_text(before, good, now)).await
+}
+
+async fn replace(
+    host: &dyn Actuator,
+    path: &Path,
+    text: impl FnOnce(&str) -> String,
+) -> Result<(), CommandError> {
     let path = std::path::absolute(path).map_err(CommandError::failed)?;
     let before = host.read(&path).await.ok().flatten().unwrap_or_default();
-    let text = text(&String::from_utf8_lossy(&before), made, elapsed, now);
+    let text = text(&String::from_utf8_lossy(&before));
     host.write(&path, text.as_bytes(), MODE).await.map_err(|error| {
         CommandError::failed(error).hint("--prometheus takes the path of a file in a directory that exists")
     })
 }
 
+fn gauge(name: &str, help: &str, value: impl std::fmt::Display) -> String {
+    format!("# HELP {name} {help}\n# TYPE {name} gauge\n{name} {value}\n")
+}
+
+/// The value that a metric had.
+fn earlier<'a>(before: &'a str, name: &str) -> Option<&'a str> {
+    before.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '))
+}
+
+fn drill_text(before: &str, good: bool, now: Timestamp) -> String {
+    let now = now.as_second().to_string();
+    let success = if good { Some(now.as_str()) } else { earlier(before, DRILL_SUCCESS) };
+    let last = gauge("rkadm_backup_last_drill_timestamp_seconds", "When the last drill ended.", &now);
+    let went = gauge("rkadm_backup_last_drill_success", "1 when it went well.", u8::from(good));
+    let success = success.map(|at| gauge(DRILL_SUCCESS, "When a backup last proved to work.", at));
+    last + &went + &success.unwrap_or_default()
+}
+
 fn text(before: &str, made: Option<&Made>, elapsed: Duration, now: Timestamp) -> String {
     let mut text = String::new();
-    let mut gauge = |name: &str, help: &str, value: String| {
-        text += &format!("# HELP {name} {help}\n# TYPE {name} gauge\n{name} {value}\n");
-    };
-    let last = before.lines().find_map(|line| line.strip_prefix(SUCCESS)?.strip_prefix(' '));
+    let mut gauge = |name: &str, help: &str, value: String| text += &gauge(name, help, value);
+    let last = earlier(before, SUCCESS);
     let success = match made {
         Some(made) => Some(made.manifest.created_at.as_second().to_string()),
         None => last.map(str::to_owned),
@@ -69,6 +104,16 @@ fn text(before: &str, made: Option<&Made>, elapsed: Duration, now: Timestamp) ->
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_failed_drill_does_not_make_the_last_good_one_forgotten() {
+        let at = |second| Timestamp::from_second(second).unwrap();
+        let good = drill_text("", true, at(1000));
+        assert!(good.contains(&format!("{DRILL_SUCCESS} 1000\n")), "{good}");
+        let failed = drill_text(&good, false, at(2000));
+        assert!(failed.contains(&format!("{DRILL_SUCCESS} 1000\n")), "{failed}");
+        assert!(failed.contains("rkadm_backup_last_drill_success 0\n"), "{failed}");
+    }
 
     #[test]
     fn a_failure_does_not_make_the_last_success_forgotten() {

@@ -1,5 +1,6 @@
 //! `rkadm backup`.
 
+mod drill;
 mod etcd;
 mod list;
 mod metrics;
@@ -14,6 +15,7 @@ use jiff::{SignedDuration, Timestamp};
 use rkadm_core::{
     backup::{Backup, BackupError, Catalog, Manifest, retention::Policy},
     config::GoDuration,
+    drill::{Record, record},
 };
 use serde::Serialize;
 
@@ -39,6 +41,16 @@ pub enum BackupCommand {
     ///
     /// Every sum, and every page and record of the snapshot.
     Verify(verify::VerifyArgs),
+    /// Restore a backup for real, where nothing is touched, and start etcd on it
+    ///
+    /// The etcd that this machine runs is started on the restored data in a network and process namespace of its own. Its
+    /// revision, its hash of all keys and its number of keys must be those of the backup. With --apiserver, an API server is
+    /// started on it too, with the keys of the backup, and lists namespaces and secrets. What came of it is kept beside the
+    /// backup, and `rkadm backup list` shows it.
+    Drill(drill::DrillArgs),
+    /// What `backup drill` runs in a namespace of its own
+    #[command(hide = true)]
+    DrillCell,
     /// Remove backups that no rule keeps
     ///
     /// The newest one that verified stays in any case, and so does whatever rkadm did not write.
@@ -148,6 +160,9 @@ struct Shown<'a> {
     verified: bool,
     /// And had the hash of the live member.
     compared_with_member: bool,
+    /// The last drill.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    drill: Option<Record>,
 }
 
 impl<'a> Shown<'a> {
@@ -165,6 +180,7 @@ impl<'a> Shown<'a> {
             snapshot_bytes: manifest.snapshot.size,
             verified: manifest.verified.snapshot,
             compared_with_member: manifest.verified.live_hash,
+            drill: record::read(path),
         }
     }
 
@@ -179,6 +195,8 @@ pub async fn run(session: &Session, command: &BackupCommand) -> Result<(), Comma
         BackupCommand::Etcd(args) => etcd::run(session, args).await,
         BackupCommand::List(args) => list::run(session, args),
         BackupCommand::Verify(args) => verify::run(session, args).await,
+        BackupCommand::Drill(args) => drill::run(session, args).await,
+        BackupCommand::DrillCell => drill::cell().await,
         BackupCommand::Prune(args) => prune::run(session, args),
         BackupCommand::Schedule(args) => schedule::run(session, args).await,
     }

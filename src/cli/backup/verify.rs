@@ -1,17 +1,11 @@
 //! `rkadm backup verify`.
 
-use std::{
-    collections::BTreeMap,
-    path::{Path, PathBuf},
-};
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 use rkadm_core::{
-    backup::{
-        BackupError,
-        read::{self, Targets},
-    },
-    etcd::snapshot::{self, FileHash, Report, VerifyOptions},
+    backup::{BackupError, open},
+    etcd::snapshot::{FileHash, Report},
 };
 use serde::Serialize;
 
@@ -113,23 +107,10 @@ fn human(result: &Verification) -> String {
 
 /// How many files there are beside the snapshot, and what the snapshot says.
 fn check(path: &Path, scratch: Option<&Path>) -> Result<(usize, Report), BackupError> {
-    if read::is_plain_snapshot(path) {
-        return Ok((0, snapshot::verify(path, VerifyOptions::default())?.report));
-    }
     let beside = path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let dir = scratch.unwrap_or(beside);
     let unpacked = tempfile::Builder::new().prefix(".rkadm-verify-").tempdir_in(dir);
     let unpacked = unpacked.map_err(BackupError::io("write to", dir))?;
-    let mut targets = Targets { snapshot: unpacked.path().join("snapshot.db"), files: BTreeMap::new() };
-    let manifest = read::check(path, Some(&mut targets))?.manifest;
-    let report = snapshot::verify(&targets.snapshot, VerifyOptions::default())?.report;
-    let told = &manifest.snapshot;
-    if (told.revision, told.hash_kv) != (report.revision, report.hash_kv.hash) {
-        let why = format!(
-            "its manifest says revision {} and hash {:08x}, the snapshot in it has {} and {:08x}",
-            told.revision, told.hash_kv, report.revision, report.hash_kv.hash
-        );
-        return Err(BackupError::Damaged { path: path.to_owned(), why });
-    }
-    Ok((targets.files.len(), report))
+    let opened = open::open(path, unpacked.path())?;
+    Ok((opened.files.len(), opened.snapshot.report))
 }

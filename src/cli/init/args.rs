@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use crate::cli::args::FailurePolicy;
+use crate::cli::args::{FailurePolicy, absolute};
 use clap::{Arg, ArgAction, ArgMatches, Args, Command};
 use rkadm_core::config::{InitFlags, Secret};
 
@@ -131,7 +131,7 @@ impl PhaseFlags {
     pub fn of(matches: &ArgMatches) -> Self {
         let path = |name| {
             let typed: Option<&PathBuf> = matches.try_get_one(name).ok().flatten();
-            typed.map(|path| std::path::absolute(path).unwrap_or_else(|_| path.clone()))
+            typed.map(absolute)
         };
         let print = matches.try_get_one("print-manifest").ok().flatten();
         Self {
@@ -159,7 +159,7 @@ impl InitArgs {
             image_repository: self.image_repository.clone(),
             kubernetes_version: self.kubernetes_version.clone(),
             node_name: self.node_name.clone(),
-            patches: self.patches.as_deref().map(absolute),
+            patches: self.patches.as_ref().map(|path| absolute(path).display().to_string()),
             pod_network_cidr: self.pod_network_cidr.clone(),
             service_cidr: self.service_cidr.clone(),
             service_dns_domain: self.service_dns_domain.clone(),
@@ -171,9 +171,4 @@ impl InitArgs {
             upload_certs: self.upload_certs,
         }
     }
-}
-
-/// A path as typed may be relative to where the command runs; an empty one is left to be refused.
-fn absolute(typed: &str) -> String {
-    std::path::absolute(typed).map_or_else(|_| typed.to_owned(), |path| path.display().to_string())
 }

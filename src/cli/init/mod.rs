@@ -4,59 +4,38 @@ mod args;
 mod finished;
 mod report;
 
-pub use self::report::plan_failed;
-
-use std::{collections::BTreeSet, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use clap::{ArgMatches, Args, Command};
 use rkadm_core::{
-    config::{GoDuration, ResolvedInit, resolve_init, secret},
-    engine::{
-        Event, RunOptions, Runner, Workflow, journal::JournalDir, operation::Operation, plan, runner::Header,
-        store::Store, workflow::SelectionError,
-    },
+    config::{GoDuration, ResolvedInit, resolve_init},
+    engine::{Event, OnFailure, operation::Operation},
     host::LocalHost,
     text::sha256_hex,
 };
 use rkadm_phases::init::{self, Environment};
+use serde::{Deserialize, Serialize};
 
 use self::args::{InitArgs, PhaseFlags};
 use super::{
     API_TIMEOUT, Session, documents,
-    exit::{CommandError, ExitKind},
-    facts, phase_tree, plan as planned, typed,
+    exit::CommandError,
+    facts,
+    operation::{self, Failure, Manner},
+    phase_tree::{self, Selected},
+    typed,
 };
-
-/// Name of the private copy of the resolved configuration, which a resume without flags works from.
-const CONFIGURATION: &str = "configuration";
-/// Name of the private copy of what the phases are given besides: proxy variables, which may hold a password, and paths.
-const ENVIRONMENT: &str = "environment";
 
 /// The subcommand with its phases.
 pub fn command() -> Command {
-    let metas = init::metas();
-    let phase = phase_tree::command("init", &metas, args::of_phase);
-    InitArgs::augment_args(Command::new("init"))
-        .about("Run this command in order to set up the Kubernetes control plane")
-        .after_help(phase_list(&metas))
-        .subcommand(phase)
-        .args_conflicts_with_subcommands(true)
-}
-
-fn phase_list(metas: &[rkadm_core::engine::PhaseMeta]) -> String {
-    let lines: Vec<_> = metas.iter().map(|meta| format!("  {:<44} {}", meta.id, meta.title)).collect();
-    format!("Phases, in order:\n{}", lines.join("\n"))
+    let command = InitArgs::augment_args(Command::new("init"))
+        .about("Run this command in order to set up the Kubernetes control plane");
+    phase_tree::with_phases(command, &init::metas(), args::of_phase)
 }
 
 /// Runs `rkadm init` or one of its phases.
 pub async fn run(session: &Session, matches: &ArgMatches) -> Result<(), CommandError> {
-    let (only, matches) = match matches.subcommand() {
-        Some(("phase", phase)) => match phase_tree::selected(phase) {
-            Some((id, matches)) => (Some(id), matches),
-            None => return Err(CommandError::new(ExitKind::Usage, "no phase given")),
-        },
-        _ => (None, matches),
-    };
+    let (only, matches) = phase_tree::chosen(matches)?;
     let args: InitArgs = typed(matches)?;
     let documents = documents::load(&args.config)?;
     let version_given = args.kubernetes_version.is_some() || documents::names_version(&documents);
@@ -72,7 +51,6 @@ pub async fn run(session: &Session, matches: &ArgMatches) -> Result<(), CommandE
         session.reporter.report(Event::Warning { message: warning.to_string() });
     }
     let host = session.host(api_timeout(&config));
-    let config = Arc::new(config);
     let environment = Environment {
         proxies: proxies(),
         whole: only.is_none(),
@@ -80,128 +58,103 @@ pub async fn run(session: &Session, matches: &ArgMatches) -> Result<(), CommandE
         kubeconfig: flags.kubeconfig,
         kubeconfig_dir: flags.kubeconfig_dir,
     };
-    let request = Request { only, on_failure: args.on_failure.into(), environment };
+    let request = Request { only, config, environment };
     if let (true, Some(phase)) = (flags.print_manifest, &request.only) {
-        return report::manifests(session, &host, config, &request.environment, phase).await;
+        return report::manifests(session, &host, Arc::new(request.config), &request.environment, phase)
+            .await;
     }
-    let selected = Selected::of(&config, &request)?;
-    if let (None, false) = (&request.only, config.dry_run)
-        && finished::already(session, &host, &config).await?
+    let selected = request.selected()?;
+    if let (None, false) = (&request.only, request.config.dry_run)
+        && finished::already(session, &host, &request.config).await?
     {
         return Ok(());
     }
-    execute(session, &host, &config, &request, selected).await
+    execute(session, &host, request, selected, args.on_failure.into()).await
 }
 
-/// Goes on with an unfinished `init`, from the configuration that it began with.
+/// Goes on with an unfinished `init`, as it was asked for.
 pub async fn resume(session: &Session, operation: &Operation) -> Result<(), CommandError> {
     Session::require_root("op resume")?;
-    if !operation.status.is_resumable() {
-        let status = operation.status.name();
-        return Err(CommandError::new(ExitKind::Failed, format!("operation {} is {status}", operation.id))
-            .hint(format!("look at it: `rkadm op show {}`", operation.id)));
-    }
-    let private = JournalDir::below(&session.root).private(&operation.id);
-    let store = Store::new(Some(private), std::collections::BTreeMap::new());
-    let config = store.secret(CONFIGURATION).ok().flatten().and_then(|text| serde_json::from_str(&text).ok());
-    let config: ResolvedInit = config.ok_or_else(|| {
-        CommandError::new(
-            ExitKind::Failed,
-            format!("the configuration of operation {} cannot be read", operation.id),
-        )
-        .hint("run the command again with the same configuration, which resumes it too")
-    })?;
-    let only = operation.workflow().strip_prefix("init phase ").map(str::to_owned);
-    let began_with =
-        store.secret(ENVIRONMENT).ok().flatten().and_then(|text| serde_json::from_str(&text).ok());
-    let whole = only.is_none();
-    let request = Request {
-        only,
-        on_failure: rkadm_core::engine::OnFailure::Stop,
-        environment: began_with.unwrap_or_else(|| Environment {
-            proxies: proxies(),
-            whole,
-            ..Environment::default()
-        }),
-    };
-    let config = Arc::new(config);
-    let selected = Selected::of(&config, &request)?;
-    execute(session, &session.host(api_timeout(&config)), &config, &request, selected).await
+    let request: Request = operation::request(session, operation)?;
+    let selected = request.selected()?;
+    let host = session.host(api_timeout(&request.config));
+    execute(session, &host, request, selected, OnFailure::Stop).await
 }
 
 fn api_timeout(config: &ResolvedInit) -> Duration {
     config.timeouts.kubernetes_api_call.map_or(API_TIMEOUT, GoDuration::as_std)
 }
 
-/// What to run, and how.
+/// What was asked for, kept with the operation.
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 struct Request {
     /// Only this phase, or the phases below this name.
     only: Option<String>,
-    on_failure: rkadm_core::engine::OnFailure,
-    /// A resume uses what the operation began with.
+    config: ResolvedInit,
+    /// Proxy variables, which may hold a password, and paths: a resume uses what the operation began with.
     environment: Environment,
 }
 
-/// The phases to run and to leave out.
-struct Selected {
-    workflow: Workflow,
-    skip: BTreeSet<&'static str>,
-}
+impl Request {
+    fn selected(&self) -> Result<Selected, CommandError> {
+        let whole = init::workflow(Arc::new(self.config.clone()), self.environment.clone());
+        Selected::of("init", whole, &self.config.skip_phases, self.only.as_deref())
+    }
 
-impl Selected {
-    fn of(config: &Arc<ResolvedInit>, request: &Request) -> Result<Self, CommandError> {
-        let mut workflow = init::workflow(Arc::clone(config), request.environment.clone());
-        let mut skip = workflow.skips(&config.skip_phases).map_err(|error| selection(&error, "init"))?;
-        if let Some(only) = &request.only {
-            // A phase that is asked for by name is run, whatever the configuration leaves out of a whole init.
-            skip.clear();
-            workflow =
-                workflow.only(std::slice::from_ref(only)).map_err(|error| selection(&error, "init"))?;
-            workflow.name = format!("init phase {only}");
+    /// What a resume must have the same of: the configuration, and where a single phase works.
+    fn digest(&self) -> String {
+        let paths = [&self.environment.kubeconfig, &self.environment.kubeconfig_dir];
+        let paths: Vec<_> = paths.into_iter().flatten().map(|path| path.display().to_string()).collect();
+        if paths.is_empty() {
+            return self.config.digest();
         }
-        Ok(Self { workflow, skip })
+        sha256_hex(format!("{} {}", self.config.digest(), paths.join(" ")).as_bytes())
+    }
+
+    /// What phases find by name.
+    fn secrets(&self) -> Vec<(String, String)> {
+        let mut secrets = vec![];
+        for (index, token) in self.config.bootstrap_tokens.iter().enumerate() {
+            let given = token.token.as_ref().map(|token| token.expose().to_owned());
+            secrets.extend(given.map(|token| (init::token_secret_name(index), token)));
+        }
+        let key = self.config.certificate_key.as_ref().map(|key| key.expose().to_owned());
+        secrets.extend(key.map(|key| (init::CERTIFICATE_KEY.to_owned(), key)));
+        secrets
     }
 }
 
 async fn execute(
     session: &Session,
     host: &LocalHost,
-    config: &Arc<ResolvedInit>,
-    request: &Request,
+    request: Request,
     selected: Selected,
+    on_failure: OnFailure,
 ) -> Result<(), CommandError> {
     let Selected { workflow, skip } = selected;
-    if config.dry_run {
-        return match plan::dry_run(&workflow, host, &skip, session.reporter.as_ref()).await {
-            Ok(phases) => {
-                planned::print(session, phases);
-                Ok(())
-            }
-            Err((phase, error)) => Err(plan_failed(&phase, error)),
-        };
-    }
-    let registry = rkadm_phases::actions();
-    let runner = Runner {
-        host,
-        reporter: session.reporter.as_ref(),
-        registry: &registry,
-        cancel: &session.cancel,
-        root: session.root.clone(),
+    let config = &request.config;
+    let manner = Manner {
+        dry_run: config.dry_run,
+        on_failure,
+        key_algorithm: Some(config.key_algorithm()),
+        skip,
+        digest: Some(request.digest()),
+        // Without the environment: proxies may have passwords.
+        config: serde_json::to_value(config).ok(),
+        secrets: request.secrets(),
     };
-    let options =
-        RunOptions { skip, on_failure: request.on_failure, key_algorithm: Some(config.key_algorithm()) };
-    let outcome = runner.run(&workflow, header(session, config, request)?, &options).await;
-    match outcome {
-        Ok(done) => {
-            if request.only.is_none() {
-                report::finished(session, config, &done);
-            } else {
-                report::phase_finished(session, config, &done);
-            }
-            Ok(())
-        }
-        Err(error) => Err(finished::explain(error, config)),
+    let done = operation::carry_out(session, host, &workflow, &request, &manner).await;
+    let done = done.map_err(|failure| match failure {
+        Failure::Run(error) => finished::explain(error, config),
+        Failure::Refused(error) => error,
+    })?;
+    match done {
+        Some(done) if request.only.is_none() => report::finished(session, config, &done),
+        Some(done) => report::phase_finished(session, config, &done),
+        None => {}
     }
+    Ok(())
 }
 
 /// The proxy variables of this process.
@@ -210,42 +163,4 @@ pub fn proxies() -> Vec<(String, String)> {
     let variables = std::env::vars_os()
         .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
     variables.filter(|(name, _)| rkadm_core::manifest::env::is_proxy(name)).collect()
-}
-
-fn header(session: &Session, config: &ResolvedInit, request: &Request) -> Result<Header, CommandError> {
-    let bug = |error: serde_json::Error| CommandError::new(ExitKind::Bug, error.to_string());
-    let mut secrets =
-        vec![(CONFIGURATION.to_owned(), secret::exposed(|| serde_json::to_string(config)).map_err(bug)?)];
-    secrets.push((ENVIRONMENT.to_owned(), serde_json::to_string(&request.environment).map_err(bug)?));
-    for (index, token) in config.bootstrap_tokens.iter().enumerate() {
-        let given = token.token.as_ref().map(|token| token.expose().to_owned());
-        secrets.extend(given.map(|token| (init::token_secret_name(index), token)));
-    }
-    let key = config.certificate_key.as_ref().map(|key| key.expose().to_owned());
-    secrets.extend(key.map(|key| (init::CERTIFICATE_KEY.to_owned(), key)));
-    Ok(Header {
-        command: session.command.clone(),
-        config: serde_json::to_value(config).map_err(bug)?,
-        digest: digest(config, &request.environment),
-        secrets,
-    })
-}
-
-/// What a resume must have the same of: the configuration, and where a single phase works.
-fn digest(config: &ResolvedInit, environment: &Environment) -> String {
-    let paths = [&environment.kubeconfig, &environment.kubeconfig_dir];
-    let paths: Vec<_> = paths.into_iter().flatten().map(|path| path.display().to_string()).collect();
-    if paths.is_empty() {
-        return config.digest();
-    }
-    sha256_hex(format!("{} {}", config.digest(), paths.join(" ")).as_bytes())
-}
-
-/// A phase that the workflow of this verb does not have, or that cannot be left out.
-pub fn selection(error: &SelectionError, verb: &str) -> CommandError {
-    let mut command_error = CommandError::new(ExitKind::Usage, error.to_string());
-    if let SelectionError::Unknown { nearest: Some(nearest), .. } = error {
-        command_error = command_error.hint(format!("did you mean {nearest:?}?"));
-    }
-    command_error.hint(format!("`rkadm {verb} --help` lists the phases"))
 }

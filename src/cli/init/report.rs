@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use rkadm_core::{
     config::ResolvedInit,
-    engine::{PhaseError, PlanCx, PlanMode, RunError, RunReport, operation::PhaseLine, store::Store},
+    engine::{PlanCx, PlanMode, RunReport, operation::PhaseLine, store::Store},
     host::LocalHost,
 };
 use rkadm_phases::init::{
@@ -13,10 +13,7 @@ use rkadm_phases::init::{
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::cli::{
-    Session,
-    exit::{CommandError, ExitKind},
-};
+use crate::cli::{Session, exit::CommandError, plan};
 
 /// The result of `rkadm init`.
 #[derive(Debug, Serialize)]
@@ -164,22 +161,11 @@ pub async fn manifests(
     let cx = PlanCx { host, store: &store, mode: PlanMode::DryRun, reporter: session.reporter.as_ref() };
     let addon = phase.trim_start_matches("addon/");
     let items =
-        init::addon_manifests(&cx, &cluster, addon).await.map_err(|error| plan_failed(phase, error))?;
+        init::addon_manifests(&cx, &cluster, addon).await.map_err(|error| plan::failed(phase, error))?;
     let manifests = Manifests { items };
     session.printer.result("Manifests", &manifests, || {
         let texts: Vec<_> = manifests.items.iter().map(rkadm_core::yaml::to_string).collect();
         format!("---\n{}", texts.join("---\n"))
     });
     Ok(())
-}
-
-/// Why a plan could not be made.
-pub fn plan_failed(phase: &str, error: PhaseError) -> CommandError {
-    let message = format!("phase {phase}: {error}");
-    let hints = error.hints();
-    match error {
-        // Said as the real run says it.
-        PhaseError::Preflight(findings) => RunError::Preflight(findings).into(),
-        _ => CommandError { hints, ..CommandError::new(ExitKind::Failed, message) },
-    }
 }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 use rkadm_core::config::{JoinFlags, Secret};
 
-use crate::cli::args::FailurePolicy;
+use crate::cli::args::{FailurePolicy, absolute};
 
 /// Flags of `join` and of each of its phases.
 #[derive(Debug, Args)]
@@ -77,9 +77,7 @@ impl JoinArgs {
     /// As the configuration takes them.
     pub fn flags(&self) -> JoinFlags {
         let secret = |typed: &Option<String>| typed.as_deref().map(Secret::from);
-        let absolute = |typed: &String| {
-            std::path::absolute(typed).map_or_else(|_| typed.clone(), |path| path.display().to_string())
-        };
+        let absolute = |typed: &String| absolute(typed).display().to_string();
         JoinFlags {
             endpoint: self.endpoint.clone(),
             apiserver_advertise_address: self.apiserver_advertise_address.clone(),

@@ -21,36 +21,22 @@ use super::{
     API_TIMEOUT, Session, documents,
     exit::{CommandError, ExitKind},
     facts,
-    init::{proxies, selection},
+    init::proxies,
     operation::{self, Manner},
-    phase_tree, typed,
+    phase_tree::{self, Selected},
+    typed,
 };
 
 /// The subcommand with its phases.
 pub fn command() -> Command {
-    let metas = join::metas();
-    let phase = phase_tree::command("join", &metas, |_, command| JoinArgs::augment_args(command));
-    let lines: Vec<_> = metas
-        .iter()
-        .filter(|meta| !meta.hidden)
-        .map(|meta| format!("  {:<44} {}", meta.id, meta.title))
-        .collect();
-    JoinArgs::augment_args(Command::new("join"))
-        .about("Run this on any machine you wish to join an existing cluster")
-        .after_help(format!("Phases, in order:\n{}", lines.join("\n")))
-        .subcommand(phase)
-        .args_conflicts_with_subcommands(true)
+    let command = JoinArgs::augment_args(Command::new("join"))
+        .about("Run this on any machine you wish to join an existing cluster");
+    phase_tree::with_phases(command, &join::metas(), |_, command| JoinArgs::augment_args(command))
 }
 
 /// Runs `rkadm join` or one of its phases.
 pub async fn run(session: &Session, matches: &ArgMatches) -> Result<(), CommandError> {
-    let (only, matches) = match matches.subcommand() {
-        Some(("phase", phase)) => match phase_tree::selected(phase) {
-            Some((id, matches)) => (Some(id), matches),
-            None => return Err(CommandError::new(ExitKind::Usage, "no phase given")),
-        },
-        _ => (None, matches),
-    };
+    let (only, matches) = phase_tree::chosen(matches)?;
     let args: JoinArgs = typed(matches)?;
     let documents = documents::load(&args.config)?;
     let host = session.host(API_TIMEOUT);
@@ -95,16 +81,12 @@ pub async fn resume(session: &Session, operation: &Operation) -> Result<(), Comm
 /// The same command, cut off.
 fn unfinished(session: &Session, join: &ResolvedJoin, only: Option<&str>) -> Option<Operation> {
     let operations = JournalDir::below(&session.root).load_all().ok()?;
-    let name = workflow_name(only);
+    let name = phase_tree::workflow_name("join", only);
     operations.into_iter().rev().find(|operation| {
         operation.status.is_resumable()
             && operation.workflow() == name
             && operation.begun().is_some_and(|begun| begun.digest == join.digest())
     })
-}
-
-fn workflow_name(only: Option<&str>) -> String {
-    only.map_or_else(|| "join".into(), |only| format!("join phase {only}"))
 }
 
 /// Finds the cluster and asks it for its settings.
@@ -148,21 +130,15 @@ fn not_found(error: &DiscoveryError) -> CommandError {
 }
 
 async fn execute(session: &Session, request: JoinRequest, on_failure: OnFailure) -> Result<(), CommandError> {
-    let only = request.only.clone();
     let joining = Arc::new(Joining::new(request.clone()).map_err(|error| {
         CommandError::failed(format!("the settings of the cluster cannot be used: {error}"))
             .detail("Nothing was changed on this machine.")
             .hint("on a control plane, `kubectl -n kube-system edit configmap` mends them; a cluster of another minor needs another rkadm")
     })?);
     let config = &joining.cluster.config;
-    let mut workflow = join::workflow(&joining);
-    let mut skip = workflow.skips(&config.skip_phases).map_err(|error| selection(&error, "join"))?;
-    if let Some(only) = &only {
-        // A phase that is asked for by name is run, whatever the configuration leaves out of a whole join.
-        skip.clear();
-        workflow = workflow.only(std::slice::from_ref(only)).map_err(|error| selection(&error, "join"))?;
-        workflow.name = workflow_name(Some(only));
-    }
+    let whole = join::workflow(&joining);
+    let Selected { workflow, skip } =
+        Selected::of("join", whole, &config.skip_phases, request.only.as_deref())?;
     let manner = Manner {
         dry_run: config.dry_run,
         on_failure,
@@ -171,6 +147,7 @@ async fn execute(session: &Session, request: JoinRequest, on_failure: OnFailure)
         digest: Some(request.join.digest()),
         // Without the environment: proxies may have passwords.
         config: serde_json::to_value(&request.join).ok(),
+        ..Manner::default()
     };
     let host = session.host(config.timeouts.kubernetes_api_call.map_or(API_TIMEOUT, GoDuration::as_std));
     let done = operation::carry_out(session, &host, &workflow, &request, &manner).await?;

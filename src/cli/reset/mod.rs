@@ -30,28 +30,26 @@ use serde::{Deserialize, Serialize};
 
 use self::args::ResetArgs;
 use super::{
-    API_TIMEOUT, Session, documents,
-    exit::{CommandError, ExitKind},
-    facts, init,
+    API_TIMEOUT, Session,
+    args::absolute,
+    documents,
+    exit::CommandError,
+    facts,
     operation::{self, Manner},
-    phase_tree, typed,
+    phase_tree::{self, Selected},
+    typed,
 };
 
 /// The subcommand with its phases.
 pub fn command() -> Command {
-    let metas = reset::metas();
-    let phase = phase_tree::command("reset", &metas, args::of_phase);
-    let lines: Vec<_> = metas.iter().map(|meta| format!("  {:<44} {}", meta.id, meta.title)).collect();
-    ResetArgs::augment_args(Command::new("reset"))
+    let command = ResetArgs::augment_args(Command::new("reset"))
         .about("Perform a best effort revert of changes made to this host by 'init' or 'join'")
         .long_about(
             "Remove from this machine what `init` or `join` made of it, by rkadm or kubeadm: this node's etcd leaves its \
              cluster, kubelet and pods end, files and network rules go. An archive of the files is written first, and \
              `rkadm op rollback` brings them back.",
-        )
-        .after_help(format!("Phases, in order:\n{}", lines.join("\n")))
-        .subcommand(phase)
-        .args_conflicts_with_subcommands(true)
+        );
+    phase_tree::with_phases(command, &reset::metas(), args::of_phase)
 }
 
 /// What was asked for, kept with the operation.
@@ -65,13 +63,7 @@ struct Request {
 
 /// Runs `rkadm reset` or one of its phases.
 pub async fn run(session: &Session, matches: &ArgMatches) -> Result<(), CommandError> {
-    let (only, matches) = match matches.subcommand() {
-        Some(("phase", phase)) => match phase_tree::selected(phase) {
-            Some((id, matches)) => (Some(id), matches),
-            None => return Err(CommandError::new(ExitKind::Usage, "no phase given")),
-        },
-        _ => (None, matches),
-    };
+    let (only, matches) = phase_tree::chosen(matches)?;
     let args: ResetArgs = typed(matches)?;
     let documents = documents::load(&args.config)?;
     let host = session.host(API_TIMEOUT);
@@ -120,18 +112,11 @@ async fn execute(
     let host = session.host(timeout.map_or(API_TIMEOUT, GoDuration::as_std));
     let dry_run = config.dry_run;
     let shared = Arc::new(request.reset.clone());
-    let mut workflow = shared.workflow();
-    let mut skip = workflow.skips(&config.skip_phases).map_err(|error| init::selection(&error, "reset"))?;
-    if let Some(only) = &request.only {
-        skip.clear();
-        workflow =
-            workflow.only(std::slice::from_ref(only)).map_err(|error| init::selection(&error, "reset"))?;
-        workflow.name = format!("reset phase {only}");
-    }
+    let Selected { workflow, skip } =
+        Selected::of("reset", shared.workflow(), &config.skip_phases, request.only.as_deref())?;
     let identity = Request { only: request.only.clone(), reset: request.reset.identity() };
     let digest = sha256_hex(serde_json::to_string(&identity).unwrap_or_default().as_bytes());
-    let manner =
-        Manner { dry_run, on_failure, key_algorithm: None, skip, digest: Some(digest), config: None };
+    let manner = Manner { dry_run, on_failure, skip, digest: Some(digest), ..Manner::default() };
     if !dry_run && ask && !is_unfinished(session) {
         // Looked at before anything is asked or recorded.
         if let Some(why) = nothing_to_do(&host, &workflow, &manner).await {
@@ -183,8 +168,4 @@ async fn user_kubeconfigs(host: &LocalHost) -> Vec<PathBuf> {
     homes.sort();
     homes.dedup();
     homes.into_iter().map(|home| home.join(".kube/config")).collect()
-}
-
-fn absolute(path: PathBuf) -> PathBuf {
-    std::path::absolute(&path).unwrap_or(path)
 }

@@ -1,12 +1,15 @@
 //! Asks whether the data of etcd is to be replaced.
 
-use std::io::{BufRead, IsTerminal};
+use std::io::IsTerminal;
 
 use jiff::Timestamp;
 use rkadm_phases::restore::{Restore, Survey};
 
 use crate::{
-    cli::exit::{CommandError, ExitKind},
+    cli::{
+        confirm,
+        exit::{CommandError, ExitKind},
+    },
     output,
 };
 
@@ -32,12 +35,7 @@ pub fn possible() -> Result<(), CommandError> {
 /// The answer is not yes.
 pub fn ask(restore: &Restore, survey: &Survey) -> Result<(), CommandError> {
     output::ask(&question(restore, survey, Timestamp::now()));
-    let mut answer = String::new();
-    let read = std::io::stdin().lock().read_line(&mut answer).unwrap_or(0);
-    if read > 0 && matches!(answer.trim().to_lowercase().as_str(), "y" | "yes") {
-        return Ok(());
-    }
-    Err(CommandError::new(ExitKind::Failed, "not confirmed").detail("Nothing was changed."))
+    if confirm::answer() == Some(true) { Ok(()) } else { Err(confirm::denied()) }
 }
 
 fn question(restore: &Restore, survey: &Survey, now: Timestamp) -> String {

@@ -5,7 +5,10 @@ mod report;
 mod rollback;
 mod source;
 
-use std::{path::PathBuf, sync::Arc};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use clap::{Args, Subcommand};
 use jiff::Timestamp;
@@ -25,7 +28,7 @@ use rkadm_phases::{
 
 use super::{
     API_TIMEOUT, Session,
-    args::FailurePolicy,
+    args::{FailurePolicy, absolute},
     exit::{CommandError, ExitKind},
     operation::{self, Manner},
 };
@@ -77,8 +80,7 @@ pub struct EtcdArgs {
 impl EtcdArgs {
     /// The same command has the same.
     fn digest(&self) -> String {
-        let absolute = || std::path::absolute(&self.file).unwrap_or_else(|_| self.file.clone());
-        let file = if self.file == std::path::Path::new("latest") { self.file.clone() } else { absolute() };
+        let file = if self.file == Path::new("latest") { self.file.clone() } else { absolute(&self.file) };
         let from = self.dir.as_ref().map(|dir| dir.display().to_string()).unwrap_or_default();
         let text = format!("{}\n{from}\n{}\n{}", file.display(), self.force, self.no_bump);
         sha256_hex(text.as_bytes())

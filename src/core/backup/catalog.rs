@@ -7,6 +7,8 @@ use std::{
 
 use jiff::{SignedDuration, Timestamp};
 
+use crate::drill::record;
+
 use super::{
     BackupError, Manifest,
     manifest::PREFIX,
@@ -93,7 +95,7 @@ impl Catalog {
     }
 }
 
-/// Removes an archive, then the sum beside it.
+/// Removes an archive, then the sum and the record of its drill beside it.
 ///
 /// # Errors
 /// It cannot be removed.
@@ -105,10 +107,13 @@ pub fn remove(backup: &Backup) -> Result<(), BackupError> {
     }
     let name = backup.path.file_name().unwrap_or_default().to_string_lossy().into_owned();
     let sums = backup.path.with_file_name(format!("{name}.sha256"));
-    match fs::remove_file(&sums) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-            Err(BackupError::io("remove", sums)(error))
+    for beside in [sums, record::path(&backup.path)] {
+        match fs::remove_file(&beside) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                return Err(BackupError::io("remove", beside)(error));
+            }
+            _ => {}
         }
-        _ => Ok(()),
     }
+    Ok(())
 }

@@ -13,6 +13,7 @@ use super::{
     BackupError,
     source::{StaticPods, below},
 };
+use crate::manifest::pod;
 
 /// A directory with more than this is data, not configuration.
 const MOST_BYTES: u64 = 32 << 20;
@@ -52,12 +53,8 @@ pub struct Collected {
 pub fn collect(root: &Path, pods: &StaticPods) -> Result<Collected, BackupError> {
     let mut found = BTreeSet::new();
     let mut collected = Collected::default();
-    let data_dirs: Vec<_> = pods
-        .pods
-        .iter()
-        .filter_map(|(_, pod)| super::source::flag(pod, "data-dir"))
-        .map(PathBuf::from)
-        .collect();
+    let data_dirs: Vec<_> =
+        pods.pods.iter().filter_map(|(_, pod)| pod::flag(pod, "data-dir")).map(PathBuf::from).collect();
     for path in ALWAYS {
         add(root, Path::new(path), &mut found, &mut collected.warnings)?;
     }

@@ -6,6 +6,7 @@
 //! - [`collect`]: the files of the machine that belong into it.
 //! - [`take`]: makes one: streams the snapshot, verifies it, compares it with the live member, and writes the archive.
 //! - [`read`]: opens one that nobody can trust.
+//! - [`open`]: opens one, and the snapshot in it.
 //! - [`trial`]: makes a data directory of one, beside the one in use.
 //! - [`catalog`] and [`retention`]: those of a directory, and which may go.
 //!
@@ -16,6 +17,7 @@ pub mod catalog;
 pub mod collect;
 mod error;
 pub mod manifest;
+pub mod open;
 pub mod read;
 pub mod retention;
 pub mod source;

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use k8s_openapi::api::core::v1::Pod;
 
 use super::BackupError;
-use crate::{etcd::EtcdAccess, yaml};
+use crate::{etcd::EtcdAccess, manifest::pod, yaml};
 
 /// The static pods of a machine, as their manifests have them.
 #[derive(Debug, Default)]
@@ -51,27 +51,14 @@ impl StaticPods {
 
     /// The pod of a component, `etcd` for example.
     pub fn component(&self, name: &str) -> Option<&Pod> {
-        let named = |pod: &&Pod| {
-            let spec = pod.spec.as_ref();
-            spec.and_then(|spec| spec.containers.first()).is_some_and(|container| container.name == name)
-        };
+        let named = |pod: &&Pod| pod::container(pod).is_some_and(|container| container.name == name);
         self.pods.iter().map(|(_, pod)| pod).find(named)
     }
 
     /// The version in the tag of a component's image, `v1.37.2`.
     pub fn version(&self, name: &str) -> Option<String> {
-        let container = self.component(name)?.spec.as_ref()?.containers.first()?;
-        let tag = container.image.as_deref()?.rsplit_once(':')?.1;
-        Some(tag.to_owned())
+        pod::image_tag(self.component(name)?)
     }
-}
-
-/// The value of a flag in a container's command line; the last one counts.
-pub fn flag(pod: &Pod, name: &str) -> Option<String> {
-    let container = pod.spec.as_ref()?.containers.first()?;
-    let words = container.command.iter().flatten().chain(container.args.iter().flatten());
-    let prefix = format!("--{name}=");
-    words.filter_map(|word| word.strip_prefix(&prefix)).next_back().map(str::to_owned)
 }
 
 /// How this machine's etcd is reached: its own member where there is one, else what its API server uses.
@@ -80,23 +67,14 @@ pub fn flag(pod: &Pod, name: &str) -> Option<String> {
 /// The machine has neither.
 pub fn access(pods: &StaticPods) -> Result<EtcdAccess, BackupError> {
     if let Some(etcd) = pods.component("etcd") {
-        let urls = flag(etcd, "listen-client-urls").unwrap_or_else(|| "https://127.0.0.1:2379".into());
-        let first = urls.split(',').next().unwrap_or_default().to_owned();
-        let ca = flag(etcd, "trusted-ca-file").unwrap_or_else(|| "/etc/kubernetes/pki/etcd/ca.crt".into());
-        let dir = Path::new(&ca).parent().unwrap_or(Path::new("/")).to_owned();
-        return Ok(EtcdAccess {
-            endpoints: vec![first],
-            ca: ca.into(),
-            certificate: dir.join("healthcheck-client.crt"),
-            key: dir.join("healthcheck-client.key"),
-        });
+        return Ok(pod::etcd_access(etcd));
     }
     let Some(server) = pods.component("kube-apiserver") else {
         let why = "this machine has no static pod of etcd or of an API server in /etc/kubernetes/manifests";
         return Err(BackupError::Source(why.into()));
     };
     let needed = |name: &str| {
-        flag(server, name)
+        pod::flag(server, name)
             .ok_or_else(|| BackupError::Source(format!("the API server's manifest has no --{name}")))
     };
     Ok(EtcdAccess {

@@ -30,6 +30,7 @@ use crate::{
         snapshot::{self, TrailerHash, VerifyOptions},
     },
     health::{Identity, Tls},
+    manifest::pod,
     pki::{Certificate, PrivateKey},
     text::sha256_hex,
 };
@@ -311,7 +312,7 @@ fn read_files(root: &Path, paths: &[PathBuf]) -> Result<(Vec<ListedFile>, Conten
 
 /// Where the control plane has its certificates.
 fn pki_dir(pods: &StaticPods) -> PathBuf {
-    let ca = pods.component("kube-apiserver").and_then(|pod| super::source::flag(pod, "client-ca-file"));
+    let ca = pods.component("kube-apiserver").and_then(|pod| pod::flag(pod, "client-ca-file"));
     let dir = ca.and_then(|ca| Path::new(&ca).parent().map(Path::to_owned));
     dir.unwrap_or_else(|| crate::pki::list::DEFAULT_DIR.into())
 }

@@ -38,6 +38,20 @@ pub trait UndoAction: Send + Sync {
     fn by_hand(&self, data: &Value) -> Vec<String>;
 }
 
+/// For an action that leaves nothing to take back.
+pub struct NoUndo;
+
+#[async_trait]
+impl UndoAction for NoUndo {
+    async fn undo(&self, _host: &dyn Actuator, _data: &Value) -> Result<(), StepError> {
+        Ok(())
+    }
+
+    fn by_hand(&self, _data: &Value) -> Vec<String> {
+        vec![]
+    }
+}
+
 /// The undo of every action, by name.
 #[derive(Default)]
 pub struct ActionRegistry {

@@ -33,6 +33,7 @@ const PART: Duration = Duration::from_secs(30);
 /// etcd sends parts of 32 KiB; a later one may send more.
 const MAX_PART: usize = 16 << 20;
 
+const KV: &str = "etcdserverpb.KV";
 const CLUSTER: &str = "etcdserverpb.Cluster";
 const MAINTENANCE: &str = "etcdserverpb.Maintenance";
 
@@ -119,6 +120,20 @@ impl EtcdClient {
         Ok(answer.members.into_iter().map(Member::from).collect())
     }
 
+    /// How many keys begin with `prefix`; with the empty one, all.
+    pub async fn count(&self, prefix: &str) -> Result<u64, EtcdError> {
+        let mut range_end = prefix.as_bytes().to_vec();
+        match range_end.last_mut() {
+            // Prefixes here are ASCII.
+            Some(last) => *last = last.saturating_add(1),
+            None => range_end.push(0),
+        }
+        let key = if prefix.is_empty() { vec![0] } else { prefix.as_bytes().to_vec() };
+        let request = proto::RangeRequest { key, range_end, count_only: true };
+        let answer: proto::RangeResponse = self.any(KV, "Range", request).await?;
+        Ok(u64::try_from(answer.count).unwrap_or(0))
+    }
+
     /// Streams a snapshot of the member at one of the endpoints: its database, and the SHA-256 of it. Returns when all has
     /// been sent, or nobody receives any more.
     ///
@@ -127,8 +142,7 @@ impl EtcdClient {
     pub async fn snapshot(&self, endpoint: &str, to: &Sender<Vec<u8>>) -> Result<(), EtcdError> {
         const CALL_NAME: &str = "Snapshot";
         let fail = |status: &Status| EtcdError::of_call(CALL_NAME, endpoint, PART, status);
-        let found = self.channels.iter().find(|(known, _)| known == endpoint);
-        let (_, channel) = found.ok_or_else(|| EtcdError::Endpoint { endpoint: endpoint.to_owned() })?;
+        let channel = self.channel(endpoint)?;
         let late = |_| EtcdError::Timeout { call: CALL_NAME, after: PART };
         let begin = async {
             let path = PathAndQuery::from_static("/etcdserverpb.Maintenance/Snapshot");
@@ -159,9 +173,7 @@ impl EtcdClient {
     /// The hash of all keys of the member at one of the endpoints, at a revision; 0 for its newest.
     pub async fn hash_kv(&self, endpoint: &str, revision: i64) -> Result<HashKv, EtcdError> {
         let request = proto::HashKvRequest { revision };
-        let found = self.channels.iter().find(|(known, _)| known == endpoint);
-        let (endpoint, channel) =
-            found.ok_or_else(|| EtcdError::Endpoint { endpoint: endpoint.to_owned() })?;
+        let channel = self.channel(endpoint)?;
         let answer: proto::HashKvResponse =
             send_within(HASH, endpoint, channel, MAINTENANCE, "HashKV", request).await?;
         Ok(HashKv {
@@ -194,6 +206,12 @@ impl EtcdClient {
         })
     }
 
+    fn channel(&self, endpoint: &str) -> Result<&Channel, EtcdError> {
+        let found = self.channels.iter().find(|(known, _)| known == endpoint);
+        found.map(|(_, channel)| channel).ok_or_else(|| EtcdError::Endpoint { endpoint: endpoint.to_owned() })
+    }
+
+    /// Asks one endpoint of the client's.
     async fn one<Q, R>(
         &self,
         endpoint: &str,
@@ -205,10 +223,7 @@ impl EtcdClient {
         Q: Message + 'static,
         R: Message + Default + 'static,
     {
-        let found = self.channels.iter().find(|(known, _)| known == endpoint);
-        let (endpoint, channel) =
-            found.ok_or_else(|| EtcdError::Endpoint { endpoint: endpoint.to_owned() })?;
-        send(endpoint, channel, service, method, request).await
+        send(endpoint, self.channel(endpoint)?, service, method, request).await
     }
 }
 

@@ -43,6 +43,24 @@ pub(super) struct MemberAddResponse {
     pub(super) member: Option<Member>,
 }
 
+/// Of `KV.Range`, to count keys.
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct RangeRequest {
+    #[prost(bytes = "vec", tag = "1")]
+    pub(super) key: Vec<u8>,
+    /// The first key behind the range; a zero byte: to the end of all keys.
+    #[prost(bytes = "vec", tag = "2")]
+    pub(super) range_end: Vec<u8>,
+    #[prost(bool, tag = "9")]
+    pub(super) count_only: bool,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct RangeResponse {
+    #[prost(int64, tag = "4")]
+    pub(super) count: i64,
+}
+
 /// `MemberRemoveRequest` and `MemberPromoteRequest`.
 #[derive(Clone, PartialEq, Message)]
 pub(super) struct MemberIdRequest {

@@ -1,6 +1,6 @@
 //! What etcd says of itself, in words of this project.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
@@ -18,6 +18,24 @@ pub struct EtcdAccess {
     pub certificate: PathBuf,
     /// Its key file.
     pub key: PathBuf,
+}
+
+impl EtcdAccess {
+    /// With the client certificate that kubeadm makes for probes, in the directory of etcd's PKI (`pki/etcd`).
+    pub fn of_health_check(pki: &Path, endpoints: Vec<String>) -> Self {
+        Self {
+            endpoints,
+            ca: pki.join("ca.crt"),
+            certificate: pki.join("healthcheck-client.crt"),
+            key: pki.join("healthcheck-client.key"),
+        }
+    }
+
+    /// The same client at other endpoints.
+    #[must_use]
+    pub fn at(&self, endpoints: Vec<String>) -> Self {
+        Self { endpoints, ..self.clone() }
+    }
 }
 
 /// A member of the cluster, as the quorum knows it.

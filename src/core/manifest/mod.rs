@@ -9,6 +9,7 @@ pub mod env;
 mod health;
 pub mod images;
 pub mod patch;
+pub mod pod;
 mod static_pod;
 pub mod templates;
 pub mod volumes;

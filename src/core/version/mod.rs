@@ -1,7 +1,7 @@
 //! Kubernetes versions and what differs between minors, as data. Nothing here asks the network.
 
 mod rows;
-mod skew;
+pub mod skew;
 
 pub use rows::{MinorRow, NEWEST, OLDEST, ROWS, row};
 pub use skew::{KUBELET_MINORS_BEHIND, SkewError, check_kubelet_skew, check_supported};

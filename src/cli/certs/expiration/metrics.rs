@@ -5,7 +5,8 @@ use std::path::Path;
 use jiff::Timestamp;
 use rkadm_core::host::Actuator;
 
-use super::{Expiration, Expirations};
+use rkadm_phases::expiration::{Expiration, Expirations};
+
 use crate::cli::exit::CommandError;
 
 /// The collector runs as another user.

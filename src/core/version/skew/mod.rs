@@ -1,10 +1,10 @@
 //! Which versions go together.
 
-use super::{KubeVersion, NEWEST, OLDEST};
+mod rules;
 
-/// How many minors a kubelet may be older than its API server; it is never newer.
-/// Source: the Kubernetes version skew policy.
-pub const KUBELET_MINORS_BEHIND: u64 = 3;
+pub use rules::{Component, KUBELET_MINORS_BEHIND, RULES, Rule, Running, Violation, violations};
+
+use super::{KubeVersion, NEWEST, OLDEST};
 
 /// Versions that do not go together.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

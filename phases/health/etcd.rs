@@ -1,0 +1,167 @@
+//! etcd: every member, and whether they are one cluster.
+
+use futures::future::join_all;
+use rkadm_core::{
+    etcd::{EtcdAccess, Member, MemberStatus, quorum},
+    host::Probe,
+    manifest::{
+        Component,
+        pod::{etcd_access, flag},
+    },
+};
+
+use super::Check;
+use crate::static_pods;
+
+/// etcd's own quota where its manifest sets none.
+const DEFAULT_QUOTA: i64 = 2 << 30;
+/// Behind by more entries of the log, a member is not merely a moment late.
+const LAG: u64 = 1000;
+const NAME: &str = "etcd";
+
+/// Looks at this machine's member and, through it, at the others. None where etcd runs elsewhere.
+pub async fn look(host: &dyn Probe) -> Vec<Check> {
+    let pod = match static_pods::read(host, Component::Etcd).await {
+        Ok(Some(pod)) => pod,
+        Ok(None) => return vec![],
+        Err(error) => return vec![Check::failed(NAME, error.to_string(), "mend the manifest")],
+    };
+    let access = etcd_access(&pod);
+    let Some(own) = access.endpoints.first().cloned() else { return vec![] };
+    let status = match host.etcd_status(&access, &own).await {
+        Ok(status) => status,
+        Err(error) => {
+            let hint = "crictl logs $(crictl ps -a -q --name etcd | head -1)";
+            return vec![Check::failed(NAME, error.to_string(), hint)];
+        }
+    };
+    let quota = flag(&pod, "quota-backend-bytes").and_then(|quota| quota.parse().ok());
+    let mut checks = vec![room(&status, quota.filter(|quota| *quota > 0).unwrap_or(DEFAULT_QUOTA))];
+    match host.etcd_members(&access).await {
+        Ok(members) => checks.extend(of_members(host, &access, &members, &status).await),
+        Err(error) => checks.push(Check::failed(
+            NAME,
+            format!("this member answers, but the cluster has no quorum: {error}"),
+            "bring the other members up again; where they are lost for good, restore a backup: rkadm restore etcd latest",
+        )),
+    }
+    checks
+}
+
+fn room(status: &MemberStatus, quota: i64) -> Check {
+    let percent = |bytes: i64| bytes.saturating_mul(100) / quota.max(1);
+    let mib = |bytes: i64| bytes >> 20;
+    let sum = format!(
+        "{} serves revision {}, {} MiB of {} MiB",
+        status.version,
+        status.revision,
+        mib(status.db_size),
+        mib(quota)
+    );
+    if percent(status.db_size) < 80 {
+        return Check::ok(NAME, sum);
+    }
+    let free = status.db_size - status.db_size_in_use;
+    let hint = if free > status.db_size / 2 {
+        "half of it is free: etcdctl defrag, one member after the other"
+    } else {
+        "find what fills it, or raise --quota-backend-bytes; at the quota etcd takes no more writes"
+    };
+    Check::warning(NAME, sum, hint)
+}
+
+async fn of_members(
+    host: &dyn Probe,
+    access: &EtcdAccess,
+    members: &[Member],
+    own: &MemberStatus,
+) -> Vec<Check> {
+    let asked = members.iter().map(|member| async move {
+        let url = member.client_urls.first()?;
+        host.etcd_status(&access.at(vec![url.clone()]), url).await.ok()
+    });
+    let statuses = join_all(asked).await;
+    let pairs: Vec<_> = members.iter().zip(&statuses).collect();
+    let mut checks: Vec<_> =
+        pairs.iter().filter_map(|(member, status)| of_member(member, status.as_ref())).collect();
+    checks.extend(alarms(&statuses));
+    checks.extend(agreement(&pairs, own));
+    let voters = pairs.iter().filter(|(member, _)| !member.is_learner);
+    let (all, up) =
+        voters.fold((0, 0), |(all, up), (_, status)| (all + 1, up + usize::from(status.is_some())));
+    let sum = format!("{up} of {all} voting members are up, {} are needed", quorum(all));
+    checks.push(if up < all && up == quorum(all) {
+        Check::warning(NAME, sum, "no further member may fail: bring the others up again")
+    } else {
+        Check::ok(NAME, sum)
+    });
+    checks
+}
+
+/// What is wrong with one of them.
+fn of_member(member: &Member, status: Option<&MemberStatus>) -> Option<Check> {
+    let name = member.describe();
+    if !member.has_started() {
+        let message = format!("member {name} has never started");
+        let hint =
+            format!("a join was cut off: finish it there, or etcdctl member remove {}", member.hex_id());
+        return Some(Check::failed(NAME, message, hint));
+    }
+    if member.is_learner {
+        let hint = format!(
+            "a join is under way, or was cut off: finish it there, or etcdctl member remove {}",
+            member.hex_id()
+        );
+        return Some(Check::warning(NAME, format!("member {name} is a learner: it has no vote"), hint));
+    }
+    if status.is_none() {
+        let hint = "bring its machine up again; where that is lost for good, `rkadm join --replace-member` on a new one";
+        return Some(Check::failed(NAME, format!("member {name} does not answer"), hint));
+    }
+    None
+}
+
+fn alarms(statuses: &[Option<MemberStatus>]) -> Option<Check> {
+    let mut errors: Vec<_> = statuses.iter().flatten().flat_map(|status| &status.errors).collect();
+    errors.sort();
+    errors.dedup();
+    if errors.is_empty() {
+        return None;
+    }
+    let text: Vec<_> = errors.into_iter().map(String::as_str).collect();
+    let hint = "NOSPACE: make room (etcdctl compact, defrag), then etcdctl alarm disarm; CORRUPT: replace that member";
+    Some(Check::failed(NAME, format!("it raises an alarm: {}", text.join("; ")), hint))
+}
+
+/// One cluster, one leader, and nobody far behind.
+fn agreement(pairs: &[(&Member, &Option<MemberStatus>)], own: &MemberStatus) -> Vec<Check> {
+    let mut checks = vec![];
+    let known: Vec<_> =
+        pairs.iter().filter_map(|(member, status)| Some((member, status.as_ref()?))).collect();
+    let newest = known.iter().map(|(_, status)| status.raft_index).max().unwrap_or(0);
+    for (member, status) in known {
+        let name = member.describe();
+        if status.cluster_id != own.cluster_id {
+            let message = format!("member {name} is of another cluster ({:x})", status.cluster_id);
+            checks.push(Check::failed(
+                NAME,
+                message,
+                "it was restored by itself: remove its data and join it again",
+            ));
+        } else if status.leader == 0 {
+            checks.push(Check::failed(
+                NAME,
+                format!("member {name} knows no leader"),
+                "look at its log and its network",
+            ));
+        } else if status.leader != own.leader {
+            let message = format!("member {name} follows another leader than this one");
+            checks.push(Check::warning(NAME, message, "an election may be under way: look again"));
+        } else if newest.saturating_sub(status.raft_applied_index) > LAG {
+            let behind = newest - status.raft_applied_index;
+            let message = format!("member {name} is {behind} entries behind");
+            checks.push(Check::warning(NAME, message, "its disk or its network is slow"));
+        }
+    }
+    checks
+}

@@ -1,0 +1,85 @@
+//! The directory that a drill works in. It holds all secrets of a cluster.
+
+use std::{
+    fs::{self, File, OpenOptions},
+    os::unix::fs::OpenOptionsExt,
+    path::Path,
+};
+
+use rustix::fs::{FlockOperation, flock};
+use tempfile::TempDir;
+
+use super::DrillError;
+
+const PREFIX: &str = ".rkadm-drill-";
+const LOCK: &str = "lock";
+
+/// Is removed when dropped.
+pub struct Scratch {
+    dir: TempDir,
+    /// Tells the next drill that this one is alive.
+    _lock: File,
+}
+
+impl Scratch {
+    /// Makes one in `parent`, and removes those of drills that were killed.
+    pub fn make(parent: &Path) -> Result<Self, DrillError> {
+        sweep(parent)?;
+        let dir = tempfile::Builder::new().prefix(PREFIX).tempdir_in(parent);
+        let dir = dir.map_err(DrillError::io("write to", parent))?;
+        let lock = lock(dir.path()).map_err(DrillError::io("lock", dir.path()))?;
+        Ok(Self { dir, _lock: lock.ok_or(DrillError::Stopped)? })
+    }
+
+    pub fn path(&self) -> &Path {
+        self.dir.path()
+    }
+}
+
+/// A drill makes its directory and then locks it; what has no lock yet and is young may be one that just begins.
+fn sweep(parent: &Path) -> Result<(), DrillError> {
+    for entry in fs::read_dir(parent).map_err(DrillError::io("read", parent))? {
+        let path = entry.map_err(DrillError::io("read", parent))?.path();
+        let ours = path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(PREFIX));
+        if !ours || !path.join(LOCK).exists() {
+            continue;
+        }
+        if let Ok(Some(_dead)) = lock(&path) {
+            fs::remove_dir_all(&path).map_err(DrillError::io("remove", &path))?;
+        }
+    }
+    Ok(())
+}
+
+/// `None` where another one has it.
+fn lock(dir: &Path) -> std::io::Result<Option<File>> {
+    let mut options = OpenOptions::new();
+    options.create(true).truncate(false).write(true).mode(0o600);
+    let file = options.open(dir.join(LOCK))?;
+    match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => Ok(Some(file)),
+        Err(rustix::io::Errno::WOULDBLOCK) => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_killed_drill_left_goes_and_a_living_one_stays() {
+        let parent = tempfile::tempdir().unwrap();
+        let dead = parent.path().join(".rkadm-drill-dead");
+        fs::create_dir(&dead).unwrap();
+        fs::write(dead.join(LOCK), "").unwrap();
+        fs::write(dead.join("etcd"), "secrets").unwrap();
+        let living = Scratch::make(parent.path()).unwrap();
+        assert!(!dead.exists());
+        let other = Scratch::make(parent.path()).unwrap();
+        assert!(living.path().exists() && other.path().exists());
+        let path = living.path().to_owned();
+        drop(living);
+        assert!(!path.exists());
+    }
+}

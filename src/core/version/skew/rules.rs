@@ -1,0 +1,265 @@
+//! The Kubernetes version skew policy as data, and one pure function that judges a cluster by it.
+//!
+//! Source: <https://kubernetes.io/releases/version-skew-policy/>. Minors count, patches do not. Where API servers differ
+//! (a control plane in the middle of an upgrade), what talks to them must suit the oldest and the newest of them.
+
+use std::fmt;
+
+use super::super::KubeVersion;
+
+/// What has a version.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Component {
+    /// kube-apiserver.
+    ApiServer,
+    /// kube-controller-manager.
+    ControllerManager,
+    /// kube-scheduler.
+    Scheduler,
+    /// The kubelet.
+    Kubelet,
+    /// kube-proxy.
+    KubeProxy,
+    /// kubectl.
+    Kubectl,
+}
+
+impl Component {
+    /// Its program's name.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::ApiServer => "kube-apiserver",
+            Self::ControllerManager => "kube-controller-manager",
+            Self::Scheduler => "kube-scheduler",
+            Self::Kubelet => "kubelet",
+            Self::KubeProxy => "kube-proxy",
+            Self::Kubectl => "kubectl",
+        }
+    }
+}
+
+impl fmt::Display for Component {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// How many minors `of` may be behind and ahead of `against`.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Rule {
+    /// Stable name.
+    pub id: &'static str,
+    /// Which component's version is judged.
+    pub of: Component,
+    /// By which.
+    pub against: Component,
+    /// So many minors older is fine.
+    pub behind: u64,
+    /// So many minors newer is fine.
+    pub ahead: u64,
+    /// Only where both are on the same node.
+    pub same_node: bool,
+}
+
+const fn to_api_server(id: &'static str, of: Component, behind: u64, ahead: u64) -> Rule {
+    Rule { id, of, against: Component::ApiServer, behind, ahead, same_node: false }
+}
+
+/// How many minors a kubelet may be older than its API server; it is never newer.
+pub const KUBELET_MINORS_BEHIND: u64 = 3;
+
+/// The policy.
+pub static RULES: [Rule; 7] = [
+    to_api_server("api-servers", Component::ApiServer, 1, 1),
+    to_api_server("controller-manager", Component::ControllerManager, 1, 0),
+    to_api_server("scheduler", Component::Scheduler, 1, 0),
+    to_api_server("kubelet", Component::Kubelet, KUBELET_MINORS_BEHIND, 0),
+    to_api_server("kube-proxy", Component::KubeProxy, KUBELET_MINORS_BEHIND, 0),
+    Rule {
+        id: "kube-proxy-kubelet",
+        of: Component::KubeProxy,
+        against: Component::Kubelet,
+        behind: 3,
+        ahead: 3,
+        same_node: true,
+    },
+    to_api_server("kubectl", Component::Kubectl, 1, 1),
+];
+
+/// A component that runs somewhere.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Running {
+    /// What.
+    pub component: Component,
+    /// Where.
+    pub node: String,
+    /// Which.
+    pub version: KubeVersion,
+}
+
+impl fmt::Display for Running {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {} on {}", self.component, self.version, self.node)
+    }
+}
+
+/// Two components that do not go together.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Violation {
+    /// [`Rule::id`].
+    pub rule: &'static str,
+    /// What is too old or too new.
+    pub of: Running,
+    /// Beside what.
+    pub against: Running,
+    /// What it would have to be, in words: `v1.34 to v1.37`.
+    pub needed: String,
+}
+
+impl fmt::Display for Violation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} does not go with {}: it must be {}", self.of, self.against, self.needed)
+    }
+}
+
+impl Rule {
+    fn allows(&self, of: &KubeVersion, against: &KubeVersion) -> bool {
+        let (of, against) = ((of.major(), of.minor()), (against.major(), against.minor()));
+        // Between majors no policy is known.
+        of.0 == against.0 && of.1 + self.behind >= against.1 && of.1 <= against.1 + self.ahead
+    }
+
+    fn needed(&self, against: &KubeVersion) -> String {
+        let (major, minor) = (against.major(), against.minor());
+        let (from, to) = (minor.saturating_sub(self.behind), minor + self.ahead);
+        if from == to { format!("v{major}.{to}") } else { format!("v{major}.{from} to v{major}.{to}") }
+    }
+}
+
+/// What of a cluster breaks the policy: of each component and rule, the worst pair.
+pub fn violations(cluster: &[Running]) -> Vec<Violation> {
+    RULES.iter().flat_map(|rule| cluster.iter().filter_map(move |of| worst(rule, of, cluster))).collect()
+}
+
+fn worst(rule: &Rule, of: &Running, cluster: &[Running]) -> Option<Violation> {
+    if of.component != rule.of {
+        return None;
+    }
+    let beside = cluster.iter().filter(|other| {
+        other.component == rule.against
+            && (!rule.same_node || other.node == of.node)
+            && !std::ptr::eq(*other, of)
+    });
+    let broken = beside.filter(|other| !rule.allows(&of.version, &other.version));
+    let against = broken.max_by_key(|other| other.version.minor().abs_diff(of.version.minor()))?;
+    // Of two API servers, one line is enough: the older one is to move.
+    if rule.of == rule.against && of.version > against.version {
+        return None;
+    }
+    let needed = rule.needed(&against.version);
+    Some(Violation { rule: rule.id, of: of.clone(), against: against.clone(), needed })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PARTS: [Component; 5] = [
+        Component::ApiServer,
+        Component::ControllerManager,
+        Component::Scheduler,
+        Component::Kubelet,
+        Component::KubeProxy,
+    ];
+
+    fn running(component: Component, node: &str, minor: u64) -> Running {
+        Running { component, node: node.into(), version: KubeVersion::new(1, minor, 2) }
+    }
+
+    /// A node with every component at these minors.
+    fn node(name: &str, minors: [u64; 5]) -> Vec<Running> {
+        PARTS.into_iter().zip(minors).map(|(part, minor)| running(part, name, minor)).collect()
+    }
+
+    /// Every combination of five minors on one node.
+    fn all() -> impl Iterator<Item = [u64; 5]> {
+        (0..5_usize.pow(5)).map(|number| {
+            std::array::from_fn(|part| {
+                33 + (number / 5_usize.pow(u32::try_from(part).unwrap_or(0)) % 5) as u64
+            })
+        })
+    }
+
+    #[test]
+    fn what_is_of_one_version_goes_together() {
+        for minor in 34..=37 {
+            assert_eq!(violations(&[node("a", [minor; 5]), node("b", [minor; 5])].concat()), []);
+        }
+    }
+
+    #[test]
+    fn the_policy_holds_for_every_combination() {
+        for minors in all() {
+            let [api, manager, scheduler, kubelet, proxy] = minors;
+            let good = (manager == api || manager + 1 == api)
+                && (scheduler == api || scheduler + 1 == api)
+                && (kubelet <= api && kubelet + 3 >= api)
+                && (proxy <= api && proxy + 3 >= api)
+                && proxy.abs_diff(kubelet) <= 3;
+            assert_eq!(violations(&node("a", minors)).is_empty(), good, "{minors:?}");
+        }
+    }
+
+    #[test]
+    fn what_leaves_breaks_nothing_and_order_does_not_matter() {
+        for minors in all().step_by(7) {
+            let cluster = [node("a", minors), vec![running(Component::ApiServer, "b", 36)]].concat();
+            let before = violations(&cluster);
+            for index in 0..cluster.len() {
+                let mut fewer = cluster.clone();
+                fewer.remove(index);
+                for left in violations(&fewer) {
+                    let same = |it: &&Violation| it.rule == left.rule && it.of == left.of;
+                    assert!(before.iter().any(|it| same(&it)), "{left} in {fewer:?}");
+                }
+            }
+            let mut turned = cluster.clone();
+            turned.reverse();
+            assert_eq!(violations(&turned).len(), before.len(), "{cluster:?}");
+        }
+    }
+
+    /// The order of an upgrade: all API servers, then what else runs on the control planes, then kubelets.
+    #[test]
+    fn no_step_of_an_upgrade_in_order_breaks_the_policy() {
+        let mut cluster = [node("a", [36; 5]), node("b", [36; 5]), node("c", [36; 5])].concat();
+        for part in PARTS {
+            for name in ["a", "b", "c"] {
+                let it = cluster.iter_mut().find(|it| it.component == part && it.node == name).unwrap();
+                it.version = KubeVersion::new(1, 37, 2);
+                assert_eq!(violations(&cluster), [], "after {part} on {name}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_violation_says_what_would_do() {
+        let found = violations(&node("w1", [37, 37, 37, 33, 37]));
+        let text: Vec<_> = found.iter().map(ToString::to_string).collect();
+        assert_eq!(
+            text,
+            [
+                "kubelet v1.33.2 on w1 does not go with kube-apiserver v1.37.2 on w1: it must be v1.34 to v1.37",
+                "kube-proxy v1.37.2 on w1 does not go with kubelet v1.33.2 on w1: it must be v1.30 to v1.36",
+            ]
+        );
+        let apart = [running(Component::ApiServer, "a", 35), running(Component::ApiServer, "b", 37)];
+        let text: Vec<_> = violations(&apart).iter().map(ToString::to_string).collect();
+        assert_eq!(
+            text,
+            [
+                "kube-apiserver v1.35.2 on a does not go with kube-apiserver v1.37.2 on b: it must be v1.36 to v1.38"
+            ]
+        );
+    }
+}
