@@ -48,6 +48,16 @@ unit: ## Unit, scenario, golden, command-line and docs tests; no node needed
 	$(CARGO) test --workspace --locked --exclude rkadm-nodes --doc
 	$(CARGO) test --locked --test golden --test cli --test scenarios --test docs
 
+# Seeds and fixtures are only read; what the fuzzer finds grows in fuzz/corpus.
+.PHONY: fuzz
+fuzz: ## Fuzz each reader of files for RKADM_SECONDS (60); needs nightly Rust and cargo-fuzz
+	for target in database record log backup unpack; do \
+		mkdir -p fuzz/corpus/$$target && \
+		$(CARGO) +nightly fuzz run $$target fuzz/corpus/$$target fuzz/seeds/$$target \
+			$$([ $$target != database ] || echo src/core/etcd/snapshot/fixtures) -- \
+			-max_total_time=$${RKADM_SECONDS:-60} -timeout=10 -rss_limit_mb=1024 || exit 1; \
+	done
+
 .PHONY: parity
 parity: ## Compare what rkadm and the real kubeadm of each minor write; needs Go and root, no node
 	$(CARGO) test --locked --test parity $(ARGS)
@@ -66,7 +76,7 @@ e2e: tools ## Tests on real nodes with real Kubernetes; RKADM=FILE for another b
 	$(CARGO) test --locked --test e2e -- --test-threads=1 $(ARGS)
 
 .PHONY: chaos
-chaos: build tools ## Joins under random faults; RKADM_ROUNDS says how many, RKADM_SEED replays
+chaos: build tools ## Joins under random faults; RKADM_ROUNDS says how many, RKADM_SEED replays, RKADM_FAULT picks
 	RKADM=$(CURDIR)/$(RELEASE) $(CARGO) test --locked --test e2e -- --ignored --nocapture --test-threads=1 chaos::chaos
 
 .PHONY: bench

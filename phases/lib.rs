@@ -32,6 +32,9 @@ pub fn actions() -> ActionRegistry {
         .with(join::PROMOTE_MEMBER_ACTION, join::UndoMember)
         // A member whose machine is gone cannot come back, and nobody misses it.
         .with(join::REMOVE_MEMBER_ACTION, NoUndo)
+        .with(join::TELL_ACTION, join::UndoTell)
+        // The undo of what was said before is enough.
+        .with(join::TELL_END_ACTION, NoUndo)
         .with(restore::TRIAL_ACTION, restore::UndoTrial)
         // The kubelet starts the pods again, once it runs and has their manifests.
         .with(restore::STOP_ACTION, NoUndo)

@@ -25,6 +25,7 @@ use serde_json::Value;
 use super::cluster::{Cluster, KUBELET_DIR, PRIVATE_DIR, PUBLIC};
 use crate::{
     files::{directory, text_file},
+    join::{tell_of_rollback, within},
     patches,
 };
 
@@ -120,17 +121,20 @@ struct RunKubelet {
     socket: String,
     /// Whether the kubelet ran when this was planned, before the step that stops it.
     was_active: bool,
-    /// The Node object that the kubelet makes, where there is somebody who may remove it again.
+    /// The Node object that the kubelet makes, where it joins a cluster that was there before.
     node: Option<NewNode>,
 }
 
-/// A Node object that is not there yet.
+/// The Node object that comes with a kubelet.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NewNode {
-    /// How it is removed.
+    /// How it is removed; where it stays, how it is told that its machine has left.
     pub access: ApiAccess,
     /// Its name.
     pub name: String,
+    /// There is nobody on this machine who may remove it.
+    #[serde(default)]
+    pub stays: bool,
 }
 
 /// What was there before the kubelet was started.
@@ -182,17 +186,46 @@ impl Action for RunKubelet {
     }
 }
 
+impl Before {
+    /// The Node that stays when this is undone. A kubelet that ran before keeps it.
+    fn left_behind(&self) -> Option<&NewNode> {
+        self.node.as_ref().filter(|node| node.stays && !self.was_active)
+    }
+}
+
 /// Stops the kubelet and removes what it made: its pods first, then their mounts, then its files.
 pub struct UndoKubelet;
 
 #[async_trait]
 impl UndoAction for UndoKubelet {
+    async fn stays(&self, host: &dyn Actuator, data: &Value) -> Option<String> {
+        let before: Before = serde_json::from_value(data.clone()).ok()?;
+        let NewNode { access, name, .. } = before.left_behind()?;
+        // Before the kubelet has its certificate, it has made no Node.
+        host.stat(&access.kubeconfig).await.ok()??;
+        let target = ObjectRef::new("Node", None, name).ok()?;
+        let by_hand = format!("on a control plane: kubectl delete node {name}");
+        match within(host.object(access, &target)).await {
+            Some(Ok(None)) => None,
+            Some(Ok(Some(_))) => Some(format!(
+                "Node {name} stays in the cluster, because a worker may not delete its own Node; {by_hand}"
+            )),
+            _ => Some(format!(
+                "the cluster may still have a Node {name}, which a worker may not delete itself, and cannot be asked; {by_hand}"
+            )),
+        }
+    }
+
     async fn undo(&self, host: &dyn Actuator, data: &Value) -> Result<(), StepError> {
         let before: Before =
             serde_json::from_value(data.clone()).map_err(|error| StepError::Content(error.to_string()))?;
         // The unit's own undo, which comes last, starts such a kubelet again with its old files.
         if host.service(KUBELET).await?.exists {
             host.control_service(KUBELET, ServiceVerb::Stop).await?;
+        }
+        // Once it can register no more, and while its credentials are there.
+        if let Some(node) = before.left_behind() {
+            tell_of_rollback(host, &node.access, &node.name).await?;
         }
         if before.was_active {
             return Ok(());
@@ -213,7 +246,7 @@ impl UndoAction for UndoKubelet {
             }
         }
         // Last: the machine is clean then, whatever the cluster answers.
-        if let Some(NewNode { access, name }) = &before.node {
+        if let Some(NewNode { access, name, stays: false }) = &before.node {
             let target = ObjectRef::new("Node", None, name).map_err(HostError::from)?;
             host.delete(access, &target).await?;
         }

@@ -12,7 +12,7 @@ use rkadm_core::{
     kubeconfig::Kubeconfig,
 };
 
-use super::joining::Joining;
+use super::{joining::Joining, unfinished::by_kubelet};
 use crate::{
     files::{Existing, directory, new_file},
     init::{Cluster, KUBELET_CONF, NewNode, PRIVATE, PUBLIC, PUBLIC_DIR, kubelet_steps},
@@ -47,12 +47,15 @@ impl Phase for KubeletStart {
             Some(taints) if !self.joining.is_control_plane() => taints.as_slice(),
             _ => &[],
         };
-        // A worker has no credentials that may remove its Node again.
-        let new = self.joining.is_control_plane() && self.joining.request.settings.node == NodeSeen::Absent;
-        let node = new.then(|| NewNode {
-            access: self.joining.admin_elsewhere(),
-            name: self.joining.cluster.config.node_name().to_owned(),
-        });
+        let name = self.joining.cluster.config.node_name().to_owned();
+        let node = if !self.joining.is_control_plane() {
+            // A worker has no credentials that may remove its Node again.
+            Some(NewNode { access: by_kubelet(), name, stays: true })
+        } else if self.joining.request.settings.node == NodeSeen::Absent {
+            Some(NewNode { access: self.joining.admin_elsewhere(), name, stays: false })
+        } else {
+            None
+        };
         let steps = kubelet_steps(cx, &self.joining.cluster, taints, first, node).await?;
         Ok(Verdict::from_steps(steps, "the kubelet runs with these settings"))
     }

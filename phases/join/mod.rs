@@ -14,6 +14,7 @@ mod kubelet_wait_bootstrap;
 mod manifests;
 mod members;
 mod preflight;
+mod unfinished;
 
 use std::sync::Arc;
 
@@ -21,6 +22,7 @@ use rkadm_core::engine::{Phase, PhaseMeta, Workflow};
 
 pub use etcd_member::{ADD_MEMBER_ACTION, PROMOTE_MEMBER_ACTION, REMOVE_MEMBER_ACTION, UndoMember};
 pub use joining::{JoinRequest, Joining};
+pub use unfinished::{TELL_ACTION, TELL_END_ACTION, UndoTell, tell_of_rollback, within};
 
 use crate::init::{MarkControlPlane, WaitControlPlane};
 use borrowed::Borrowed;
@@ -44,7 +46,9 @@ pub fn workflow(joining: &Arc<Joining>) -> Workflow {
     ];
     let mark = Box::new(MarkControlPlane::new(cluster));
     phases.push(borrowed("control-plane-join/mark-control-plane", mark));
+    phases.push(Box::new(unfinished::TellUnfinished::new(joining)));
     phases.push(borrowed("wait-control-plane", Box::new(WaitControlPlane::new(cluster))));
+    phases.push(Box::new(unfinished::TellFinished::new(joining)));
     Workflow { name: "join".into(), phases }
 }
 

@@ -1,6 +1,8 @@
 //! `rkadm op`: look at operations, resume them, take them back.
 
-use std::time::Duration;
+mod cluster;
+
+use std::{path::PathBuf, time::Duration};
 
 use clap::Subcommand;
 use rkadm_core::engine::{
@@ -21,7 +23,15 @@ use crate::output::text;
 #[derive(Debug, Subcommand)]
 pub enum OpCommand {
     /// List the operations of this machine, oldest first
-    List,
+    List {
+        /// Instead, list joins of any machine that the cluster shows as unfinished: Nodes that say so, and members of etcd
+        /// on their way
+        #[arg(long)]
+        cluster: bool,
+        /// Kubeconfig of an administrator [default: KUBECONFIG, ~/.kube/config or /etc/kubernetes/admin.conf]
+        #[arg(long, value_name = "FILE", requires = "cluster")]
+        kubeconfig: Option<PathBuf>,
+    },
     /// Show the timeline of an operation: each phase and step, its state, how long it took
     Show {
         /// Id, or a unique beginning of it; the newest operation when left out
@@ -48,7 +58,8 @@ pub enum OpCommand {
 /// Runs `rkadm op …`.
 pub async fn run(session: &Session, command: OpCommand) -> Result<(), CommandError> {
     match command {
-        OpCommand::List => list(session),
+        OpCommand::List { cluster: true, kubeconfig } => cluster::list(session, kubeconfig.as_deref()).await,
+        OpCommand::List { .. } => list(session),
         OpCommand::Show { id } => show(session, id.as_deref()),
         OpCommand::Resume { id } => {
             let operation = unfinished(session, id.as_deref())?;

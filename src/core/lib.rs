@@ -22,3 +22,6 @@ pub mod preflight;
 pub mod text;
 pub mod version;
 pub mod yaml;
+
+#[cfg(test)]
+mod seeds_tests;

@@ -4,7 +4,10 @@ use std::{fs, io::Write};
 
 use insta::assert_snapshot;
 
-use crate::machine::{Machine, PKI, is_root};
+use crate::{
+    machine::{Machine, PKI, is_root},
+    server::{Mood, Server},
+};
 
 /// A machine with an operation that failed and was left as it was: a directory is in the place of a key.
 fn with_failed_operation() -> Machine {
@@ -329,4 +332,64 @@ fn journal_whose_first_line_never_reached_the_disk_is_no_operation() {
     assert_eq!(machine.rkadm("op list").succeeds().stdout().lines().count(), 2);
     machine.rkadm("op show").succeeds();
     machine.phase("certs sa").succeeds();
+}
+
+#[test]
+fn joins_that_the_cluster_shows_as_unfinished() {
+    let machine = Machine::new();
+    let server = Server::start(Mood::Willing);
+    server.admin_of(&machine);
+    assert_snapshot!(machine.rkadm("op list --cluster").report(), @r#"
+exit 0
+--- stdout
+The cluster shows no unfinished join.
+--- stderr
+Warning: members of etcd are not listed: this machine has no static pod of etcd or of an API server in /etc/kubernetes/manifests
+"#);
+    let condition = serde_json::json!({
+        "type": "rkadm.io/JoinUnfinished", "status": "True", "reason": "RolledBack",
+        "message": "delete what is left of it: kubectl delete node w1", "lastTransitionTime": "2030-01-01T00:00:00Z",
+    });
+    let node = |name: &str, conditions: serde_json::Value| serde_json::json!({"kind": "Node", "metadata": {"name": name}, "status": {"conditions": conditions}});
+    server.put(node("w1", serde_json::json!([condition])));
+    server.put(node("w2", serde_json::json!([{"type": "Ready", "status": "True"}])));
+    assert_snapshot!(machine.rkadm("op list --cluster").report(), @r#"
+exit 0
+--- stdout
+KIND  NAME  SINCE                 WHAT TO DO
+Node  w1    <TIME>  delete what is left of it: kubectl delete node w1
+--- stderr
+Warning: members of etcd are not listed: this machine has no static pod of etcd or of an API server in /etc/kubernetes/manifests
+"#);
+    assert_snapshot!(machine.rkadm("op list --cluster -o yaml").report(), @r#"
+exit 0
+--- stdout
+apiVersion: output.rkadm.io/v1alpha1
+kind: UnfinishedJoinList
+items:
+- kind: Node
+  name: w1
+  since: <TIME>
+  message: 'delete what is left of it: kubectl delete node w1'
+--- stderr
+Warning: members of etcd are not listed: this machine has no static pod of etcd or of an API server in /etc/kubernetes/manifests
+"#);
+    assert!(!server.was_written_to());
+    let ran = machine.rkadm("op list --cluster --kubeconfig /nowhere.conf");
+    assert_snapshot!(ran.report(), @r#"
+exit 1
+--- stderr
+Error: cannot read /nowhere.conf: No such file or directory (os error 2)
+Hint: name an administrator's kubeconfig with --kubeconfig
+"#);
+    assert_snapshot!(machine.rkadm("op list --kubeconfig x").report(), @r#"
+exit 2
+--- stderr
+error: the following required arguments were not provided:
+  --cluster
+
+Usage: rkadm op list --cluster --kubeconfig <FILE>
+
+For more information, try '--help'.
+"#);
 }

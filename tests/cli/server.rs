@@ -1,4 +1,4 @@
-//! An API server that holds Secrets of kube-system and nothing else: over plain HTTP, each answer on a connection of its
+//! An API server that holds Secrets of kube-system and Nodes and nothing else: over plain HTTP, each answer on a connection of its
 //! own.
 
 use std::{
@@ -16,6 +16,7 @@ use serde_json::{Value, json};
 use crate::machine::{Machine, PKI};
 
 const SECRETS: &str = "/api/v1/namespaces/kube-system/secrets";
+const NODES: &str = "/api/v1/nodes";
 
 /// What a server does with calls.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -63,7 +64,7 @@ impl Server {
         self.secrets.lock().unwrap().clone()
     }
 
-    /// Puts a Secret there.
+    /// Puts a Secret, or a Node, there.
     pub fn put(&self, secret: Value) {
         let name = secret["metadata"]["name"].as_str().unwrap().to_owned();
         self.secrets.lock().unwrap().insert(name, secret);
@@ -153,6 +154,10 @@ fn answer(
         return refused(403, "Forbidden", "secrets is forbidden: User \"u\" cannot do that");
     }
     let path = path.split('?').next().unwrap();
+    if (method, path) == ("GET", NODES) {
+        let nodes = secrets.values().filter(|object| object["kind"] == "Node").collect::<Vec<_>>();
+        return (200, json!({"items": nodes}));
+    }
     let name = path.strip_prefix(SECRETS).unwrap().trim_start_matches('/').to_owned();
     match (method, name.as_str()) {
         ("GET", "") => (200, json!({"items": secrets.values().collect::<Vec<_>>()})),

@@ -1,7 +1,8 @@
 //! Joins under faults: whatever happens, a resume or a rollback ends in a healthy cluster or an untouched machine, and
 //! nothing that was in the cluster is lost.
 //!
-//! A few rounds belong to every run; `make chaos` goes on for as many as `$RKADM_ROUNDS` says. `$RKADM_SEED` replays.
+//! A few rounds belong to every run; `make chaos` goes on for as many as `$RKADM_ROUNDS` says, with `$RKADM_FAULT` alone
+//! where that is set. `$RKADM_SEED` replays.
 
 use std::{collections::BTreeMap, env, thread, time::Duration};
 
@@ -9,12 +10,12 @@ use anyhow::{Context as _, Result, ensure};
 use rkadm_nodes::{Lab, Node, NodeSpec, Output, run};
 
 use crate::support::{
-    NEWEST, Random, Running, Snapshot, Ticket, expect, joined, kubectl, machine, members, members_agree,
-    rkadm, wait,
+    NEWEST, Random, Running, Snapshot, Ticket, expect, fill, joined, kubectl, machine, make_room, members,
+    members_agree, overload, relieve, rkadm, small_disk, wait,
 };
 
 /// Rounds of every run: one for each fault.
-const FAULTS: [Fault; 7] = [
+const FAULTS: [Fault; 9] = [
     Fault::Kill,
     Fault::PowerLoss,
     Fault::OtherPowerLoss,
@@ -22,6 +23,8 @@ const FAULTS: [Fault; 7] = [
     Fault::Containerd,
     Fault::Kubelet,
     Fault::ApiServer,
+    Fault::Overload,
+    Fault::DiskFull,
 ];
 
 /// What goes wrong in the middle of a join.
@@ -41,6 +44,10 @@ enum Fault {
     Kubelet,
     /// The API server that the cluster's endpoint leads to is killed, and answers nothing for some seconds.
     ApiServer,
+    /// That API server answers this machine with 429 and 500 for some seconds, at the beginning and again later.
+    Overload,
+    /// The disk under rkadm's journal is full, until rkadm has ended.
+    DiskFull,
 }
 
 #[test]
@@ -60,11 +67,15 @@ fn joins_survive_each_fault_once() {
 #[ignore = "takes as long as it is told to: `make chaos`"]
 fn chaos() {
     let mut random = Random::seeded();
+    let only = env::var("RKADM_FAULT").unwrap_or_default();
+    let wanted = |fault: &Fault| only.is_empty() || format!("{fault:?}") == only;
+    let faults: Vec<_> = FAULTS.into_iter().filter(wanted).collect();
+    assert!(!faults.is_empty(), "no fault is called {only}; there are {FAULTS:?}");
     let rounds = env::var("RKADM_ROUNDS").ok().and_then(|rounds| rounds.parse().ok()).unwrap_or(30);
     run("chaos", |lab| {
         let mut campaign = Campaign::new(lab)?;
         for _ in 0..rounds {
-            let fault = FAULTS[random.below(7) as usize];
+            let fault = random.of(&faults);
             let control_plane = random.below(3) != 0;
             campaign.round(&mut random, fault, control_plane)?;
         }
@@ -111,6 +122,16 @@ impl<'a> Campaign<'a> {
         Running::start(self.node(control_plane), &args)
     }
 
+    /// Begins it while the API server answers nothing but 429 and 500, from the first question on.
+    fn begin_overloaded(&self, ticket: &Ticket, control_plane: bool) -> Result<Running> {
+        overload(&self.cp1, self.node(control_plane))?;
+        let running = self.begin(ticket, control_plane)?;
+        thread::sleep(Duration::from_secs(3));
+        let met = relieve(&self.cp1)?;
+        ensure!(met > 1, "{met} calls were answered with 429 and 500");
+        Ok(running)
+    }
+
     fn round(&mut self, random: &mut Random, fault: Fault, control_plane: bool) -> Result<()> {
         self.round += 1;
         let at = random.below(self.events[usize::from(control_plane)]);
@@ -131,7 +152,14 @@ impl<'a> Campaign<'a> {
         let node = self.node(control_plane);
         let before = Snapshot::of(node)?;
         let ticket = Ticket::of(&self.cp1)?;
-        let mut running = self.begin(&ticket, control_plane)?;
+        if fault == Fault::DiskFull {
+            small_disk(node)?;
+        }
+        let mut running = if fault == Fault::Overload {
+            self.begin_overloaded(&ticket, control_plane)?
+        } else {
+            self.begin(&ticket, control_plane)?
+        };
         for _ in 0..at {
             running.next()?;
         }
@@ -154,6 +182,11 @@ impl<'a> Campaign<'a> {
         nothing_lost(&objects, &self.cp1)?;
         if there {
             self.leave(control_plane)?;
+        } else {
+            self.left_behind(control_plane)?;
+        }
+        if fault == Fault::DiskFull {
+            node.sh_ok("umount -l /var/lib/rkadm")?;
         }
         Ok(())
     }
@@ -180,9 +213,37 @@ impl<'a> Campaign<'a> {
             }
             Fault::Containerd => node.sh_ok("systemctl restart containerd").map(drop)?,
             Fault::Kubelet => node.sh_ok("systemctl try-restart kubelet").map(drop)?,
+            Fault::Overload => {
+                overload(&self.cp1, node)?;
+                thread::sleep(Duration::from_secs(4));
+                relieve(&self.cp1)?;
+            }
+            Fault::DiskFull => {
+                fill(node)?;
+                let output = running.end()?;
+                make_room(node)?;
+                return Ok(output);
+            }
             Fault::ApiServer => self.cp1.sh_ok("pkill -KILL -x kube-apiserver || true").map(drop)?,
         }
         running.end()
+    }
+
+    /// What a join that was taken back leaves in the cluster: nothing of a control plane; of a worker its Node, where it had
+    /// registered, which says so.
+    fn left_behind(&self, control_plane: bool) -> Result<()> {
+        let name = self.node(control_plane).name();
+        let text = kubectl(&self.cp1, &format!("get node {name} --ignore-not-found -o json"))?;
+        if text.trim().is_empty() {
+            return Ok(());
+        }
+        ensure!(!control_plane, "the Node of a control plane that was taken back is there: {text}");
+        let node: serde_json::Value = serde_json::from_str(&text)?;
+        let told = rkadm_core::kube::objects::unfinished_join_of(&node);
+        ensure!(told.is_some_and(|told| told["reason"] == "RolledBack"), "the Node does not say so: {text}");
+        let list = expect(&rkadm(&self.cp1, &["op", "list", "--cluster"])?, 0, &[])?;
+        ensure!(list.contains(&format!("kubectl delete node {name}")), "{list}");
+        kubectl(&self.cp1, &format!("delete node {name}")).map(drop)
     }
 
     /// Takes the node out of the cluster again.

@@ -127,3 +127,48 @@ pub fn world(mut ready: World) -> World {
     }
     ready
 }
+
+/// Certificates that were brought, of a cluster with another service subnet: pods would not trust this API server.
+#[tokio::test]
+async fn a_certificate_of_another_service_subnet_is_told() {
+    use rkadm_core::{
+        engine::OnFailure,
+        host::fake::Node,
+        pki::{CertSpec, CertUsage, Certificate, Sans},
+    };
+    let join = crate::machine::workflows().into_iter().find(|it| it.name == "join (control plane)").unwrap();
+    let machine = join.machine().await;
+    let shared = node(true).request.settings.certs.clone().unwrap();
+    let key: CertificateKey = KEY.parse().unwrap();
+    let plain = |name: &str| {
+        use base64::Engine as _;
+        let encrypted = base64::engine::general_purpose::STANDARD.decode(shared[name].expose()).unwrap();
+        key.decrypt(&encrypted).unwrap()
+    };
+    let ca = Certificate::from_pem(&plain("ca.crt")).unwrap();
+    let ca_key = PrivateKey::from_pem(&plain("ca.key")).unwrap();
+    let own = PrivateKey::generate(KeyAlgorithm::EcdsaP256).unwrap();
+    let spec = CertSpec {
+        common_name: "kube-apiserver".into(),
+        organizations: vec![],
+        sans: Sans { dns: vec!["node1".into()], ips: vec!["10.200.0.1".parse().unwrap()] },
+        usage: CertUsage::Server,
+        validity: std::time::Duration::from_hours(24),
+    };
+    let certificate = pki::issue(&spec, &own, &ca, &ca_key, Timestamp::now()).unwrap();
+    machine.host.edit(|world| {
+        for dir in ["/etc/kubernetes", "/etc/kubernetes/pki"] {
+            world.paths.insert(dir.into(), Node::Dir(0o755));
+        }
+        let mut put = |name: &str, text: &str| {
+            world.paths.insert(format!("/etc/kubernetes/pki/{name}").into(), Node::File(text.into(), 0o600));
+        };
+        put("apiserver.crt", &certificate.to_pem());
+        put("apiserver.key", &own.to_pem());
+    });
+    let heard = crate::unfinished::Heard::default();
+    machine.run_watched(&join, OnFailure::Rollback, &heard).await.unwrap();
+    let warnings = heard.0.into_inner().unwrap();
+    let told = warnings.iter().find(|it| it.starts_with("certs/apiserver: ")).expect("nothing is told");
+    assert!(told.contains("not valid for") && told.contains("10.96.0.1"), "{told}");
+}

@@ -262,7 +262,7 @@ impl Machine {
         self.run_watched(scenario, on_failure, &Silent).await
     }
 
-    async fn run_watched(
+    pub async fn run_watched(
         &self,
         scenario: &Scenario,
         on_failure: OnFailure,
@@ -317,17 +317,26 @@ impl Machine {
         died(self.run_watched(scenario, OnFailure::Rollback, &crashing)).await
     }
 
+    /// The same with a rollback.
+    pub async fn crashes_in_rollback(&self) -> bool {
+        died(self.roll_back()).await
+    }
+
     pub async fn roll_back(&self) -> Result<usize, RollbackError> {
+        self.roll_back_watched(&Silent).await
+    }
+
+    pub async fn roll_back_watched(&self, reporter: &dyn Reporter) -> Result<usize, RollbackError> {
         let registry = rkadm_phases::actions();
         let cancel = Cancel::default();
         let runner = Runner {
             host: &self.host,
-            reporter: &Silent,
+            reporter,
             registry: &registry,
             cancel: &cancel,
             root: self.root().to_owned(),
         };
-        let id = JournalDir::below(self.root()).ids().unwrap().pop().expect("an operation");
+        let id = self.newest();
         rollback::roll_back_operation(&runner, &id, Stubborn::Stop).await.map(|(_, steps)| steps)
     }
 
@@ -342,6 +351,15 @@ impl Machine {
 
     pub fn journal_text(&self, operation: &str) -> String {
         fs::read_to_string(JournalDir::below(self.root()).path().join(format!("{operation}.jsonl"))).unwrap()
+    }
+
+    /// The id of the newest operation.
+    pub fn newest(&self) -> String {
+        JournalDir::below(self.root()).ids().unwrap().pop().expect("an operation")
+    }
+
+    pub fn newest_journal(&self) -> String {
+        self.journal_text(&self.newest())
     }
 
     pub fn plant_journal(&self, operation: &str, text: &str) {

@@ -2,8 +2,10 @@
 //! at each event, the journal is cut after each record. Afterwards the machine is as before, or finished.
 
 mod joining;
+mod killed;
 mod machine;
 mod reset;
+mod unfinished;
 
 use std::collections::BTreeSet;
 

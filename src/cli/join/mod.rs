@@ -7,7 +7,7 @@ use std::{path::Path, sync::Arc, time::Duration};
 
 use clap::{ArgMatches, Args, Command};
 use rkadm_core::{
-    config::{GoDuration, ResolvedJoin, resolve_join},
+    config::{GoDuration, ResolvedJoin, contradictions, resolve_join},
     discovery::{self, DiscoveryError},
     engine::{Event, OnFailure, journal::JournalDir, operation::Operation},
 };
@@ -66,6 +66,9 @@ pub async fn run(session: &Session, matches: &ArgMatches) -> Result<(), CommandE
     }
     let environment = Environment { proxies: proxies(), whole: only.is_none(), ..Environment::default() };
     let request = ask(session, join, environment, only, args.replace_member).await?;
+    for message in contradictions(&documents, &request.settings.cluster) {
+        session.reporter.report(Event::Warning { message });
+    }
     execute(session, request, on_failure).await
 }
 

@@ -3,6 +3,7 @@
 //! What is archived, removed and brought back is counted in *units*: a whole path, or each entry of a directory whose
 //! contents go. A unit is on the machine or it is not; there is no half of one, whenever a process dies.
 
+mod attributes;
 mod read;
 #[cfg(test)]
 mod tests;

@@ -9,7 +9,7 @@ use std::{
 
 use flate2::read::GzDecoder;
 
-use super::{Removal, UNPACKING, aside, below, tree};
+use super::{Removal, UNPACKING, aside, attributes, below, tree};
 
 type At = tree::At;
 
@@ -75,8 +75,10 @@ impl Back<'_> {
             Ok(rest) if !rest.as_os_str().is_empty() => staged.join(rest),
             _ => staged,
         };
-        // Links above an entry would lead elsewhere; a unit is made from nothing, so there are none but its own.
+        refuse_foreign(&staged, &aside(&below(self.root, &unit), UNPACKING), &entry)?;
+        let attributes = attributes::in_header(&mut entry);
         entry.unpack(&staged).map_err(at(&staged))?;
+        attributes::give(&staged, &attributes);
         if entry.header().entry_type().is_dir() {
             self.dirs.push((staged, mode));
         }
@@ -92,7 +94,10 @@ impl Back<'_> {
         if let Some(parent) = real.parent() {
             fs::create_dir_all(parent).map_err(at(parent))?;
         }
-        entry.unpack(&real).map_err(at(&real)).map(drop)
+        let attributes = attributes::in_header(entry);
+        entry.unpack(&real).map_err(at(&real))?;
+        attributes::give(&real, &attributes);
+        Ok(())
     }
 
     /// On the disk first, then under their names.
@@ -120,4 +125,17 @@ impl Back<'_> {
         }
         Ok(())
     }
+}
+
+/// What was archived here has no link above an entry, as nothing can be below a link, and no entry of another kind. An archive
+/// that has was made by others, to write elsewhere.
+fn refuse_foreign<R: io::Read>(staged: &Path, unit: &Path, entry: &tar::Entry<'_, R>) -> Result<(), At> {
+    let kind = entry.header().entry_type();
+    let known = kind.is_dir() || kind.is_file() || kind.is_symlink() || kind.is_gnu_sparse();
+    let is_link = |dir: &&Path| fs::symlink_metadata(dir).is_ok_and(|meta| meta.is_symlink());
+    let through = staged.ancestors().skip(1).take_while(|dir| dir.starts_with(unit)).find(is_link);
+    if known && through.is_none() {
+        return Ok(());
+    }
+    Err((staged.to_owned(), io::Error::other("the archive holds an entry that leads elsewhere")))
 }

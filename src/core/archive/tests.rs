@@ -160,3 +160,39 @@ fn the_size_is_what_the_disk_gives_back() {
     assert_eq!(tree::size(machine.path(), &etcd, &["/var/lib/etcd/member".into()]).unwrap(), 0);
     assert_eq!(tree::size(machine.path(), &Removal::whole("/nowhere"), &[]).unwrap(), 0);
 }
+
+/// Labels of SELinux and the like; `user.` is what everybody may set. Also for what GNU tar makes of them.
+#[test]
+#[expect(clippy::print_stderr, reason = "a test that was skipped says so")]
+fn extended_attributes_come_back() {
+    use rustix::fs::{XattrFlags, lgetxattr, lsetxattr};
+    let root = machine();
+    let long = format!("/var/lib/kubelet/pki/{}", "long".repeat(50));
+    fs::write(root.path().join(long.trim_start_matches('/')), "x").unwrap();
+    let paths =
+        ["/etc/kubernetes/pki/ca.key", "/etc/kubernetes/pki/etcd", "/var/lib/etcd/member/wal/1.wal", &long];
+    let set = |path: &str, name: &str, value: &[u8]| {
+        lsetxattr(root.path().join(path.trim_start_matches('/')), name, value, XattrFlags::empty())
+    };
+    if let Err(error) = set(paths[0], "user.test", b"x") {
+        eprintln!("SKIPPED: this file system has no extended attributes: {error}");
+        return;
+    }
+    for path in paths {
+        set(path, "user.label", b"system_u:object_r:cert_t:s0\0").unwrap();
+    }
+    // A value that cannot be kept does not cost the archive.
+    set(paths[0], "user.break", b"1\n2").unwrap();
+    write(root.path(), Path::new(ARCHIVE), &all(), &[]).unwrap();
+    let archive = root.path().join(ARCHIVE.trim_start_matches('/'));
+    let listed = Command::new("tar").arg("-tzf").arg(&archive).output().unwrap();
+    assert!(listed.status.success(), "{listed:?}");
+    assert!(String::from_utf8_lossy(&listed.stdout).contains(&long[1..]), "{listed:?}");
+    tree::remove(root.path(), &all()).unwrap();
+    unpack(root.path(), Path::new(ARCHIVE), &all()).unwrap();
+    for path in paths {
+        let mut value = [0; 64];
+        let found = lgetxattr(root.path().join(path.trim_start_matches('/')), "user.label", &mut value[..]);
+        assert_eq!(&value[..found.unwrap()], b"system_u:object_r:cert_t:s0\0", "{path}");
+    }
+}

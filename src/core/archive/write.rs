@@ -10,7 +10,7 @@ use std::{
 use flate2::{Compression, read::GzDecoder, write::GzEncoder};
 use tar::{Builder, EntryType, Header};
 
-use super::{Removal, Summary, below, tree};
+use super::{Removal, Summary, attributes, below, tree};
 
 /// Ends the name of an archive that is incomplete.
 const PARTIAL: &str = "partial";
@@ -139,6 +139,14 @@ impl<W: Write> Packing<'_, W> {
         header.set_size(0);
         let name = path.strip_prefix("/").unwrap_or(path);
         let kind = meta.file_type();
+        if !(kind.is_dir() || kind.is_symlink() || kind.is_file()) {
+            // Sockets, pipes and devices are made anew by whoever needs them.
+            return Ok(false);
+        }
+        // Right before the entry that they belong to.
+        let attributes = attributes::of(real);
+        let headers = attributes.iter().map(|(name, value)| (name.as_str(), value.as_slice()));
+        self.tar.append_pax_extensions(headers).map_err(at(real))?;
         let added = if kind.is_dir() {
             header.set_entry_type(EntryType::Directory);
             self.tar.append_data(&mut header, name.join(""), io::empty())
@@ -146,7 +154,7 @@ impl<W: Write> Packing<'_, W> {
             header.set_entry_type(EntryType::Symlink);
             let target = fs::read_link(real).map_err(at(real))?;
             self.tar.append_link(&mut header, name, target)
-        } else if kind.is_file() {
+        } else {
             self.summary.bytes += meta.len();
             let mut file = File::open(real).map_err(at(real))?;
             if meta.len() >= SPARSE {
@@ -157,9 +165,6 @@ impl<W: Write> Packing<'_, W> {
             }
             header.set_size(meta.len());
             self.tar.append_data(&mut header, name, Exactly { file, left: meta.len() })
-        } else {
-            // Sockets, pipes and devices are made anew by whoever needs them.
-            return Ok(false);
         };
         added.map_err(at(real))?;
         self.summary.entries += 1;

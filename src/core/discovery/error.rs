@@ -1,6 +1,9 @@
 //! Why a cluster was not found, and what to do.
 
-use crate::kube::KubeError;
+use jiff::Timestamp;
+use rustls::{CertificateError, pki_types::UnixTime};
+
+use crate::{health::fault, kube::KubeError};
 
 /// Why a cluster was not found, or does not tell what is needed.
 #[derive(Debug, thiserror::Error)]
@@ -63,6 +66,14 @@ pub enum DiscoveryError {
         /// Why.
         why: String,
     },
+    /// By this machine's clock, the API server's certificate is not valid now.
+    #[error("the API server at {endpoint} is not trusted: {why}")]
+    OutOfTime {
+        /// URL of the API server.
+        endpoint: String,
+        /// When it is valid, and what this machine's clock says.
+        why: String,
+    },
     /// What was read first, before anything was known, differs from what was read with trust.
     #[error(
         "{endpoint} told two different things in one minute: somebody in between may have changed the first"
@@ -121,8 +132,12 @@ impl DiscoveryError {
             Self::OtherAuthority { .. } => &[
                 "this is another cluster, or somebody in between poses as it: on a control plane, `rkadm token create --print-join-command` prints the right hash",
             ],
+            Self::OutOfTime { .. } => &[
+                "compare `date -u` on this machine and on a control plane: where they differ, set the wrong clock (chrony or systemd-timesyncd keep it right)",
+                "where both clocks are right, the certificate has expired: `rkadm certs check-expiration` on that control plane shows it, `rkadm certs renew apiserver` renews it",
+            ],
             Self::Untrusted { .. } => &[
-                "the clocks of both machines must agree, and the name or address in the cluster's endpoint must stand in the API server's certificate (apiServer.certSANs)",
+                "the name or address in the cluster's endpoint must stand in the API server's certificate (apiServer.certSANs)",
             ],
             Self::Changed { .. } => &[
                 "run the command again; if it happens again, look at what stands between this machine and the API server",
@@ -147,6 +162,9 @@ impl DiscoveryError {
     pub(super) fn of_call(endpoint: &str, error: &KubeError) -> Self {
         let endpoint = endpoint.to_owned();
         match error {
+            KubeError::Untrusted { .. } if out_of_time(error).is_some() => {
+                Self::OutOfTime { endpoint, why: in_words(error) }
+            }
             KubeError::Untrusted { .. } => Self::Untrusted { endpoint, why: in_words(error) },
             KubeError::Unauthorized { message, .. } => Self::Unauthorized { why: message.clone() },
             _ => Self::Unreachable { endpoint, why: in_words(error) },
@@ -156,6 +174,9 @@ impl DiscoveryError {
 
 /// The innermost cause says what a person wants to know: refused, timed out, not trusted.
 pub(super) fn in_words(error: &KubeError) -> String {
+    if let Some(words) = out_of_time(error) {
+        return words;
+    }
     let mut innermost: &dyn std::error::Error = error;
     while let Some(source) = innermost.source() {
         innermost = source;
@@ -165,4 +186,26 @@ pub(super) fn in_words(error: &KubeError) -> String {
         KubeError::Unreachable { .. } | KubeError::Untrusted { .. } => innermost.to_string(),
         _ => error.to_string(),
     }
+}
+
+/// When the server's certificate is valid, where that is not now. Which of the two clocks is wrong cannot be known here.
+fn out_of_time(error: &KubeError) -> Option<String> {
+    let rustls::Error::InvalidCertificate(invalid) = fault::find::<rustls::Error>(error)? else {
+        return None;
+    };
+    let (when, time) = match invalid {
+        CertificateError::NotValidYetContext { time, not_before } => {
+            (format!("only from {} on", utc(*not_before)), time)
+        }
+        CertificateError::ExpiredContext { time, not_after } => {
+            (format!("only until {}", utc(*not_after)), time)
+        }
+        _ => return None,
+    };
+    Some(format!("its certificate is valid {when}, and the clock of this machine says {}", utc(*time)))
+}
+
+fn utc(time: UnixTime) -> String {
+    let second = i64::try_from(time.as_secs()).ok().and_then(|second| Timestamp::from_second(second).ok());
+    second.unwrap_or(Timestamp::MAX).strftime("%Y-%m-%d %H:%M:%S UTC").to_string()
 }

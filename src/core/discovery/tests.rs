@@ -1,5 +1,8 @@
 use super::*;
-use crate::config::types::{BootstrapTokenDiscovery, Discovery, FileDiscovery};
+use crate::{
+    config::types::{BootstrapTokenDiscovery, Discovery, FileDiscovery},
+    health::tests::server::{Answer, Server},
+};
 
 fn join(discovery: Discovery) -> ResolvedJoin {
     let timeouts = crate::config::types::Timeouts {
@@ -78,4 +81,29 @@ fn settings_keep_their_secrets_out_of_sight() {
     let settings = ClusterSettings { certs: Some(certs), ..ClusterSettings::default() };
     assert_eq!(settings.encrypted("ca.key").unwrap(), b"hi");
     assert!(!serde_json::to_string(&settings).unwrap().contains("aGk="));
+}
+
+/// A clock that is behind, and one that is ahead: seen from here, the same as a certificate of another time.
+#[tokio::test]
+async fn a_clock_that_is_wrong_is_named() {
+    for (years, words) in [
+        (
+            2990..2999,
+            "its certificate is valid only from 2990-01-01 00:00:00 UTC on, and the clock of this machine says 2",
+        ),
+        (
+            2001..2002,
+            "its certificate is valid only until 2002-01-01 00:00:00 UTC, and the clock of this machine says 2",
+        ),
+    ] {
+        let server = Server::https_valid(vec![Answer::new(200, "{}")], years).await;
+        let ca = server.ca.clone();
+        let file = kubeconfig::build("a", &server.url, Some(ca.as_bytes()), "none", &Credentials::None);
+        let text = file.to_yaml();
+        let read = move |_: &str| Ok(text.as_bytes().to_vec());
+        let error = find(&by_file("/root/x.conf"), &read, &|_| {}).await.unwrap_err();
+        assert!(matches!(error, DiscoveryError::OutOfTime { .. }), "{error:?}");
+        assert!(error.to_string().contains(words), "{error}");
+        assert!(error.hints()[0].contains("`date -u`"), "{:?}", error.hints());
+    }
 }

@@ -27,6 +27,11 @@ pub trait Action: Send + Sync {
 /// Takes back an action. Must be safe to repeat.
 #[async_trait]
 pub trait UndoAction: Send + Sync {
+    /// What the undo cannot take back although it succeeds, and what to do about it. Asked before the undo; the operator
+    /// is told after it.
+    async fn stays(&self, _host: &dyn Actuator, _data: &Value) -> Option<String> {
+        None
+    }
     /// Undoes it with the data of [`Action::prepare`].
     async fn undo(&self, host: &dyn Actuator, data: &Value) -> Result<(), StepError>;
     /// The commands that do the same by hand.

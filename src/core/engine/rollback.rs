@@ -113,6 +113,7 @@ async fn roll_back_with(
         {
             return Err(RollbackError::Interrupted { operation: journal.operation.id.clone(), signal });
         }
+        let stays = step.undo.stays(runner.host, runner.registry).await;
         let undone = if is_redone(undo, &stack[position + 1..]) {
             Ok(None)
         } else {
@@ -142,6 +143,9 @@ async fn roll_back_with(
                 message,
                 by_hand,
             });
+        }
+        if let Some(message) = stays {
+            runner.reporter.report(Event::Warning { message });
         }
         journal.append(Record::Undone { entry: *entry })?;
         runner.reporter.report(Event::StepUndone { description: description.clone() });

@@ -53,6 +53,11 @@ impl Store {
         Self { outputs, private }
     }
 
+    /// The id of the operation; `None` in a dry run.
+    pub fn operation(&self) -> Option<&str> {
+        self.private.as_deref()?.parent()?.file_name()?.to_str()
+    }
+
     /// A recorded value.
     pub fn output(&self, name: &str) -> Option<&Value> {
         self.outputs.get(name)

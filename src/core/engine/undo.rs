@@ -226,6 +226,14 @@ impl Undo {
         }
     }
 
+    /// What stays although the undo succeeds, in words for the operator.
+    pub async fn stays(&self, host: &dyn Actuator, registry: &ActionRegistry) -> Option<String> {
+        match self {
+            Self::Action { name, data } => registry.find(name)?.stays(host, data).await,
+            _ => None,
+        }
+    }
+
     /// What is not a single file.
     async fn carry_out_plainly(
         &self,

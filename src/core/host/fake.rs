@@ -81,6 +81,8 @@ pub struct World {
     pub others_serve: bool,
     /// Containers that were ended while no kubelet ran that would start them again.
     pub ended: BTreeSet<String>,
+    /// The API server lets nobody write the status of an object.
+    pub refuses_status: bool,
     /// Objects in data directories of etcd that are not in use, by their path.
     pub put_aside: BTreeMap<PathBuf, BTreeMap<String, Value>>,
 }
@@ -136,6 +138,7 @@ impl World {
             members: vec![],
             others_serve: false,
             ended: BTreeSet::new(),
+            refuses_status: false,
             put_aside: BTreeMap::new(),
         }
     }
@@ -690,6 +693,30 @@ impl Actuator for FakeHost {
         })
     }
 
+    async fn patch_status(
+        &self,
+        _access: &ApiAccess,
+        target: &ObjectRef,
+        patch: &Value,
+    ) -> Result<(), HostError> {
+        let (there, refuses) = {
+            let world = self.api()?;
+            (world.objects.contains_key(&target.to_string()), world.refuses_status)
+        };
+        let action = format!("patch the status of {target}");
+        if refuses {
+            return Err(KubeError::Forbidden { action, message: "not you".into() }.into());
+        }
+        if !there {
+            return Err(KubeError::NotFound { action, message: "it does not exist".into() }.into());
+        }
+        self.change(action, |world| {
+            if let Some(object) = world.objects.get_mut(&target.to_string()) {
+                merge_conditions(object, patch);
+            }
+        })
+    }
+
     async fn delete(&self, _access: &ApiAccess, target: &ObjectRef) -> Result<(), HostError> {
         drop(self.api()?);
         self.change(format!("delete {target}"), |world| {
@@ -759,6 +786,18 @@ impl Actuator for FakeHost {
 /// The units of removals among these paths.
 fn units<'a>(paths: impl Iterator<Item = &'a PathBuf>, what: &[Removal]) -> BTreeSet<PathBuf> {
     paths.filter_map(|path| what.iter().find_map(|removal| removal.unit(path))).collect()
+}
+
+/// What a strategic merge patch does to conditions: those of the same type are replaced or deleted, others stay.
+fn merge_conditions(object: &mut Value, patch: &Value) {
+    let mut conditions = object["status"]["conditions"].as_array().cloned().unwrap_or_default();
+    for change in patch["status"]["conditions"].as_array().into_iter().flatten() {
+        conditions.retain(|known| known["type"] != change["type"]);
+        if change["$patch"] != "delete" {
+            conditions.push(change.clone());
+        }
+    }
+    object["status"]["conditions"] = conditions.into();
 }
 
 /// RFC 7386.

@@ -398,6 +398,13 @@ pub trait Actuator: Probe {
     async fn apply(&self, access: &ApiAccess, object: &Value) -> Result<(), HostError>;
     /// JSON merge patch.
     async fn patch(&self, access: &ApiAccess, target: &ObjectRef, patch: &Value) -> Result<(), HostError>;
+    /// Strategic merge patch of a built-in object's status.
+    async fn patch_status(
+        &self,
+        access: &ApiAccess,
+        target: &ObjectRef,
+        patch: &Value,
+    ) -> Result<(), HostError>;
     /// Deletes an object; nothing there is fine.
     async fn delete(&self, access: &ApiAccess, target: &ObjectRef) -> Result<(), HostError>;
     /// Pulls an image.

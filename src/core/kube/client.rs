@@ -24,6 +24,7 @@ const JSON: &str = "application/json";
 // JSON is YAML; the API server knows an apply by this media type alone.
 const APPLY: &str = "application/apply-patch+yaml";
 const MERGE: &str = "application/merge-patch+json";
+const STRATEGIC: &str = "application/strategic-merge-patch+json";
 
 /// How to talk to the API server.
 #[derive(Debug, Clone)]
@@ -203,6 +204,19 @@ impl KubeClient {
         patch: Value,
     ) -> Result<Value, KubeError> {
         self.merge(object, &format!("/{}", encode(subresource)), &patch).await
+    }
+
+    /// Changes the status of a built-in object by a strategic merge patch, which merges a list such as the conditions by
+    /// its key: what others write into it at the same time is neither lost nor in the way.
+    pub async fn patch_status(&self, object: &ObjectRef, patch: &Value) -> Result<Value, KubeError> {
+        let call = Call {
+            method: Method::PATCH,
+            path: format!("{}/status?fieldManager={FIELD_MANAGER}", object.path()?),
+            action: format!("patch the status of {object}"),
+            body: Some((STRATEGIC, patch.to_string().into_bytes())),
+            repeatable: true,
+        };
+        self.value(&call).await
     }
 
     async fn merge(&self, object: &ObjectRef, suffix: &str, patch: &Value) -> Result<Value, KubeError> {

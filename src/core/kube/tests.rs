@@ -54,6 +54,18 @@ async fn apply_is_a_forced_server_side_apply() {
 }
 
 #[tokio::test]
+async fn a_status_is_changed_by_a_strategic_merge_patch() {
+    let server = Server::http(vec![Answer::new(200, "{}")]).await;
+    let node = ObjectRef::new("Node", None, "cp1").unwrap();
+    let patch = json!({"status": {"conditions": [{"type": "a", "$patch": "delete"}]}});
+    client(&server).patch_status(&node, &patch).await.unwrap();
+    let seen = &server.seen()[0];
+    assert_eq!(seen.line, "PATCH /api/v1/nodes/cp1/status?fieldManager=rkadm HTTP/1.1");
+    assert!(seen.head.contains("content-type: application/strategic-merge-patch+json"), "{}", seen.head);
+    assert_eq!(serde_json::from_str::<Value>(&seen.body).unwrap(), patch);
+}
+
+#[tokio::test]
 async fn passing_faults_are_retried() {
     let script = vec![
         Answer::new(0, ""),

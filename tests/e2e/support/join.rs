@@ -127,6 +127,7 @@ pub fn joined(cp: &Node, name: &str, control_plane: bool) -> Result<()> {
         .and_then(|_| get(cp, &format!("node {name}")))?;
     let label = "node-role.kubernetes.io/control-plane";
     ensure!((object["metadata"]["labels"][label] == "") == control_plane, "labels: {object}");
+    ensure!(rkadm_core::kube::objects::unfinished_join_of(&object).is_none(), "not finished: {object}");
     let taints = object["spec"]["taints"].as_array().cloned().unwrap_or_default();
     ensure!(taints.iter().any(|taint| taint["key"] == label) == control_plane, "taints: {taints:?}");
     Ok(())

@@ -2,6 +2,7 @@
 
 mod cluster;
 mod config;
+mod faults;
 mod host;
 mod join;
 mod random;
@@ -9,6 +10,7 @@ mod running;
 
 pub use cluster::{get, healthy, install_network, kubectl, wait};
 pub use config::{Config, patch_version};
+pub use faults::{fill, make_room, overload, relieve, small_disk};
 pub use host::{Snapshot, nothing_half_written};
 pub use join::{IGNORE, Ticket, etcdctl, joined, machine, members, members_agree};
 pub use random::Random;

@@ -30,4 +30,9 @@ impl Random {
         let high = u32::try_from((mixed ^ (mixed >> 31)) >> 32).unwrap_or_default();
         high % end.max(1)
     }
+
+    /// One of these.
+    pub fn of<T: Copy>(&mut self, all: &[T]) -> T {
+        all[self.below(u32::try_from(all.len()).unwrap_or(u32::MAX)) as usize]
+    }
 }

@@ -360,3 +360,29 @@ fn stored_defaults(mut cluster: ClusterConfiguration) -> ClusterConfiguration {
 #[cfg(test)]
 #[path = "tests/join.rs"]
 mod tests;
+
+/// Fields of a ClusterConfiguration that a node cannot have otherwise than its cluster.
+const OF_THE_CLUSTER: [&str; 5] = [
+    "/networking/serviceSubnet",
+    "/networking/podSubnet",
+    "/networking/dnsDomain",
+    "/controlPlaneEndpoint",
+    "/kubernetesVersion",
+];
+
+/// What the files of a node that joins say of its cluster, and the cluster itself says otherwise; in words. `cluster` as in
+/// [`joined`].
+pub fn contradictions(documents: &Documents, cluster: &str) -> Vec<String> {
+    let Some(document) = documents.find(ClusterConfiguration::KIND) else { return vec![] };
+    let (said, cluster) = (document.to_value(), crate::yaml::from_str::<Value>(cluster).unwrap_or_default());
+    let differs = |field: &&str| {
+        let said = said.pointer(field)?.as_str().filter(|said| !said.is_empty())?;
+        let known = cluster.pointer(field)?.as_str().filter(|known| *known != said)?;
+        let field = field.trim_start_matches('/').replace('/', ".");
+        Some(format!(
+            "{}: {field} is {said:?} here and {known:?} in the cluster that this node joins, which counts",
+            document.file
+        ))
+    };
+    OF_THE_CLUSTER.iter().filter_map(differs).collect()
+}

@@ -11,7 +11,7 @@ mod token;
 pub(super) use defaults::{reset_with_defaults, upgrade_with_defaults};
 pub use every_kind::{Completed, complete_documents, validate_documents};
 pub use input::{HostFacts, InitFlags};
-pub use join::{JoinFlags, ResolvedJoin, StoredConfigError, joined, resolve_join};
+pub use join::{JoinFlags, ResolvedJoin, StoredConfigError, contradictions, joined, resolve_join};
 pub use reset::{ResetFlags, resolve_reset};
 pub use resolved::{FieldDifference, Image, ResolvedInit};
 pub use token::resolve_token;

@@ -26,6 +26,8 @@ pub use contents::{Alarm, AlarmKind, Contents, Member};
 pub use error::{Damage, Fault, SnapshotError};
 pub use keys::{HashKv, Records};
 pub use raft_log::{LogError, RaftState, raft_state};
+#[doc(hidden)]
+pub use record::check_record;
 pub use restore::{
     DEFAULT_BUMP, DEFAULT_TOKEN, History, MembershipError, NewMember, RestoreError, RestoreOptions, Restored,
     restore,

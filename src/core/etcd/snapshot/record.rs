@@ -43,6 +43,12 @@ pub(crate) enum Change {
     Placeholder,
 }
 
+/// Checks a record by its key and value alone. For the fuzzer.
+#[doc(hidden)]
+pub fn check_record(key: &[u8], value: &[u8]) -> Result<(), &'static str> {
+    Record::parse(key, value).map(drop)
+}
+
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Record<'r> {
     pub revision: Revision,

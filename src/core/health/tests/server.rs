@@ -46,7 +46,20 @@ impl Server {
     }
 
     async fn start(script: Vec<Answer>, tls: bool) -> Self {
-        let (acceptor, ca) = acceptor(&[b"http/1.1"]);
+        Self::start_with(script, tls, acceptor(&[b"http/1.1"])).await
+    }
+
+    /// With a certificate that is valid from the first of January of one year to that of another.
+    pub(crate) async fn https_valid(script: Vec<Answer>, years: std::ops::Range<i32>) -> Self {
+        let mut params = rcgen::CertificateParams::new(["127.0.0.1".to_owned()]).unwrap();
+        params.not_before = rcgen::date_time_ymd(years.start, 1, 1);
+        params.not_after = rcgen::date_time_ymd(years.end, 1, 1);
+        let key = rcgen::KeyPair::generate().unwrap();
+        let certificate = params.self_signed(&key).unwrap();
+        Self::start_with(script, true, acceptor_of(&[b"http/1.1"], &certificate, &key)).await
+    }
+
+    async fn start_with(script: Vec<Answer>, tls: bool, (acceptor, ca): (TlsAcceptor, String)) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
         let seen = Arc::new(Mutex::new(Vec::new()));
@@ -72,15 +85,23 @@ impl Server {
 /// TLS for 127.0.0.1, and its certificate in PEM.
 pub(crate) fn acceptor(protocols: &[&[u8]]) -> (TlsAcceptor, String) {
     let made = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()]).unwrap();
+    acceptor_of(protocols, &made.cert, &made.signing_key)
+}
+
+fn acceptor_of(
+    protocols: &[&[u8]],
+    certificate: &rcgen::Certificate,
+    key: &rcgen::KeyPair,
+) -> (TlsAcceptor, String) {
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let mut config = rustls::ServerConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .unwrap()
         .with_no_client_auth()
-        .with_single_cert(vec![made.cert.der().clone()], made.signing_key.serialize_der().try_into().unwrap())
+        .with_single_cert(vec![certificate.der().clone()], key.serialize_der().try_into().unwrap())
         .unwrap();
     config.alpn_protocols = protocols.iter().map(|name| name.to_vec()).collect();
-    (TlsAcceptor::from(Arc::new(config)), made.cert.pem())
+    (TlsAcceptor::from(Arc::new(config)), certificate.pem())
 }
 
 async fn serve<S: AsyncRead + AsyncWrite + Unpin>(mut stream: S, log: &Mutex<Vec<Seen>>, script: &[Answer]) {

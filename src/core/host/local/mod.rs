@@ -300,6 +300,16 @@ impl Actuator for LocalHost {
         Ok(())
     }
 
+    async fn patch_status(
+        &self,
+        access: &ApiAccess,
+        target: &ObjectRef,
+        patch: &Value,
+    ) -> Result<(), HostError> {
+        self.client(access).await?.patch_status(target, patch).await?;
+        Ok(())
+    }
+
     async fn delete(&self, access: &ApiAccess, target: &ObjectRef) -> Result<(), HostError> {
         self.client(access).await?.delete(target).await?;
         Ok(())

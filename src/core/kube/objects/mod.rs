@@ -16,8 +16,8 @@ pub use admin::{apiserver_kubelet_client, cluster_admins};
 pub use bootstrap::{NotAToken, bootstrap_rbac, bootstrap_token, cluster_info, read_bootstrap_token};
 pub use certs::{certs_token, certs_ttl, uploaded_certs};
 pub use node::{
-    CONTROL_PLANE_LABEL, CRI_SOCKET_ANNOTATION, EXCLUDE_FROM_LOAD_BALANCERS_LABEL, control_plane_taint,
-    mark_control_plane,
+    CONTROL_PLANE_LABEL, CRI_SOCKET_ANNOTATION, EXCLUDE_FROM_LOAD_BALANCERS_LABEL, UNFINISHED_JOIN,
+    control_plane_taint, mark_control_plane, unfinished_join, unfinished_join_of,
 };
 pub use upload_config::{kubeadm_config, kubelet_config};
 

@@ -11,6 +11,32 @@ pub const EXCLUDE_FROM_LOAD_BALANCERS_LABEL: &str = "node.kubernetes.io/exclude-
 /// Where kubeadm kept a node's container runtime before there was a file for it.
 pub const CRI_SOCKET_ANNOTATION: &str = "kubeadm.alpha.kubernetes.io/cri-socket";
 
+/// Condition of a Node whose machine has not finished its join, for those who look from another machine.
+pub const UNFINISHED_JOIN: &str = "rkadm.io/JoinUnfinished";
+
+/// A patch of a Node's status that says, or no longer says, that its machine has not finished its join. `why` is the
+/// condition's reason (one word) and message.
+pub fn unfinished_join(why: Option<(&str, &str)>, now: &str) -> Value {
+    let condition = match why {
+        Some((reason, message)) => json!({
+            "type": UNFINISHED_JOIN,
+            "status": "True",
+            "reason": reason,
+            "message": message,
+            "lastHeartbeatTime": now,
+            "lastTransitionTime": now,
+        }),
+        None => json!({"$patch": "delete", "type": UNFINISHED_JOIN}),
+    };
+    json!({"status": {"conditions": [condition]}})
+}
+
+/// The condition [`UNFINISHED_JOIN`] of a Node that has it.
+pub fn unfinished_join_of(node: &Value) -> Option<&Value> {
+    let conditions = node.pointer("/status/conditions")?.as_array()?;
+    conditions.iter().find(|one| one["type"] == UNFINISHED_JOIN && one["status"] == "True")
+}
+
 /// The taint that a control plane gets when the configuration sets none.
 pub fn control_plane_taint() -> Taint {
     Taint { key: CONTROL_PLANE_LABEL.into(), value: None, effect: "NoSchedule".into(), time_added: None }

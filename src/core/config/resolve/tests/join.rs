@@ -91,3 +91,19 @@ fn stored_settings_are_completed_and_checked() {
     assert!(said.contains("v1beta2"), "{said}");
     assert!(joined(&join, cluster, "x").is_err());
 }
+
+#[test]
+fn a_file_of_another_cluster_is_told_by_what_differs() {
+    let text = "apiVersion: kubeadm.k8s.io/v1beta4\nkind: ClusterConfiguration\nnetworking: {serviceSubnet: 10.200.0.0/16, \
+                dnsDomain: cluster.local}\n";
+    let documents = Documents::load(&[Source::new("j.yaml", text)]).unwrap();
+    let cluster =
+        "networking: {serviceSubnet: 10.96.0.0/12, dnsDomain: cluster.local, podSubnet: 10.244.0.0/16}\n";
+    assert_eq!(
+        contradictions(&documents, cluster),
+        [
+            "j.yaml: networking.serviceSubnet is \"10.200.0.0/16\" here and \"10.96.0.0/12\" in the cluster that this node joins, which counts"
+        ]
+    );
+    assert_eq!(contradictions(&Documents::none(), cluster), Vec::<String>::new());
+}
