@@ -1,11 +1,11 @@
 //! What the fuzzer calls, and `make unit` with the seeds: bytes that nobody can trust, through each reader of files. A panic,
 //! a hang or a file where none may come is a find.
 
-use std::{fs, path::Path};
+use std::{fs, io::Cursor, path::Path};
 
 use super::rkadm_core::{
     archive::{self, Removal},
-    backup::read,
+    backup::{crypt::Identities, read},
     etcd::snapshot::{VerifyOptions, check_record, raft_state, verify},
 };
 
@@ -90,9 +90,10 @@ pub fn backup(bytes: &[u8]) {
     let dir = tempfile::tempdir().expect("a directory");
     let path = dir.path().join("backup.tar");
     fs::write(&path, bytes).expect("a file");
-    let _ = read::manifest(&path);
+    let none = Identities::none();
+    let _ = read::manifest(&path, Cursor::new(bytes.to_vec()), &none);
     let mut targets = read::Targets { snapshot: dir.path().join("snapshot"), files: [].into() };
-    let _ = read::check(&path, Some(&mut targets));
+    let _ = read::check(&path, &none, Some(&mut targets));
 }
 
 /// The archive of a reset. Nothing of it may come anywhere but where the removals were.
