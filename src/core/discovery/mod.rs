@@ -80,7 +80,7 @@ fn with_token(server: String, ca: String, token: &Secret) -> FoundCluster {
     FoundCluster { server, ca, bootstrap }
 }
 
-/// One try of a call takes this long at most, so that what is waited for can be told in between.
+/// One try of a call takes this long at most, and a third of the whole time, so that what is waited for is told in between.
 const TRY: Duration = Duration::from_secs(4);
 const PAUSE: Duration = Duration::from_millis(250);
 
@@ -110,7 +110,7 @@ where
 
 /// A client with short tries.
 fn client(file: &Kubeconfig, limit: Duration) -> Result<KubeClient, KubeError> {
-    let options = Options { server: None, call_timeout: TRY.min(limit) };
+    let options = Options { server: None, call_timeout: TRY.min(limit / 3) };
     KubeClient::with_options(file.to_yaml().as_bytes(), &options)
 }
 
