@@ -10,6 +10,7 @@ mod report;
 mod start;
 mod stop;
 mod survey;
+mod survivor;
 mod swap;
 mod trial;
 
@@ -17,7 +18,7 @@ use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
 
 use jiff::Timestamp;
 use rkadm_core::{
-    backup::trial::Trial,
+    backup::trial::{Peer, Trial},
     engine::{Phase, PhaseMeta, Workflow},
 };
 use serde::{Deserialize, Serialize};
@@ -79,6 +80,15 @@ pub struct Restore {
     pub bump: u64,
     /// The runtime's socket URL.
     pub cri_socket: String,
+    /// There is no backup: what this machine's own member has left becomes a cluster of its own.
+    #[serde(default)]
+    pub survivor: bool,
+    /// Other members of the new cluster, which are restored at the same time.
+    #[serde(default)]
+    pub others: Vec<Peer>,
+    /// What the new cluster's ids are made of besides.
+    #[serde(default)]
+    pub token: String,
 }
 
 impl Restore {
@@ -105,6 +115,7 @@ impl Restore {
             name: self.node.name.clone(),
             peer_urls: self.node.peer_urls.clone(),
             began_at: self.trial().new_revision(),
+            as_it_was: self.survivor || !self.others.is_empty(),
         }
     }
 
@@ -120,6 +131,10 @@ impl Restore {
             peer_urls: self.node.peer_urls.clone(),
             revision: self.source.revision,
             bump: self.bump,
+            others: self.others.clone(),
+            token: self.token.clone(),
+            survivor: self.survivor,
+            incomplete: self.force,
         }
     }
 
@@ -139,10 +154,15 @@ impl Restore {
 
 /// The phases, in order.
 pub fn workflow(restore: &Arc<Restore>) -> Workflow {
+    let trial = Box::new(trial::MakeTrial(Arc::clone(restore)));
+    let stop = Box::new(stop::Stop(Arc::clone(restore)));
+    // What a member has left is complete when it has ended. Without a quorum nobody is served meanwhile.
+    let (first, second): (Box<dyn Phase>, Box<dyn Phase>) =
+        if restore.survivor { (stop, trial) } else { (trial, stop) };
     let phases: Vec<Box<dyn Phase>> = vec![
         Box::new(check::Check(Arc::clone(restore))),
-        Box::new(trial::MakeTrial(Arc::clone(restore))),
-        Box::new(stop::Stop(Arc::clone(restore))),
+        first,
+        second,
         Box::new(swap::SwapData(Arc::clone(restore))),
         Box::new(start::Start(Arc::clone(restore))),
         Box::new(repair::Repair(Arc::clone(restore))),

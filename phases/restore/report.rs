@@ -47,7 +47,8 @@ impl Phase for Report {
         let value = json!({ "revision": revision, "objects": objects, "nodesNotReady": not_ready });
         Ok(Verdict::Apply(vec![
             Step::Record { name: REPORT_OUTPUT.into(), value },
-            Step::Record { name: REVERSIBLE.into(), value: true.into() },
+            // Going back from a survivor's data would be to a cluster that does not work.
+            Step::Record { name: REVERSIBLE.into(), value: (!self.0.survivor).into() },
         ]))
     }
 }

@@ -10,7 +10,7 @@ use rkadm_core::{
     text::sha256_hex,
 };
 
-use super::Restore;
+use super::{Restore, survivor};
 use crate::init::KUBELET;
 
 /// Authorities and their certificates, and the key of service accounts.
@@ -44,7 +44,7 @@ pub struct Survey {
 }
 
 impl Survey {
-    fn doubt(&mut self, check: &str, forceable: bool, message: String, hint: &str) {
+    pub(super) fn doubt(&mut self, check: &str, forceable: bool, message: String, hint: &str) {
         let finding = Finding { check: check.into(), message, hint: Some(hint.into()) };
         self.doubts.push(Doubt { finding, forceable });
     }
@@ -69,10 +69,14 @@ impl Survey {
 /// The host cannot be read.
 pub async fn survey(host: &dyn Probe, restore: &Restore) -> Result<Survey, PhaseError> {
     let mut found = Survey::default();
-    members(host, restore, &mut found).await;
-    version(restore, &mut found);
-    keys(host, restore, &mut found).await?;
-    encryption(host, restore, &mut found).await?;
+    if restore.survivor {
+        survivor::members(host, restore, &mut found).await;
+    } else {
+        members(host, restore, &mut found).await;
+        version(restore, &mut found);
+        keys(host, restore, &mut found).await?;
+        encryption(host, restore, &mut found).await?;
+    }
     room(host, restore, &mut found).await;
     if let Err(error) = host.containers(&restore.cri_socket, "kube-system").await {
         let message = format!("the container runtime cannot be asked for the static pods: {error}");

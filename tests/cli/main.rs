@@ -29,6 +29,7 @@ mod reset;
 mod restore;
 mod secrets;
 mod server;
+mod survivor;
 mod token;
 mod usage;
 

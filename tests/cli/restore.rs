@@ -29,13 +29,13 @@ spec:
 ";
 
 /// A control plane whose etcd does not run, with its keys.
-fn control_plane() -> Machine {
+pub fn control_plane() -> Machine {
     let machine = Machine::with_certificates();
     machine.write("/etc/kubernetes/manifests/etcd.yaml", ETCD);
     machine
 }
 
-fn fixture(line: &str) -> Vec<u8> {
+pub fn fixture(line: &str) -> Vec<u8> {
     let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/core/etcd/snapshot/fixtures");
     fs::read(dir.join(format!("{line}.db"))).unwrap()
 }

@@ -47,6 +47,9 @@ pub enum RestoreCommand {
     ///
     /// The backup is read completely, and restored and verified beside the data in use, before anything is stopped. The old
     /// data is kept: `rkadm op rollback` takes the restore back, also after it has finished. For clusters with one control plane.
+    ///
+    /// `--from-survivor` needs no backup: where so many control planes are gone that etcd has no quorum, it makes a cluster of
+    /// one member of what is left on this one. The others join it again. The old data is kept as it is.
     Etcd(EtcdArgs),
 }
 
@@ -55,8 +58,11 @@ pub enum RestoreCommand {
 #[expect(clippy::struct_excessive_bools, reason = "flags of a command line")]
 pub struct EtcdArgs {
     /// An archive of `rkadm backup etcd`, a snapshot of `etcdctl snapshot save` whose name ends with .db, or `latest`
-    #[arg(value_name = "FILE|latest")]
-    file: PathBuf,
+    #[arg(value_name = "FILE|latest", required_unless_present = "from_survivor")]
+    file: Option<PathBuf>,
+    /// Where etcd has lost its quorum for good: make a cluster of one member of what this machine's own member has left
+    #[arg(long, conflicts_with_all = ["file", "dir", "no_bump"])]
+    from_survivor: bool,
     /// Where `latest` is looked for [default: /var/lib/rkadm/backups]
     #[arg(long, value_name = "DIR")]
     dir: Option<PathBuf>,
@@ -80,7 +86,11 @@ pub struct EtcdArgs {
 impl EtcdArgs {
     /// The same command has the same.
     fn digest(&self) -> String {
-        let file = if self.file == Path::new("latest") { self.file.clone() } else { absolute(&self.file) };
+        let file = match &self.file {
+            None => "--from-survivor".into(),
+            Some(file) if file == Path::new("latest") => file.clone(),
+            Some(file) => absolute(file),
+        };
         let from = self.dir.as_ref().map(|dir| dir.display().to_string()).unwrap_or_default();
         let text = format!("{}\n{from}\n{}\n{}", file.display(), self.force, self.no_bump);
         sha256_hex(text.as_bytes())
@@ -104,8 +114,13 @@ pub async fn run(session: &Session, command: &RestoreCommand) -> Result<(), Comm
     }
     let host = session.host(API_TIMEOUT);
     let node = NodeEtcd::read(&host).await.map_err(|error| unusable(&error))?;
-    let file = source::find(session, &args.file, args.dir.as_deref())?;
-    let source = source::read(session, &file, node.encryption.as_deref()).await?;
+    let source = match &args.file {
+        Some(file) => {
+            let file = source::find(session, file, args.dir.as_deref())?;
+            source::read(session, &file, node.encryption.as_deref()).await?
+        }
+        None => source::left(&host, &node).await,
+    };
     let mut restore = Restore {
         id: Timestamp::now().strftime("%Y%m%dT%H%M%SZ").to_string(),
         source,
@@ -113,9 +128,11 @@ pub async fn run(session: &Session, command: &RestoreCommand) -> Result<(), Comm
         force: args.force,
         bump: 0,
         cri_socket: static_pods::cri_socket(&host).await.unwrap_or_else(|| DEFAULT_SOCKET.into()),
+        survivor: args.from_survivor,
+        ..Restore::default()
     };
     let survey = restore::survey(&host, &restore).await.map_err(|error| unusable(&error))?;
-    refuse(&survey, args.force)?;
+    refuse(&survey, args)?;
     if !args.no_bump {
         // Where nobody knows what was seen, more than anybody can have.
         let seen = survey.revision.unwrap_or(restore.source.revision + UNKNOWN);
@@ -166,12 +183,17 @@ fn unfinished(session: &Session, digest: &str) -> Result<Option<Operation>, Comm
     Err(error.into())
 }
 
-fn refuse(survey: &Survey, force: bool) -> Result<(), CommandError> {
-    let findings = survey.against(force);
+fn refuse(survey: &Survey, args: &EtcdArgs) -> Result<(), CommandError> {
+    let findings = survey.against(args.force);
     if findings.is_empty() {
         return Ok(());
     }
-    let error = CommandError::new(ExitKind::Preflight, "this backup cannot be restored here");
+    let what = if args.from_survivor {
+        "no cluster can be made of what is left here"
+    } else {
+        "this backup cannot be restored here"
+    };
+    let error = CommandError::new(ExitKind::Preflight, what);
     Err(CommandError { findings, ..error }.detail("Nothing was changed."))
 }
 

@@ -7,6 +7,7 @@
 //! - [`take`]: makes one: streams the snapshot, verifies it, compares it with the live member, and writes the archive.
 //! - [`read`]: opens one that nobody can trust.
 //! - [`open`]: opens one, and the snapshot in it.
+//! - [`remains`]: what a member without a quorum has left.
 //! - [`trial`]: makes a data directory of one, beside the one in use.
 //! - [`catalog`] and [`retention`]: those of a directory, and which may go.
 //!
@@ -19,6 +20,7 @@ mod error;
 pub mod manifest;
 pub mod open;
 pub mod read;
+pub mod remains;
 pub mod retention;
 pub mod source;
 pub mod take;
