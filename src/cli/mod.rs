@@ -84,7 +84,7 @@ pub fn command() -> Command {
         .subcommand(join::command())
         .subcommand(group::<backup::BackupCommand>(
             "backup",
-            "Back up etcd with keys and settings; list, check and remove backups",
+            "Back up etcd with keys and settings; list, check, try and remove backups",
         ))
         .subcommand(group::<restore::RestoreCommand>("restore", "Bring back what a backup holds"))
         .subcommand(reset::command())

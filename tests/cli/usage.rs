@@ -274,6 +274,7 @@ backup
   etcd
   list
   verify
+  drill
   prune
   schedule
 restore

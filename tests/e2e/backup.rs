@@ -20,6 +20,7 @@ fn a_backup_holds_what_a_restore_needs_and_is_proven() {
         ensure!(made["verified"] == true && made["comparedWithMember"] == true, "{made}");
         let file = made["file"].as_str().unwrap_or_default().to_owned();
         contents(&cp1, &file)?;
+        drill(&cp1, &file)?;
         damage(&cp1, &file)?;
         lists_and_keeps(&cp1, &file)?;
         bad_luck(&cp1)?;
@@ -71,6 +72,25 @@ fn contents(node: &Node, file: &str) -> Result<()> {
     Ok(())
 }
 
+/// The real etcd and the real API server work on it, and the cluster does not notice.
+fn drill(node: &Node, file: &str) -> Result<()> {
+    let before = node.sh_ok("ls /proc/$(pgrep -x etcd)/ns -l | grep net; pgrep -x etcd")?;
+    let output = rkadm(node, &["backup", "drill", "latest", "--apiserver", "-o", "json"])?;
+    expect(&output, 0, &[])?;
+    let said = json(&output)?;
+    let api = &said["findings"]["apiServer"];
+    // It could decrypt the Secrets, with the key that is only in the backup's encryption configuration.
+    ensure!(api["namespaces"].as_u64() >= Some(4) && api["secrets"].as_u64() >= Some(1), "{said}");
+    let version = api["version"].as_str().unwrap_or_default();
+    ensure!(version.starts_with(&format!("v{NEWEST}.")) && said["file"] == file, "{said}");
+    let after = node.sh_ok("ls /proc/$(pgrep -x etcd)/ns -l | grep net; pgrep -x etcd")?;
+    ensure!(before == after, "etcd was {before}, is {after}");
+    ensure!(!node.sh_ok(&format!("ls -A {DIR}"))?.contains("rkadm-drill"), "something was left");
+    let list = expect(&rkadm(node, &["backup", "list"])?, 0, &[])?;
+    ensure!(list.contains("good ") && list.contains("DRILL"), "{list}");
+    Ok(())
+}
+
 /// Changed anywhere, cut off, or something else altogether.
 fn damage(node: &Node, file: &str) -> Result<()> {
     let size: u64 = node.sh_ok(&format!("stat -c %s {file}"))?.trim().parse()?;
@@ -112,7 +132,7 @@ fn lists_and_keeps(node: &Node, first: &str) -> Result<()> {
     let said = expect(&rkadm(node, &["backup", "prune", "--keep-last", "1", "--dry-run"])?, 0, &[])?;
     ensure!(said.matches("would remove").count() == 2, "{said}");
     expect(&rkadm(node, &["backup", "etcd", "--keep-last", "2"])?, 0, &[])?;
-    let left = node.sh_ok(&format!("ls {DIR} | grep -v sha256"))?;
+    let left = node.sh_ok(&format!("ls {DIR} | grep -v -e sha256 -e drill.json"))?;
     ensure!(left.lines().count() == 3 && left.contains("foreign"), "{left}");
     node.sh_ok(&format!("rm {DIR}/rkadm-backup-foreign.tar.gz")).map(drop)
 }
@@ -157,11 +177,23 @@ fn schedule(node: &Node) -> Result<()> {
         line.contains("root") && line.contains("backup etcd") && line.contains("--keep-daily=7"),
         "{line}"
     );
-    let args =
-        ["backup", "schedule", "--calendar", "*-*-* 03:00", "--keep-daily", "7", "--dir", "/srv/clock"];
+    let args = [
+        "backup",
+        "schedule",
+        "--calendar",
+        "*-*-* 03:00",
+        "--keep-daily",
+        "7",
+        "--dir",
+        "/srv/clock",
+        "--drill",
+        "weekly",
+    ];
     expect(&rkadm(node, &args)?, 0, &[])?;
     node.sh_ok("systemd-analyze verify /etc/systemd/system/rkadm-backup.service; systemctl start rkadm-backup.service")?;
     wait(node, "ls /srv/clock/*.tar.gz && systemctl is-enabled rkadm-backup.timer")?;
+    node.sh_ok("systemd-analyze verify /etc/systemd/system/rkadm-backup-drill.service; systemctl start rkadm-backup-drill.service")?;
+    wait(node, "ls /srv/clock/*.drill.json && systemctl is-enabled rkadm-backup-drill.timer")?;
     let again = expect(&rkadm(node, &args)?, 0, &["nothing to do"])?;
     ensure!(again.contains("rkadm-backup.timer"), "{again}");
     Ok(())

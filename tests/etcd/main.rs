@@ -6,6 +6,7 @@
 mod bench;
 mod client;
 mod data;
+mod drill;
 mod fixtures;
 mod net;
 mod pages;

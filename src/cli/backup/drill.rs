@@ -108,7 +108,7 @@ fn human(result: &Drilled<'_>) -> String {
         )
     });
     format!(
-        "{}: works: etcd {} has revision {}, {} keys and hash {:08x} as the backup{}; {}\n",
+        "{}: works: etcd {} has revision {}, {} keys and hash {} as the backup{}; {}\n",
         result.file,
         found.etcd_version,
         found.revision,

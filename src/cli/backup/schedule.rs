@@ -2,13 +2,13 @@
 
 use clap::Args;
 use rkadm_core::engine::{OnFailure, operation::Operation};
-use rkadm_phases::backup::{Schedule, workflow};
+use rkadm_phases::backup::{Schedule, Timed, workflow};
 use serde::Serialize;
 
 use super::{DirArg, KeepArgs, etcd::Compress};
 use crate::cli::{
     API_TIMEOUT, Session,
-    args::FailurePolicy,
+    args::{FailurePolicy, absolute},
     exit::CommandError,
     operation::{self, Manner},
 };
@@ -29,6 +29,9 @@ pub struct ScheduleArgs {
     /// Write metrics for node_exporter's textfile collector
     #[arg(long, value_name = "FILE")]
     prometheus: Option<std::path::PathBuf>,
+    /// Try the newest backup too, at this time: `weekly`. What `backup drill latest` says goes to the journal
+    #[arg(long, value_name = "WHEN", conflicts_with = "print_cron")]
+    drill: Option<String>,
     /// Print a line for cron, hourly; write nothing
     #[arg(long)]
     print_cron: bool,
@@ -47,6 +50,8 @@ struct Scheduled {
     operation: Option<String>,
     command: String,
     calendar: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    drill: Option<String>,
 }
 
 /// Runs it.
@@ -55,8 +60,9 @@ pub async fn run(session: &Session, args: &ScheduleArgs) -> Result<(), CommandEr
     if args.print_cron {
         let result = Scheduled {
             operation: None,
-            command: schedule.command.iter().map(|word| for_cron(word)).collect::<Vec<_>>().join(" "),
+            command: schedule.backup.command.iter().map(|word| for_cron(word)).collect::<Vec<_>>().join(" "),
             calendar: args.calendar.clone(),
+            drill: None,
         };
         session.printer.result("BackupSchedule", &result, || format!("0 * * * * root {}\n", result.command));
         return Ok(());
@@ -74,19 +80,33 @@ pub async fn resume(session: &Session, operation: &Operation) -> Result<(), Comm
 
 fn schedule(args: &ScheduleArgs) -> Schedule {
     let program = std::env::current_exe().map_or_else(|_| "rkadm".into(), |path| path.display().to_string());
-    let mut command =
-        vec![program, "backup".into(), "etcd".into(), format!("--dir={}", absolute(&args.dir.dir))];
+    let dir = absolute(&args.dir.dir).display().to_string();
+    let words = |words: &[&str]| -> Vec<String> {
+        let words = words.iter().map(|word| (*word).to_owned());
+        [program.clone()].into_iter().chain(words).chain([format!("--dir={dir}")]).collect()
+    };
+    let mut backup = Timed { calendar: args.calendar.clone(), command: words(&["backup", "etcd"]) };
     if args.compress == Compress::None {
-        command.push("--compress=none".into());
+        backup.command.push("--compress=none".into());
     }
-    command.extend(args.keep.words());
-    let mut metrics = None;
+    backup.command.extend(args.keep.words());
+    let mut drill = args
+        .drill
+        .as_ref()
+        .map(|calendar| Timed { calendar: calendar.clone(), command: words(&["backup", "drill", "latest"]) });
+    let mut metrics = vec![];
     if let Some(path) = &args.prometheus {
         let path = absolute(path);
-        metrics = std::path::Path::new(&path).parent().map(|dir| dir.display().to_string());
-        command.push(format!("--prometheus={path}"));
+        metrics.extend(path.parent().map(|dir| dir.display().to_string()));
+        backup.command.push(format!("--prometheus={}", path.display()));
+        if let Some(drill) = &mut drill {
+            // A file of its own: each writes all of its file.
+            let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+            let path = path.with_file_name(format!("{name}_drill.prom"));
+            drill.command.push(format!("--prometheus={}", path.display()));
+        }
     }
-    Schedule { calendar: args.calendar.clone(), command, backups: absolute(&args.dir.dir), metrics }
+    Schedule { backup, drill, backups: dir, metrics }
 }
 
 /// A word for the shell that cron starts, in which a percent sign is a line's end.
@@ -96,11 +116,6 @@ fn for_cron(word: &str) -> String {
         return word.to_owned();
     }
     format!("'{}'", word.replace('\'', "'\\''").replace('%', "\\%"))
-}
-
-/// systemd and cron run it elsewhere.
-fn absolute(path: &std::path::Path) -> String {
-    std::path::absolute(path).unwrap_or_else(|_| path.to_owned()).display().to_string()
 }
 
 async fn execute(
@@ -117,12 +132,16 @@ async fn execute(
     };
     let result = Scheduled {
         operation: Some(done.operation),
-        command: schedule.command.join(" "),
-        calendar: schedule.calendar,
+        command: schedule.backup.command.join(" "),
+        calendar: schedule.backup.calendar,
+        drill: schedule.drill.map(|drill| drill.calendar),
     };
     session.printer.result("BackupSchedule", &result, || {
+        let drill = result.drill.as_ref();
+        let drill = drill.map(|when| format!("rkadm-backup-drill.timer tries the newest one {when}.\n"));
+        let drill = drill.unwrap_or_default();
         format!(
-            "rkadm-backup.timer runs `{}` {}.\nLook at it: systemctl list-timers rkadm-backup; journalctl -u rkadm-backup\n",
+            "rkadm-backup.timer runs `{}` {}.\n{drill}Look at it: systemctl list-timers 'rkadm-backup*'; journalctl -u rkadm-backup\n",
             result.command, result.calendar
         )
     });

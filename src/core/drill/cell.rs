@@ -90,7 +90,7 @@ async fn carry_out(order: &Order) -> Result<Findings, String> {
         etcd_version: status.version,
         etcd_ms,
         revision: found.revision,
-        hash_kv: found.hash_kv,
+        hash_kv: format!("{:08x}", found.hash_kv),
         keys,
         api_server,
     })

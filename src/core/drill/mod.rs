@@ -104,8 +104,8 @@ pub struct Findings {
     pub etcd_ms: u64,
     /// Its revision.
     pub revision: i64,
-    /// Its hash of all keys at that revision.
-    pub hash_kv: u32,
+    /// Its hash of all keys at that revision, hexadecimal.
+    pub hash_kv: String,
     /// Its keys.
     pub keys: u64,
     /// The API server's.

@@ -8,12 +8,15 @@ use std::{
     time::{Duration, Instant},
 };
 
+use serde_json::Value;
 use tokio::process::{Child, Command};
 
 use crate::health::{BackOff, Delays};
 
 /// How many of the last lines of a log are quoted.
-const LINES: usize = 5;
+const LINES: usize = 3;
+/// So much of a line.
+const WIDTH: usize = 400;
 
 /// Is ended when dropped.
 pub struct Program {
@@ -74,8 +77,40 @@ impl Program {
 
     fn last_lines(&self) -> String {
         let text = fs::read(&self.log).unwrap_or_default();
-        let text = String::from_utf8_lossy(&text);
-        let lines: Vec<_> = text.lines().rev().filter(|line| !line.trim().is_empty()).take(LINES).collect();
-        lines.into_iter().rev().collect::<Vec<_>>().join("\n")
+        quote(&String::from_utf8_lossy(&text))
+    }
+}
+
+/// The end of a log as a person reads it: of etcd's lines of JSON, the message and the error of those that tell of one.
+fn quote(log: &str) -> String {
+    let line = |line: &str| -> Option<(bool, String)> {
+        let Ok(entry) = serde_json::from_str::<Value>(line) else {
+            let short: String = line.trim().chars().take(WIDTH).collect();
+            return (!short.is_empty()).then_some((false, short));
+        };
+        let text = |name: &str| entry[name].as_str().unwrap_or_default();
+        let told = [text("msg"), text("error")].into_iter().filter(|part| !part.is_empty());
+        let bad = matches!(text("level"), "error" | "fatal" | "panic");
+        Some((bad, told.collect::<Vec<_>>().join(": ")))
+    };
+    let lines: Vec<_> = log.lines().filter_map(line).collect();
+    let any_bad = lines.iter().any(|(bad, _)| *bad);
+    let chosen: Vec<_> =
+        lines.into_iter().filter(|(bad, _)| *bad || !any_bad).map(|(_, text)| text).collect();
+    let last = &chosen[chosen.len().saturating_sub(LINES)..];
+    if last.is_empty() { "it logged nothing".into() } else { last.join("; ") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_log_is_quoted_for_people() {
+        let log = "{\"level\":\"info\",\"msg\":\"opened\"}\n\
+                   {\"level\":\"fatal\",\"msg\":\"discovery failed\",\"error\":\"no\",\"stacktrace\":\"a\\nb\"}\n";
+        assert_eq!(quote(log), "discovery failed: no");
+        assert_eq!(quote("E1125 one\n\nE1125 two\n"), "E1125 one; E1125 two");
+        assert_eq!(quote(""), "it logged nothing");
     }
 }

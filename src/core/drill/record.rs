@@ -90,7 +90,7 @@ mod tests {
                 etcd_version: "3.7.0".into(),
                 etcd_ms: 1,
                 revision: 2,
-                hash_kv: 3,
+                hash_kv: "0000000a".into(),
                 keys: 4,
                 api_server: None,
             }),
