@@ -47,8 +47,7 @@ impl Phase for Report {
         let value = json!({ "revision": revision, "objects": objects, "nodesNotReady": not_ready });
         Ok(Verdict::Apply(vec![
             Step::Record { name: REPORT_OUTPUT.into(), value },
-            // Going back from a survivor's data would be to a cluster that does not work.
-            Step::Record { name: REVERSIBLE.into(), value: (!self.0.survivor).into() },
+            Step::Record { name: REVERSIBLE.into(), value: self.0.is_reversible().into() },
         ]))
     }
 }

@@ -30,6 +30,7 @@ mod restore;
 mod secrets;
 mod server;
 mod survivor;
+mod together;
 mod token;
 mod usage;
 

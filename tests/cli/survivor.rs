@@ -11,7 +11,7 @@ use crate::{
 };
 
 /// A control plane whose etcd has ended, with data of these members.
-fn survivor(names: &[&str]) -> Machine {
+pub fn survivor(names: &[&str]) -> Machine {
     let machine = control_plane();
     let scratch = tempfile::tempdir().unwrap();
     let file = scratch.path().join("a.db");

@@ -12,6 +12,7 @@ use std::{
 
 use crate::joining;
 use rkadm_core::{
+    backup::trial::Peer,
     config::{
         Documents, HostFacts, InitFlags, ResolvedInit, Source, resolve_init, types::ResetConfiguration,
     },
@@ -78,6 +79,7 @@ enum What {
     Reset,
     Restore,
     Survivor,
+    Together,
 }
 
 /// Every workflow that exists.
@@ -94,6 +96,7 @@ pub fn workflows() -> Vec<Scenario> {
         scenario("reset", What::Reset),
         scenario("restore etcd", What::Restore),
         scenario("restore etcd --from-survivor", What::Survivor),
+        scenario("restore etcd --initial-cluster", What::Together),
     ]
 }
 
@@ -132,7 +135,7 @@ impl Scenario {
                 restart: true,
                 cri_socket: "unix:///run/containerd/containerd.sock".into(),
             })),
-            What::Restore | What::Survivor => restore::workflow(&Arc::new(Restore {
+            What::Restore | What::Survivor | What::Together => restore::workflow(&Arc::new(Restore {
                 id: "1".into(),
                 node: NodeEtcd {
                     name: "node1".into(),
@@ -149,6 +152,12 @@ impl Scenario {
                 // The backup is not said to be of these keys.
                 force: true,
                 survivor: self.what == What::Survivor,
+                others: match self.what {
+                    What::Together => {
+                        vec![Peer { name: "node2".into(), peer_urls: vec!["https://10.0.0.2:2380".into()] }]
+                    }
+                    _ => vec![],
+                },
                 bump: 1,
                 cri_socket: "unix:///run/containerd/containerd.sock".into(),
                 ..Restore::default()
@@ -173,7 +182,7 @@ impl Scenario {
     pub async fn machine(&self) -> Machine {
         static FINISHED: OnceCell<World> = OnceCell::const_new();
         match self.what {
-            What::Renewal | What::Reset | What::Restore | What::Survivor => {}
+            What::Renewal | What::Reset | What::Restore | What::Survivor | What::Together => {}
             What::JoinWorker | What::JoinControlPlane => {
                 return Machine::from_world(joining::world(Machine::ready().host.world()));
             }
@@ -194,6 +203,7 @@ impl Scenario {
         };
         match self.what {
             What::Restore => world.members = vec![member(1)],
+            What::Together => world.members = vec![member(1), member(2)],
             What::Survivor => {
                 world.members = vec![member(1), member(2)];
                 world.quorum_lost = true;

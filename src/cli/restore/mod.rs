@@ -1,9 +1,11 @@
 //! `rkadm restore`.
 
 mod confirm;
+mod gate;
 mod report;
 mod rollback;
 mod source;
+mod together;
 
 use std::{
     path::{Path, PathBuf},
@@ -26,6 +28,8 @@ use rkadm_phases::{
     static_pods,
 };
 
+use gate::FromStdin;
+
 use super::{
     API_TIMEOUT, Session,
     args::{FailurePolicy, absolute},
@@ -33,6 +37,7 @@ use super::{
     operation::{self, Manner},
 };
 pub use rollback::may_roll_back;
+use together::TogetherArgs;
 
 /// Where kubelets find containerd unless they are told otherwise.
 const DEFAULT_SOCKET: &str = "unix:///var/run/containerd/containerd.sock";
@@ -78,6 +83,8 @@ pub struct EtcdArgs {
     /// Keep the revision of the backup. Whoever watched objects misses changes without knowing it, until it is restarted
     #[arg(long)]
     no_bump: bool,
+    #[command(flatten)]
+    together: TogetherArgs,
     /// What to do when a step fails
     #[arg(long, value_enum, default_value_t)]
     on_failure: FailurePolicy,
@@ -92,7 +99,8 @@ impl EtcdArgs {
             Some(file) => absolute(file),
         };
         let from = self.dir.as_ref().map(|dir| dir.display().to_string()).unwrap_or_default();
-        let text = format!("{}\n{from}\n{}\n{}", file.display(), self.force, self.no_bump);
+        let together = self.together.digest();
+        let text = format!("{}\n{from}\n{}\n{}\n{together}", file.display(), self.force, self.no_bump);
         sha256_hex(text.as_bytes())
     }
 }
@@ -131,9 +139,10 @@ pub async fn run(session: &Session, command: &RestoreCommand) -> Result<(), Comm
         survivor: args.from_survivor,
         ..Restore::default()
     };
+    args.together.fill(&mut restore)?;
     let survey = restore::survey(&host, &restore).await.map_err(|error| unusable(&error))?;
     refuse(&survey, args)?;
-    if !args.no_bump {
+    if !args.no_bump && restore.others.is_empty() {
         // Where nobody knows what was seen, more than anybody can have.
         let seen = survey.revision.unwrap_or(restore.source.revision + UNKNOWN);
         restore.bump = trial::bump_over(restore.source.revision, seen);
@@ -211,7 +220,7 @@ async fn execute(
     dry_run: bool,
 ) -> Result<(), CommandError> {
     let restore = Arc::new(restore);
-    let workflow = restore::workflow(&restore);
+    let workflow = restore::workflow_together(&restore, &(Arc::new(FromStdin) as _));
     let manner = Manner { dry_run, on_failure, digest: Some(digest), ..Manner::default() };
     // What cannot be asked after the restore is told, not waited for.
     let host = session.host(std::time::Duration::from_secs(20));

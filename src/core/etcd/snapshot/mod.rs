@@ -28,7 +28,7 @@ pub use keys::{HashKv, Records};
 pub use raft_log::{LogError, RaftState, raft_state};
 pub use restore::{
     DEFAULT_BUMP, DEFAULT_TOKEN, History, MembershipError, NewMember, RestoreError, RestoreOptions, Restored,
-    restore,
+    check_members, restore,
 };
 pub use trailer::TrailerHash;
 pub use verify::{FileHash, Report, Verified, VerifyOptions, verify};
