@@ -39,6 +39,7 @@ pub fn actions() -> ActionRegistry {
         // The kubelet starts the pods again, once it runs and has their manifests.
         .with(restore::STOP_ACTION, NoUndo)
         .with(restore::SWAP_ACTION, restore::UndoSwap)
+        .with(restore::TOGETHER_ACTION, NoUndo)
         // The way back is the old data.
         .with(restore::MEND_ACTION, NoUndo)
 }

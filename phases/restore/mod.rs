@@ -10,15 +10,18 @@ mod report;
 mod start;
 mod stop;
 mod survey;
+mod survivor;
 mod swap;
+mod together;
 mod trial;
 
 use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
 
 use jiff::Timestamp;
 use rkadm_core::{
-    backup::trial::Trial,
+    backup::trial::{Peer, Trial},
     engine::{Phase, PhaseMeta, Workflow},
+    fleet::{Gate, Open},
 };
 use serde::{Deserialize, Serialize};
 
@@ -28,6 +31,7 @@ pub use repair::MEND_ACTION;
 pub use report::REPORT_OUTPUT;
 pub use survey::{Doubt, Survey, survey};
 pub use swap::{SWAP_ACTION, Swap, UndoSwap};
+pub use together::{Point, TOGETHER_ACTION};
 pub use trial::{TRIAL_ACTION, UndoTrial};
 
 /// The name of the operation.
@@ -82,9 +86,24 @@ pub struct Restore {
     pub bump: u64,
     /// The runtime's socket URL.
     pub cri_socket: String,
+    /// There is no backup: what this machine's own member has left becomes a cluster of its own.
+    #[serde(default)]
+    pub survivor: bool,
+    /// Other members of the new cluster, which are restored at the same time.
+    #[serde(default)]
+    pub others: Vec<Peer>,
+    /// What the new cluster's ids are made of besides.
+    #[serde(default)]
+    pub token: String,
 }
 
 impl Restore {
+    /// Whether a finished one can be taken back. From a survivor's data it would be to a cluster that does not work; and one of
+    /// several machines alone cannot go back.
+    pub fn is_reversible(&self) -> bool {
+        !self.survivor && self.others.is_empty()
+    }
+
     /// Where the new data is made.
     pub fn target(&self) -> PathBuf {
         self.named("rkadm")
@@ -108,6 +127,7 @@ impl Restore {
             name: self.node.name.clone(),
             peer_urls: self.node.peer_urls.clone(),
             began_at: self.trial().new_revision(),
+            as_it_was: self.survivor || !self.others.is_empty(),
         }
     }
 
@@ -124,6 +144,10 @@ impl Restore {
             peer_urls: self.node.peer_urls.clone(),
             revision: self.source.revision,
             bump: self.bump,
+            others: self.others.clone(),
+            token: self.token.clone(),
+            survivor: self.survivor,
+            incomplete: self.force,
         }
     }
 
@@ -143,15 +167,31 @@ impl Restore {
 
 /// The phases, in order.
 pub fn workflow(restore: &Arc<Restore>) -> Workflow {
-    let phases: Vec<Box<dyn Phase>> = vec![
-        Box::new(check::Check(Arc::clone(restore))),
-        Box::new(trial::MakeTrial(Arc::clone(restore))),
-        Box::new(stop::Stop(Arc::clone(restore))),
-        Box::new(swap::SwapData(Arc::clone(restore))),
-        Box::new(start::Start(Arc::clone(restore))),
-        Box::new(repair::Repair(Arc::clone(restore))),
-        Box::new(report::Report(Arc::clone(restore))),
-    ];
+    let open: Arc<dyn Gate> = Arc::new(Open);
+    workflow_together(restore, &open)
+}
+
+/// The same, where `gate` waits for the other machines that are restored at the same time.
+pub fn workflow_together(restore: &Arc<Restore>, gate: &Arc<dyn Gate>) -> Workflow {
+    let together = |point| -> Option<Box<dyn Phase>> {
+        let others = restore.others.len();
+        (others > 0)
+            .then(|| Box::new(together::Together { point, others, gate: Arc::clone(gate) }) as Box<dyn Phase>)
+    };
+    let trial = Box::new(trial::MakeTrial(Arc::clone(restore)));
+    let stop = Box::new(stop::Stop(Arc::clone(restore)));
+    // What a member has left is complete when it has ended. Without a quorum nobody is served meanwhile.
+    let (first, second): (Box<dyn Phase>, Box<dyn Phase>) =
+        if restore.survivor { (stop, trial) } else { (trial, stop) };
+    let mut phases: Vec<Box<dyn Phase>> = vec![Box::new(check::Check(Arc::clone(restore))), first];
+    phases.extend(together(Point::Restored));
+    phases.push(second);
+    phases.push(Box::new(swap::SwapData(Arc::clone(restore))));
+    phases.extend(together(Point::Replaced));
+    phases.push(Box::new(start::Start(Arc::clone(restore))));
+    phases.extend(together(Point::Started));
+    phases.push(Box::new(repair::Repair(Arc::clone(restore))));
+    phases.push(Box::new(report::Report(Arc::clone(restore))));
     Workflow { name: WORKFLOW.into(), phases }
 }
 

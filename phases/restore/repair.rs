@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use jiff::{SignedDuration, Timestamp};
 use rkadm_core::{
     engine::{
         Action, Event, Phase, PhaseError, PhaseMeta, PlanCx, Step, Verdict,
@@ -19,6 +20,11 @@ use crate::init::Cluster;
 /// Name of the action in journals: never renamed.
 pub const MEND_ACTION: &str = "mend-kubernetes-endpoints";
 
+/// Whoever leads renews its Lease every two seconds.
+const RENEWED_WITHIN: SignedDuration = SignedDuration::from_secs(5);
+/// Of those who are leaders only for the cluster to work.
+const LEADERS: [&str; 2] = ["kube-controller-manager", "kube-scheduler"];
+
 pub struct Repair(pub Arc<Restore>);
 
 impl Restore {
@@ -31,9 +37,10 @@ impl Restore {
 #[async_trait]
 impl Phase for Repair {
     fn meta(&self) -> PhaseMeta {
-        PhaseMeta::new("repair", "Lead the Service kubernetes to this control plane").help(
-            "API servers of the backup's time may still stand in the endpoints of the Service kubernetes. Their leases run \
-             out by themselves; until then a part of all requests from pods would lead nowhere.",
+        PhaseMeta::new("repair", "Clear away what is left of processes that are no more").help(
+            "API servers of the backup's time may still stand in the endpoints of the Service kubernetes, and a controller \
+             manager and a scheduler of that time as leaders. All of it runs out by itself; until then a part of all requests \
+             from pods would lead nowhere, and nothing would be scheduled or controlled.",
         )
     }
 
@@ -44,33 +51,76 @@ impl Phase for Repair {
         let Some(own) = self.0.node.api_address() else {
             return Ok(Verdict::NotApplicable("there is no API server on this machine".into()));
         };
-        let Ok(target) = ObjectRef::new("EndpointSlice", Some("default"), "kubernetes") else {
-            return Ok(Verdict::NotApplicable("endpoints are unknown".into()));
-        };
-        // The data is back; that this cannot be asked is no reason to take it away again.
-        let slice = match cx.host.object(&self.0.admin(), &target).await {
-            Ok(Some(slice)) => slice,
-            Ok(None) => {
-                return Ok(Verdict::AlreadyDone("the API server makes the endpoints itself".into()));
-            }
-            Err(error) => {
-                cx.warn(format!("the endpoints of the Service kubernetes cannot be read: {error}"));
-                return Ok(Verdict::NotApplicable("the endpoints cannot be read".into()));
-            }
-        };
-        let addresses = addresses(&slice);
-        if addresses == [own.as_str()] {
-            return Ok(Verdict::AlreadyDone(format!("the Service kubernetes leads to {own}")));
+        let mut steps = vec![];
+        // Of several, each stands there itself.
+        if self.0.others.is_empty() {
+            steps.extend(self.endpoints(cx, &own).await);
         }
-        Ok(Verdict::Apply(vec![Step::Action(Arc::new(Mend { access: self.0.admin(), target, own }))]))
+        for name in LEADERS {
+            steps.extend(self.leader(cx, name).await);
+        }
+        Ok(Verdict::from_steps(
+            steps,
+            format!("the Service kubernetes leads to {own}, and leaders are at work"),
+        ))
     }
 }
 
-/// Makes this control plane the only one that the Service leads to.
+impl Repair {
+    /// An object of the API. The data is back; that it cannot be asked is no reason to take it away again.
+    async fn object(
+        &self,
+        cx: &PlanCx<'_>,
+        kind: &str,
+        namespace: &str,
+        name: &str,
+    ) -> Option<(ObjectRef, Value)> {
+        let target = ObjectRef::new(kind, Some(namespace), name).ok()?;
+        match cx.host.object(&self.0.admin(), &target).await {
+            Ok(object) => Some((target, object?)),
+            Err(error) => {
+                cx.warn(format!("{target} cannot be read: {error}"));
+                None
+            }
+        }
+    }
+
+    /// The API server makes its endpoints itself where there are none.
+    async fn endpoints(&self, cx: &PlanCx<'_>, own: &str) -> Option<Step> {
+        let (target, slice) = self.object(cx, "EndpointSlice", "default", "kubernetes").await?;
+        if addresses(&slice) == [own] {
+            return None;
+        }
+        let patch = json!({"endpoints": [{"addresses": [own], "conditions": {"ready": true}}]});
+        Some(self.mend(target, patch, format!("lead the Service kubernetes to {own}")))
+    }
+
+    /// One that leads now is left alone.
+    async fn leader(&self, cx: &PlanCx<'_>, name: &str) -> Option<Step> {
+        let (target, lease) = self.object(cx, "Lease", "kube-system", name).await?;
+        let holder = stale_holder(&lease, Timestamp::now())?;
+        let text = format!("let {name} have a new leader: {holder} is no more");
+        Some(self.mend(target, json!({"spec": {"holderIdentity": null}}), text))
+    }
+
+    fn mend(&self, target: ObjectRef, patch: Value, text: String) -> Step {
+        Step::Action(Arc::new(Mend { access: self.0.admin(), target, patch, text }))
+    }
+}
+
+/// Who holds a Lease without having renewed it.
+fn stale_holder(lease: &Value, now: Timestamp) -> Option<&str> {
+    let holder = lease["spec"]["holderIdentity"].as_str().filter(|holder| !holder.is_empty())?;
+    let renewed: Timestamp = lease["spec"]["renewTime"].as_str()?.parse().ok()?;
+    (now.duration_since(renewed) > RENEWED_WITHIN).then_some(holder)
+}
+
+/// Changes an object that would become right by itself, later.
 struct Mend {
     access: ApiAccess,
     target: ObjectRef,
-    own: String,
+    patch: Value,
+    text: String,
 }
 
 #[async_trait]
@@ -80,7 +130,7 @@ impl Action for Mend {
     }
 
     fn describe(&self) -> String {
-        format!("lead the Service kubernetes to {}", self.own)
+        self.text.clone()
     }
 
     async fn prepare(&self, _host: &dyn Actuator) -> Result<Value, StepError> {
@@ -88,10 +138,8 @@ impl Action for Mend {
     }
 
     async fn act(&self, cx: &ActCx<'_>) -> Result<(), StepError> {
-        let patch = json!({"endpoints": [{"addresses": [self.own], "conditions": {"ready": true}}]});
-        if let Err(error) = cx.host.patch(&self.access, &self.target, &patch).await {
-            // The API server does the same by itself, later.
-            let message = format!("the endpoints of the Service kubernetes cannot be changed: {error}");
+        if let Err(error) = cx.host.patch(&self.access, &self.target, &self.patch).await {
+            let message = format!("{} cannot be changed: {error}", self.target);
             cx.reporter.report(Event::Warning { message });
         }
         Ok(())
@@ -105,4 +153,19 @@ fn addresses(slice: &Value) -> Vec<&str> {
         .flatten()
         .filter_map(Value::as_str)
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_leader_that_renews_its_lease_is_left_alone() {
+        let now: Timestamp = "2026-11-25T12:00:10Z".parse().unwrap();
+        let lease = |holder: &str, at: &str| json!({"spec": {"holderIdentity": holder, "renewTime": at}});
+        assert_eq!(stale_holder(&lease("a", "2026-11-25T12:00:08.123456Z"), now), None);
+        assert_eq!(stale_holder(&lease("a", "2026-11-25T12:00:04.000000Z"), now), Some("a"));
+        assert_eq!(stale_holder(&lease("", "2026-11-25T11:00:00.000000Z"), now), None);
+        assert_eq!(stale_holder(&json!({"spec": {}}), now), None);
+    }
 }

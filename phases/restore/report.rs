@@ -47,7 +47,7 @@ impl Phase for Report {
         let value = json!({ "revision": revision, "objects": objects, "nodesNotReady": not_ready });
         Ok(Verdict::Apply(vec![
             Step::Record { name: REPORT_OUTPUT.into(), value },
-            Step::Record { name: REVERSIBLE.into(), value: true.into() },
+            Step::Record { name: REVERSIBLE.into(), value: self.0.is_reversible().into() },
         ]))
     }
 }

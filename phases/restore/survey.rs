@@ -3,14 +3,14 @@
 use std::collections::BTreeMap;
 
 use rkadm_core::{
-    backup::{manifest::File, take},
+    backup::{manifest::File, take, trial::bump_over},
     engine::{PhaseError, phase::Finding},
     etcd::Member,
     host::Probe,
     text::sha256_hex,
 };
 
-use super::Restore;
+use super::{Restore, survivor};
 use crate::init::KUBELET;
 
 /// Authorities and their certificates, and the key of service accounts.
@@ -44,7 +44,7 @@ pub struct Survey {
 }
 
 impl Survey {
-    fn doubt(&mut self, check: &str, forceable: bool, message: String, hint: &str) {
+    pub(super) fn doubt(&mut self, check: &str, forceable: bool, message: String, hint: &str) {
         let finding = Finding { check: check.into(), message, hint: Some(hint.into()) };
         self.doubts.push(Doubt { finding, forceable });
     }
@@ -69,10 +69,14 @@ impl Survey {
 /// The host cannot be read.
 pub async fn survey(host: &dyn Probe, restore: &Restore) -> Result<Survey, PhaseError> {
     let mut found = Survey::default();
-    members(host, restore, &mut found).await;
-    version(restore, &mut found);
-    keys(host, restore, &mut found).await?;
-    encryption(host, restore, &mut found).await?;
+    if restore.survivor {
+        survivor::members(host, restore, &mut found).await;
+    } else {
+        members(host, restore, &mut found).await;
+        version(restore, &mut found);
+        keys(host, restore, &mut found).await?;
+        encryption(host, restore, &mut found).await?;
+    }
     room(host, restore, &mut found).await;
     if let Err(error) = host.containers(&restore.cri_socket, "kube-system").await {
         let message = format!("the container runtime cannot be asked for the static pods: {error}");
@@ -90,24 +94,32 @@ pub async fn survey(host: &dyn Probe, restore: &Restore) -> Result<Survey, Phase
 }
 
 async fn members(host: &dyn Probe, restore: &Restore, found: &mut Survey) {
-    const OTHERS: &str = "`rkadm restore etcd` is for one control plane. With several: `rkadm reset` (or `kubeadm reset -f`) on the \
-                          others, which takes their members out of etcd; restore here; then join them again. Keep a backup of the \
-                          others' /var/lib/etcd until all is well";
     let access = &restore.node.access;
     if let Some(endpoint) = access.endpoints.first() {
         found.revision = host.etcd_status(access, endpoint).await.ok().map(|status| status.revision);
     }
     match host.etcd_members(access).await {
         Ok(members) => {
-            if let Some(text) = several(&members) {
-                found.doubt("EtcdMembers", false, format!("etcd has {text}"), OTHERS);
+            if !restore.others.is_empty() {
+                others(restore, &members, found);
+            } else if let Some(text) = several(&members) {
+                let hint = commands(restore, &members, found.revision);
+                found.doubt("EtcdMembers", false, format!("etcd has {text}"), &hint);
             }
         }
         Err(live) => match host.etcd_stored(&restore.node.data_dir).await {
+            Ok((members, revision)) if !restore.others.is_empty() => {
+                found.revision = Some(revision);
+                found.warnings.push(format!("etcd does not answer: {live}"));
+                others(restore, &members, found);
+            }
             Ok((members, revision)) => match (several(&members), found.revision = Some(revision)) {
                 (Some(text), ()) => {
                     let message = format!("etcd does not answer ({live}), and its data names {text}");
-                    let hint = format!("{OTHERS}. When the others are gone for good: --force");
+                    let hint = format!(
+                        "{}. When the others are gone for good: --from-survivor, which needs no backup, or --force",
+                        commands(restore, &members, Some(revision))
+                    );
                     found.doubt("EtcdMembers", true, message, &hint);
                 }
                 (None, ()) => found.warnings.push(format!("etcd does not answer: {live}")),
@@ -120,6 +132,37 @@ async fn members(host: &dyn Probe, restore: &Restore, found: &mut Survey) {
             }
         },
     }
+}
+
+/// Those that are restored together have to be those that there are.
+fn others(restore: &Restore, members: &[Member], found: &mut Survey) {
+    let given: Vec<_> = restore.others.iter().map(|peer| &peer.name).chain([&restore.node.name]).collect();
+    let left: Vec<_> =
+        members.iter().filter(|member| !given.contains(&&member.name)).map(Member::describe).collect();
+    if !left.is_empty() {
+        let message = format!("etcd has members that are not in --initial-cluster: {}", left.join(", "));
+        let hint = "they would go on with the old data: add them, or `rkadm reset` their machines. When those are gone for good: \
+                    --force";
+        found.doubt("EtcdMembers", true, message, hint);
+    }
+}
+
+/// How several are restored at the same time.
+fn commands(restore: &Restore, members: &[Member], live: Option<i64>) -> String {
+    let source = &restore.source;
+    let by = bump_over(source.revision, live.unwrap_or(source.revision));
+    let raise_to = source.revision.saturating_add(i64::try_from(by).unwrap_or(i64::MAX));
+    let peers = members.iter().flat_map(|member| {
+        member.peer_urls.iter().map(|url| format!("{}={url}", member.name)).collect::<Vec<_>>()
+    });
+    format!(
+        "restore all at the same time, with the same file and this command on each: `rkadm restore etcd {} --yes \
+         --initial-cluster {} --cluster-token {} --raise-to {raise_to}`; each waits for Enter when all have to be as far. Or `rkadm \
+         reset` the others, restore here, and join them again",
+        source.file.display(),
+        peers.collect::<Vec<_>>().join(","),
+        restore.id
+    )
 }
 
 fn several(members: &[Member]) -> Option<String> {

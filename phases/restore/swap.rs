@@ -68,6 +68,9 @@ pub struct Swap {
     pub peer_urls: Vec<String>,
     /// The revision that the restored data began with.
     pub began_at: i64,
+    /// The undo brings the old data back as it was: it is of several members, and no data of one is like it.
+    #[serde(default)]
+    pub as_it_was: bool,
 }
 
 /// What the undo needs besides.
@@ -130,7 +133,7 @@ impl Swap {
         let aside = self.there(host, &self.aside).await?;
         // Restored data is at `live` only where the old data is aside, or where there was none.
         if live && !fresh && (aside || !had_data) {
-            if aside {
+            if aside && !self.as_it_was {
                 host.rebase_etcd(&self.rebase()).await?;
             }
             self.rename(host, &self.live, &self.fresh).await?;

@@ -63,7 +63,12 @@ impl Action for Make {
         } else {
             String::new()
         };
-        format!("restore {} to {}{revision}, and verify it", file.display(), target.display())
+        let verb = if self.trial.survivor { "make a cluster of one member of" } else { "restore" };
+        let others = match self.trial.others.len() {
+            0 => String::new(),
+            others => format!(" as one of {} members", others + 1),
+        };
+        format!("{verb} {} in {}{others}{revision}, and verify it", file.display(), target.display())
     }
 
     async fn prepare(&self, _host: &dyn Actuator) -> Result<Value, StepError> {

@@ -10,6 +10,7 @@ pub mod discovery;
 pub mod drill;
 pub mod engine;
 pub mod etcd;
+pub mod fleet;
 pub mod health;
 pub mod host;
 pub mod kube;

@@ -30,6 +30,8 @@ mod restore;
 mod sealed;
 mod secrets;
 mod server;
+mod survivor;
+mod together;
 mod token;
 mod usage;
 

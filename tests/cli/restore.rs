@@ -35,7 +35,7 @@ pub fn control_plane() -> Machine {
     machine
 }
 
-fn fixture(line: &str) -> Vec<u8> {
+pub fn fixture(line: &str) -> Vec<u8> {
     let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/core/etcd/snapshot/fixtures");
     fs::read(dir.join(format!("{line}.db"))).unwrap()
 }

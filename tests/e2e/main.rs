@@ -21,3 +21,4 @@ mod parity;
 mod reset;
 mod restore;
 mod support;
+mod survivor;

@@ -12,6 +12,7 @@ use std::{
 
 use crate::joining;
 use rkadm_core::{
+    backup::trial::Peer,
     config::{
         Documents, HostFacts, InitFlags, ResolvedInit, Source, resolve_init, types::ResetConfiguration,
     },
@@ -77,6 +78,8 @@ enum What {
     Requests,
     Reset,
     Restore,
+    Survivor,
+    Together,
 }
 
 /// Every workflow that exists.
@@ -92,6 +95,8 @@ pub fn workflows() -> Vec<Scenario> {
         scenario("certs generate-csr", What::Requests),
         scenario("reset", What::Reset),
         scenario("restore etcd", What::Restore),
+        scenario("restore etcd --from-survivor", What::Survivor),
+        scenario("restore etcd --initial-cluster", What::Together),
     ]
 }
 
@@ -130,7 +135,7 @@ impl Scenario {
                 restart: true,
                 cri_socket: "unix:///run/containerd/containerd.sock".into(),
             })),
-            What::Restore => restore::workflow(&Arc::new(Restore {
+            What::Restore | What::Survivor | What::Together => restore::workflow(&Arc::new(Restore {
                 id: "1".into(),
                 node: NodeEtcd {
                     name: "node1".into(),
@@ -146,6 +151,13 @@ impl Scenario {
                 },
                 // The backup is not said to be of these keys.
                 force: true,
+                survivor: self.what == What::Survivor,
+                others: match self.what {
+                    What::Together => {
+                        vec![Peer { name: "node2".into(), peer_urls: vec!["https://10.0.0.2:2380".into()] }]
+                    }
+                    _ => vec![],
+                },
                 bump: 1,
                 cri_socket: "unix:///run/containerd/containerd.sock".into(),
                 ..Restore::default()
@@ -170,7 +182,7 @@ impl Scenario {
     pub async fn machine(&self) -> Machine {
         static FINISHED: OnceCell<World> = OnceCell::const_new();
         match self.what {
-            What::Renewal | What::Reset | What::Restore => {}
+            What::Renewal | What::Reset | What::Restore | What::Survivor | What::Together => {}
             What::JoinWorker | What::JoinControlPlane => {
                 return Machine::from_world(joining::world(Machine::ready().host.world()));
             }
@@ -182,14 +194,21 @@ impl Scenario {
             machine.host.world()
         });
         let mut world = finished.await.clone();
-        if matches!(self.what, What::Restore) {
-            world.members = vec![Member {
-                id: 1,
-                name: "node1".into(),
-                peer_urls: vec!["https://10.0.0.1:2380".into()],
-                client_urls: vec!["https://10.0.0.1:2379".into()],
-                is_learner: false,
-            }];
+        let member = |id: u64| Member {
+            id,
+            name: format!("node{id}"),
+            peer_urls: vec![format!("https://10.0.0.{id}:2380")],
+            client_urls: vec![format!("https://10.0.0.{id}:2379")],
+            is_learner: false,
+        };
+        match self.what {
+            What::Restore => world.members = vec![member(1)],
+            What::Together => world.members = vec![member(1), member(2)],
+            What::Survivor => {
+                world.members = vec![member(1), member(2)];
+                world.quorum_lost = true;
+            }
+            _ => {}
         }
         Machine::from_world(world)
     }

@@ -40,6 +40,18 @@ pub fn ask(restore: &Restore, survey: &Survey) -> Result<(), CommandError> {
 
 fn question(restore: &Restore, survey: &Survey, now: Timestamp) -> String {
     let source = &restore.source;
+    if restore.survivor {
+        return format!(
+            "This makes a cluster of one member of what is left of etcd on this machine:\n\
+             \x20 data      {}\n\
+             \x20 revision  {}; what only the lost members had is lost\n\
+             The other control planes must be off, or reset; they join again later. The old data is kept in {}.\n\
+             Go on? [y/N]: ",
+            restore.node.data_dir.display(),
+            survey.revision.unwrap_or(source.revision),
+            restore.aside().display(),
+        );
+    }
     let taken = source.created_at.map(|at| {
         let on = source.node.as_ref().map(|node| format!(" on {node}")).unwrap_or_default();
         format!("taken {} ago{on} ({})", age(now, at), at.strftime("%Y-%m-%d %H:%M UTC"))
@@ -94,6 +106,17 @@ mod tests {
         let text = question(&restore, &survey, "2026-11-25T01:00:00Z".parse().unwrap());
         assert!(text.contains("/b.tar.gz, taken 2 h 30 min ago on cp1 (2026-11-24 22:30 UTC)"), "{text}");
         assert!(text.contains("the 30 changes since are lost"), "{text}");
+        assert!(text.contains("kept in /var/lib/etcd.before-1"), "{text}");
+    }
+
+    #[test]
+    fn the_question_about_a_survivor_says_what_must_be_off() {
+        let mut restore = Restore { id: "1".into(), survivor: true, ..Restore::default() };
+        restore.node.data_dir = "/var/lib/etcd".into();
+        let survey = Survey { revision: Some(130), ..Survey::default() };
+        let text = question(&restore, &survey, Timestamp::UNIX_EPOCH);
+        assert!(text.contains("revision  130; what only the lost members had is lost"), "{text}");
+        assert!(text.contains("must be off, or reset"), "{text}");
         assert!(text.contains("kept in /var/lib/etcd.before-1"), "{text}");
     }
 

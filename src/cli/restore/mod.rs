@@ -1,9 +1,11 @@
 //! `rkadm restore`.
 
 mod confirm;
+mod gate;
 mod report;
 mod rollback;
 mod source;
+mod together;
 
 use std::{
     path::{Path, PathBuf},
@@ -26,6 +28,8 @@ use rkadm_phases::{
     static_pods,
 };
 
+use gate::FromStdin;
+
 use super::{
     API_TIMEOUT, Session,
     args::{FailurePolicy, absolute},
@@ -34,6 +38,7 @@ use super::{
     operation::{self, Manner},
 };
 pub use rollback::may_roll_back;
+use together::TogetherArgs;
 
 /// Where kubelets find containerd unless they are told otherwise.
 const DEFAULT_SOCKET: &str = "unix:///var/run/containerd/containerd.sock";
@@ -48,6 +53,9 @@ pub enum RestoreCommand {
     ///
     /// The backup is read completely, and restored and verified beside the data in use, before anything is stopped. The old
     /// data is kept: `rkadm op rollback` takes the restore back, also after it has finished. For clusters with one control plane.
+    ///
+    /// `--from-survivor` needs no backup: where so many control planes are gone that etcd has no quorum, it makes a cluster of
+    /// one member of what is left on this one. The others join it again. The old data is kept as it is.
     Etcd(EtcdArgs),
 }
 
@@ -56,8 +64,11 @@ pub enum RestoreCommand {
 #[expect(clippy::struct_excessive_bools, reason = "flags of a command line")]
 pub struct EtcdArgs {
     /// An archive of `rkadm backup etcd`, a snapshot of `etcdctl snapshot save` whose name ends with .db, or `latest`
-    #[arg(value_name = "FILE|latest")]
-    file: PathBuf,
+    #[arg(value_name = "FILE|latest", required_unless_present = "from_survivor")]
+    file: Option<PathBuf>,
+    /// Where etcd has lost its quorum for good: make a cluster of one member of what this machine's own member has left
+    #[arg(long, conflicts_with_all = ["file", "dir", "no_bump"])]
+    from_survivor: bool,
     /// Where `latest` is looked for: a directory or s3://BUCKET/PREFIX [default: /var/lib/rkadm/backups]
     #[arg(long, value_name = "DIR")]
     dir: Option<Location>,
@@ -75,6 +86,8 @@ pub struct EtcdArgs {
     /// Keep the revision of the backup. Whoever watched objects misses changes without knowing it, until it is restarted
     #[arg(long)]
     no_bump: bool,
+    #[command(flatten)]
+    together: TogetherArgs,
     /// What to do when a step fails
     #[arg(long, value_enum, default_value_t)]
     on_failure: FailurePolicy,
@@ -83,10 +96,15 @@ pub struct EtcdArgs {
 impl EtcdArgs {
     /// The same command has the same.
     fn digest(&self) -> String {
-        let elsewhere = self.file == Path::new("latest") || self.file.starts_with("s3:");
-        let file = if elsewhere { self.file.clone() } else { absolute(&self.file) };
+        let elsewhere = |file: &Path| file == Path::new("latest") || file.starts_with("s3:");
+        let file = match &self.file {
+            None => "--from-survivor".into(),
+            Some(file) if elsewhere(file) => file.clone(),
+            Some(file) => absolute(file),
+        };
         let from = self.dir.as_ref().map(Location::to_string).unwrap_or_default();
-        let text = format!("{}\n{from}\n{}\n{}", file.display(), self.force, self.no_bump);
+        let together = self.together.digest();
+        let text = format!("{}\n{from}\n{}\n{}\n{together}", file.display(), self.force, self.no_bump);
         sha256_hex(text.as_bytes())
     }
 }
@@ -108,9 +126,18 @@ pub async fn run(session: &Session, command: &RestoreCommand) -> Result<(), Comm
     }
     let host = session.host(API_TIMEOUT);
     let node = NodeEtcd::read(&host).await.map_err(|error| unusable(&error))?;
-    let file = source::find(session, &args.file, args.dir.as_ref(), args.dry_run).await?;
-    let source =
-        source::read(session, &file.path, &args.identity.absolute(), node.encryption.as_deref()).await?;
+    // What was fetched for a dry run goes when this does.
+    let file = match &args.file {
+        Some(file) => Some(source::find(session, file, args.dir.as_ref(), args.dry_run).await?),
+        None => None,
+    };
+    let source = match &file {
+        Some(file) => {
+            let identity = args.identity.absolute();
+            source::read(session, &file.path, &identity, node.encryption.as_deref()).await?
+        }
+        None => source::left(&host, &node).await,
+    };
     let mut restore = Restore {
         id: Timestamp::now().strftime("%Y%m%dT%H%M%SZ").to_string(),
         source,
@@ -118,10 +145,13 @@ pub async fn run(session: &Session, command: &RestoreCommand) -> Result<(), Comm
         force: args.force,
         bump: 0,
         cri_socket: static_pods::cri_socket(&host).await.unwrap_or_else(|| DEFAULT_SOCKET.into()),
+        survivor: args.from_survivor,
+        ..Restore::default()
     };
+    args.together.fill(&mut restore)?;
     let survey = restore::survey(&host, &restore).await.map_err(|error| unusable(&error))?;
-    refuse(&survey, args.force)?;
-    if !args.no_bump {
+    refuse(&survey, args)?;
+    if !args.no_bump && restore.others.is_empty() {
         // Where nobody knows what was seen, more than anybody can have.
         let seen = survey.revision.unwrap_or(restore.source.revision + UNKNOWN);
         restore.bump = trial::bump_over(restore.source.revision, seen);
@@ -171,12 +201,17 @@ fn unfinished(session: &Session, digest: &str) -> Result<Option<Operation>, Comm
     Err(error.into())
 }
 
-fn refuse(survey: &Survey, force: bool) -> Result<(), CommandError> {
-    let findings = survey.against(force);
+fn refuse(survey: &Survey, args: &EtcdArgs) -> Result<(), CommandError> {
+    let findings = survey.against(args.force);
     if findings.is_empty() {
         return Ok(());
     }
-    let error = CommandError::new(ExitKind::Preflight, "this backup cannot be restored here");
+    let what = if args.from_survivor {
+        "no cluster can be made of what is left here"
+    } else {
+        "this backup cannot be restored here"
+    };
+    let error = CommandError::new(ExitKind::Preflight, what);
     Err(CommandError { findings, ..error }.detail("Nothing was changed."))
 }
 
@@ -194,7 +229,7 @@ async fn execute(
     dry_run: bool,
 ) -> Result<(), CommandError> {
     let restore = Arc::new(restore);
-    let workflow = restore::workflow(&restore);
+    let workflow = restore::workflow_together(&restore, &(Arc::new(FromStdin) as _));
     let manner = Manner { dry_run, on_failure, digest: Some(digest), ..Manner::default() };
     // What cannot be asked after the restore is told, not waited for.
     let host = session.host(std::time::Duration::from_secs(20));

@@ -23,6 +23,8 @@ struct Restored {
     objects: Map<String, Value>,
     nodes_not_ready: Vec<String>,
     old_data: PathBuf,
+    /// It was made of what this machine's own member had left.
+    from_survivor: bool,
 }
 
 /// Prints it.
@@ -38,6 +40,7 @@ pub fn finished(session: &Session, restore: &Restore, done: &RunReport) {
         objects: report["objects"].as_object().cloned().unwrap_or_default(),
         nodes_not_ready: names.filter_map(|name| name.as_str().map(str::to_owned)).collect(),
         old_data: restore.aside(),
+        from_survivor: restore.survivor,
     };
     session.printer.result("EtcdRestore", &result, || text(&result));
 }
@@ -45,18 +48,31 @@ pub fn finished(session: &Session, restore: &Restore, done: &RunReport) {
 fn text(result: &Restored) -> String {
     let from = result.backup_created_at.map(|at| format!(", {} old", age(Timestamp::now(), at)));
     let revision = result.revision.map(|now| format!(", revision {now} now")).unwrap_or_default();
-    let mut out = format!(
-        "Restored from {}{}: revision {} of the backup{revision}.\n",
-        result.file.display(),
-        from.unwrap_or_default(),
-        result.backup_revision
-    );
+    let mut out = if result.from_survivor {
+        format!("Made a cluster of one member of what was left on this machine{revision}.\n")
+    } else {
+        format!(
+            "Restored from {}{}: revision {} of the backup{revision}.\n",
+            result.file.display(),
+            from.unwrap_or_default(),
+            result.backup_revision
+        )
+    };
     let objects: Vec<_> = result.objects.iter().map(|(kind, count)| format!("{count} {kind}")).collect();
     if !objects.is_empty() {
         out += &format!("Objects: {}\n", objects.join(", "));
     }
     if !result.nodes_not_ready.is_empty() {
         out += &format!("Nodes that are not Ready: {}\n", result.nodes_not_ready.join(", "));
+    }
+    if result.from_survivor {
+        out += &format!(
+            "The other control planes join again: there `rkadm reset --force`, here `kubectl delete node NAME` and \
+             `rkadm token create --print-join-command`, then `rkadm join --control-plane …` there.\n\
+             The old data is in {}. When all is well, remove the directory, and take a backup: `rkadm backup etcd`.\n",
+            result.old_data.display(),
+        );
+        return out;
     }
     out += &format!(
         "Nodes that no longer exist become NotReady within a minute: `kubectl delete node NAME` removes them.\n\

@@ -9,8 +9,9 @@ use jiff::Timestamp;
 use rkadm_core::{
     backup::{BackupError, crypt::Identities, place::Location, read, source::below, trial},
     etcd::snapshot::{self, VerifyOptions},
+    host::Probe,
 };
-use rkadm_phases::restore::Source;
+use rkadm_phases::restore::{NodeEtcd, Source};
 
 use crate::cli::{
     Session,
@@ -46,6 +47,19 @@ pub async fn find(
         error = error.detail(format!("{} is left out: {why}", path.display()));
     }
     Err(error.hint("another directory: --dir DIR; a plain snapshot: name the file"))
+}
+
+/// What this machine's own member has left, in the place of a backup. Where it cannot be read, the survey says why.
+pub async fn left(host: &dyn Probe, node: &NodeEtcd) -> Source {
+    let left = host.etcd_remains(&node.data_dir).await.unwrap_or_default();
+    Source {
+        file: node.data_dir.join("member/snap/db"),
+        plain: true,
+        bytes: left.size,
+        size: left.size,
+        revision: left.revision,
+        ..Source::default()
+    }
 }
 
 /// Reads all of it.

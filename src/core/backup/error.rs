@@ -4,7 +4,7 @@ use std::{io, path::PathBuf};
 
 use crate::etcd::{
     EtcdError,
-    snapshot::{RestoreError, SnapshotError},
+    snapshot::{LogError, RestoreError, SnapshotError},
 };
 
 /// Why a backup could not be made, read or trusted.
@@ -85,6 +85,20 @@ pub enum BackupError {
     /// No data directory can be made of the snapshot.
     #[error("the snapshot cannot be restored: {0}")]
     Restore(#[from] RestoreError),
+    /// The log of a member cannot be read.
+    #[error("the log of etcd cannot be read: {0}")]
+    Log(#[from] LogError),
+    /// Data of a member that was cut off.
+    #[error(
+        "the database in {} lacks {missing} entries of its log that count: etcd was cut off before it had written them",
+        path.display()
+    )]
+    Incomplete {
+        /// The data directory.
+        path: PathBuf,
+        /// How many.
+        missing: u64,
+    },
     /// What was made is not what was to be made.
     #[error("the restored data in {} is not what is in the backup: {why}", path.display())]
     Differs {
@@ -181,6 +195,9 @@ impl BackupError {
             Self::Member { .. } => "back up from another control plane until this member is well again",
             Self::HashDiffers { .. } => {
                 "run it again; when it happens again, compare the members with `etcdctl endpoint hashkv --cluster` and back up from another one"
+            }
+            Self::Incomplete { .. } => {
+                "let the kubelet start etcd once more: it writes them although there is no quorum, and then run this again. To go on without them: --force"
             }
             Self::Busy(_) => "wait until it has ended",
             Self::Damaged { .. } | Self::Snapshot(_) => {

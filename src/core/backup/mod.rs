@@ -9,6 +9,7 @@
 //! - [`label`]: what may be said in the open of an encrypted one.
 //! - [`read`]: opens one that nobody can trust.
 //! - [`open`]: opens one, and the snapshot in it.
+//! - [`remains`]: what a member without a quorum has left.
 //! - [`trial`]: makes a data directory of one, beside the one in use.
 //! - [`place`]: a directory or a bucket; [`catalog`] and [`retention`]: the backups there, and which may go.
 //!
@@ -26,6 +27,7 @@ pub mod open;
 pub mod place;
 mod publish;
 pub mod read;
+pub mod remains;
 pub mod retention;
 pub mod source;
 pub mod take;

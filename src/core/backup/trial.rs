@@ -15,6 +15,7 @@ use super::{
     BackupError,
     crypt::Identities,
     read::{self, Targets},
+    remains::remains,
     source::below,
     take::hex,
 };
@@ -48,6 +49,29 @@ pub struct Trial {
     pub revision: i64,
     /// By how much the revision is raised, with everything before marked as compacted; 0: it is not.
     pub bump: u64,
+    /// The other members of the new cluster.
+    #[serde(default)]
+    pub others: Vec<Peer>,
+    /// What ids of the new cluster are made of besides; empty: something of its own.
+    #[serde(default)]
+    pub token: String,
+    /// The file is what a member that has ended left in `like`, and changes until it ends. The revision of what is made of
+    /// it is nevertheless the one that was announced.
+    #[serde(default)]
+    pub survivor: bool,
+    /// Make it although entries of the survivor's log are not in its database.
+    #[serde(default)]
+    pub incomplete: bool,
+}
+
+/// Another member of the new cluster.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Peer {
+    /// Its name.
+    pub name: String,
+    /// Where other members reach it.
+    pub peer_urls: Vec<String>,
 }
 
 /// Old data that is to be used again after newer revisions were served from other data.
@@ -96,6 +120,33 @@ fn options(name: &str, peer_urls: &[String], bump: u64, target: &Path) -> Restor
     RestoreOptions { history, token: format!("rkadm-{id}"), ..RestoreOptions::new(name, vec![member]) }
 }
 
+/// Of a trial, whose revision becomes the announced one.
+fn options_of(trial: &Trial, revision: i64) -> RestoreOptions {
+    let bump = match trial.bump {
+        0 => 0,
+        _ => u64::try_from(trial.new_revision() - revision).unwrap_or(0),
+    };
+    let mut options = options(&trial.name, &trial.peer_urls, bump, &trial.target);
+    let others = trial.others.iter();
+    options
+        .members
+        .extend(others.map(|peer| NewMember { name: peer.name.clone(), peer_urls: peer.peer_urls.clone() }));
+    if !trial.token.is_empty() {
+        options.token.clone_from(&trial.token);
+    }
+    options
+}
+
+/// The database of a member that has ended, where all that counts is in it.
+fn survivor(root: &Path, trial: &Trial) -> Result<PathBuf, BackupError> {
+    let dir = below(root, &trial.like);
+    let missing = remains(&dir)?.missing();
+    if missing > 0 && !trial.incomplete {
+        return Err(BackupError::Incomplete { path: trial.like.clone(), missing });
+    }
+    Ok(dir.join("member/snap/db"))
+}
+
 /// Makes the data directory of a machine whose file system is at `root`, in place of what an earlier try left. Blocks.
 ///
 /// # Errors
@@ -106,7 +157,11 @@ pub fn restore(root: &Path, trial: &Trial) -> Result<(), BackupError> {
     remove(&extracted)?;
     let changed =
         || BackupError::Damaged { path: trial.file.clone(), why: "it changed since it was checked".into() };
-    let from = if trial.plain {
+    let left;
+    let from = if trial.survivor {
+        left = survivor(root, trial)?;
+        left.as_path()
+    } else if trial.plain {
         if sha256_of(&trial.file)? != trial.sha256 {
             return Err(changed());
         }
@@ -120,14 +175,10 @@ pub fn restore(root: &Path, trial: &Trial) -> Result<(), BackupError> {
         extracted.as_path()
     };
     let verified = snapshot::verify(from, VerifyOptions::default())?;
-    if verified.report.revision != trial.revision {
+    if verified.report.revision != trial.revision && !trial.survivor {
         return Err(changed());
     }
-    snapshot::restore(
-        &verified,
-        &target,
-        &options(&trial.name, &trial.peer_urls, trial.bump, &trial.target),
-    )?;
+    snapshot::restore(&verified, &target, &options_of(trial, verified.report.revision))?;
     let keys = verified.report.records.keys;
     drop(verified);
     remove(&extracted)?;
@@ -142,7 +193,7 @@ fn prove(trial: &Trial, target: &Path, keys: u64) -> Result<(), BackupError> {
         format!("it has revision {}, not {}", found.revision, trial.new_revision())
     } else if trial.bump == 0 && found.records.keys != keys {
         format!("it has {} keys, not {keys}", found.records.keys)
-    } else if found.contents.members.len() != 1 {
+    } else if found.contents.members.len() != 1 + trial.others.len() {
         format!("it has {} members", found.contents.members.len())
     } else {
         return Ok(());
@@ -189,6 +240,11 @@ pub fn rebase(root: &Path, rebase: &Rebase) -> Result<bool, BackupError> {
 /// There is no database, or it cannot be read.
 pub fn stored(data_dir: &Path) -> Result<(Vec<Member>, i64), BackupError> {
     let found = snapshot::verify(&data_dir.join("member/snap/db"), VerifyOptions::default())?.report;
+    Ok((members(found.contents.members), found.revision))
+}
+
+/// As they are known elsewhere.
+pub(super) fn members(stored: Vec<snapshot::Member>) -> Vec<Member> {
     let known = |member: snapshot::Member| Member {
         id: member.id,
         name: member.name,
@@ -196,7 +252,7 @@ pub fn stored(data_dir: &Path) -> Result<(Vec<Member>, i64), BackupError> {
         client_urls: member.client_urls,
         is_learner: member.learner,
     };
-    Ok((found.contents.members.into_iter().map(known).collect(), found.revision))
+    stored.into_iter().map(known).collect()
 }
 
 /// SHA-256 of a file, in hex.
@@ -263,6 +319,7 @@ mod tests {
             peer_urls: vec!["https://10.0.0.1:2380".into()],
             revision,
             bump: DEFAULT_BUMP,
+            ..Trial::default()
         }
     }
 

@@ -21,7 +21,10 @@ use super::{
 };
 use crate::{
     archive::Removal,
-    backup::trial::{Rebase, Trial},
+    backup::{
+        remains::Remains,
+        trial::{Rebase, Trial},
+    },
     config::types::UnmountFlag,
     etcd::{EtcdAccess, EtcdError, Member, MemberStatus, types::HashKv},
     kube::{KubeError, ObjectRef},
@@ -48,6 +51,7 @@ pub struct Archived {
 
 /// All that a fake machine is. Two equal worlds are the same machine.
 #[derive(Debug, Clone, PartialEq)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 pub struct World {
     /// Files and directories.
     pub paths: BTreeMap<PathBuf, Node>,
@@ -79,6 +83,8 @@ pub struct World {
     pub members: Vec<Member>,
     /// Other machines of the cluster serve its API and its etcd.
     pub others_serve: bool,
+    /// So many members of etcd are gone that the one here serves nothing, until its data is of a cluster of its own.
+    pub quorum_lost: bool,
     /// Containers that were ended while no kubelet ran that would start them again.
     pub ended: BTreeSet<String>,
     /// The API server lets nobody write the status of an object.
@@ -137,6 +143,7 @@ impl World {
             uid: 0,
             members: vec![],
             others_serve: false,
+            quorum_lost: false,
             ended: BTreeSet::new(),
             refuses_status: false,
             put_aside: BTreeMap::new(),
@@ -305,13 +312,18 @@ fn revision_in(world: &World) -> i64 {
     }
 }
 
+/// Data that was restored is of a cluster with nobody else in it.
+fn has_no_quorum(world: &World) -> bool {
+    world.quorum_lost && !world.paths.contains_key(Path::new("/var/lib/etcd/member/revision"))
+}
+
 fn status_of(world: &World, member: &Member) -> MemberStatus {
     MemberStatus {
         cluster_id: 1,
         member_id: member.id,
         revision: revision_in(world),
         version: "3.6.0".into(),
-        leader: world.members.first().map_or(0, |first| first.id),
+        leader: world.members.first().filter(|_| !has_no_quorum(world)).map_or(0, |first| first.id),
         is_learner: member.is_learner,
         ..MemberStatus::default()
     }
@@ -475,12 +487,17 @@ impl Probe for FakeHost {
     }
 
     async fn etcd_members(&self, access: &EtcdAccess) -> Result<Vec<Member>, HostError> {
-        Ok(self.etcd(access)?.members.clone())
+        let world = self.etcd(access)?;
+        if has_no_quorum(&world) {
+            return Err(EtcdError::Unavailable { message: "no leader".into() }.into());
+        }
+        Ok(world.members.clone())
     }
 
     async fn etcd_status(&self, access: &EtcdAccess, endpoint: &str) -> Result<MemberStatus, HostError> {
         let world = self.etcd(access)?;
         let member = world.members.iter().find(|member| member.client_urls.iter().any(|url| url == endpoint));
+        let member = member.filter(|member| !has_no_quorum(&world) || member.name == "node1");
         let refused = || EtcdError::Unreachable { endpoints: endpoint.to_owned(), message: "refused".into() };
         Ok(status_of(&world, member.ok_or_else(refused)?))
     }
@@ -497,6 +514,10 @@ impl Probe for FakeHost {
 
     async fn etcd_stored(&self, _data_dir: &Path) -> Result<(Vec<Member>, i64), HostError> {
         Ok((lock(&self.world).members.clone(), 1))
+    }
+
+    async fn etcd_remains(&self, _data_dir: &Path) -> Result<Remains, HostError> {
+        Ok(Remains { members: lock(&self.world).members.clone(), revision: 1, ..Remains::default() })
     }
 }
 

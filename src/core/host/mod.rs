@@ -24,6 +24,7 @@ use crate::{
     archive::Removal,
     backup::{
         BackupError,
+        remains::Remains,
         trial::{Rebase, Trial},
     },
     config::types::UnmountFlag,
@@ -343,6 +344,8 @@ pub trait Probe: Send + Sync {
     ) -> Result<HashKv, HostError>;
     /// The members, and the newest revision, as the data directory of an etcd has them, for one that does not answer.
     async fn etcd_stored(&self, data_dir: &Path) -> Result<(Vec<Member>, i64), HostError>;
+    /// What is left in the data directory of a member whose cluster has no quorum.
+    async fn etcd_remains(&self, data_dir: &Path) -> Result<Remains, HostError>;
 }
 
 /// Changes to a machine. Only the engine holds one.

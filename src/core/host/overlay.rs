@@ -17,6 +17,7 @@ use super::{
 };
 use crate::{
     archive::Removal,
+    backup::remains::Remains,
     engine::{Step, content::Content, step::ObjectSource},
     etcd::{EtcdAccess, Member, MemberStatus, types::HashKv},
     kube::ObjectRef,
@@ -314,5 +315,9 @@ impl Probe for Overlay<'_> {
 
     async fn etcd_stored(&self, data_dir: &Path) -> Result<(Vec<Member>, i64), HostError> {
         self.inner.etcd_stored(data_dir).await
+    }
+
+    async fn etcd_remains(&self, data_dir: &Path) -> Result<Remains, HostError> {
+        self.inner.etcd_remains(data_dir).await
     }
 }

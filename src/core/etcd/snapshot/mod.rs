@@ -30,7 +30,7 @@ pub use raft_log::{LogError, RaftState, raft_state};
 pub use record::check_record;
 pub use restore::{
     DEFAULT_BUMP, DEFAULT_TOKEN, History, MembershipError, NewMember, RestoreError, RestoreOptions, Restored,
-    restore,
+    check_members, restore,
 };
 pub use trailer::TrailerHash;
 pub use verify::{FileHash, Report, Verified, VerifyOptions, verify};

@@ -24,7 +24,10 @@ use super::{
 };
 use crate::{
     archive::Removal,
-    backup::trial::{self, Rebase, Trial},
+    backup::{
+        remains::{self, Remains},
+        trial::{self, Rebase, Trial},
+    },
     config::types::UnmountFlag,
     cri,
     cri::CriClient,
@@ -198,6 +201,11 @@ impl Probe for LocalHost {
     async fn etcd_stored(&self, data_dir: &Path) -> Result<(Vec<Member>, i64), HostError> {
         let dir = self.real(data_dir);
         etcd::blocking(move || trial::stored(&dir)).await
+    }
+
+    async fn etcd_remains(&self, data_dir: &Path) -> Result<Remains, HostError> {
+        let dir = self.real(data_dir);
+        etcd::blocking(move || remains::remains(&dir)).await
     }
 }
 

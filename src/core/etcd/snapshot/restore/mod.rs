@@ -100,6 +100,14 @@ impl RestoreError {
 
 type Result<T> = std::result::Result<T, RestoreError>;
 
+/// Whether these can be the members of a new cluster, with `name` among them.
+///
+/// # Errors
+/// Why not.
+pub fn check_members(members: &[NewMember], name: &str) -> std::result::Result<(), MembershipError> {
+    NewCluster::new(members, name, DEFAULT_TOKEN).map(drop)
+}
+
 /// Makes the data directory `target`, which must not exist; its parent must.
 ///
 /// When this returns, everything is on the disk. When it fails, or was cut off, nothing but `target` was touched. The
