@@ -158,7 +158,7 @@ mod tests {
     #[test]
     fn the_member_that_has_most_is_the_one_to_use() {
         let found = said(&[(4, 101)]);
-        assert!(found.against(false)[0].message.contains("cp4 has more than this one"), "{found:?}");
+        assert!(found.against(false)[0].message.contains("cp4 (4) has more than this one"), "{found:?}");
         assert!(found.against(true).is_empty());
         assert!(said(&[(4, 100)]).against(false).is_empty());
     }
