@@ -22,3 +22,4 @@ mod reset;
 mod restore;
 mod support;
 mod survivor;
+mod together;

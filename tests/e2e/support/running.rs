@@ -1,7 +1,7 @@
 //! An rkadm at work, followed by its events.
 
-use std::io::{BufRead as _, BufReader, Read as _};
-use std::process::{Child, ChildStderr};
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::process::{Child, ChildStderr, ChildStdin};
 use std::thread::{self, JoinHandle};
 
 use anyhow::{Context as _, Result, bail};
@@ -17,12 +17,19 @@ impl Event {
     pub fn starts(&self, phase: &str) -> bool {
         self.0["type"] == "phase-started" && self.0["phase"] == phase
     }
+
+    /// Whether it says that this phase waits for something.
+    fn waits(&self, phase: &str) -> bool {
+        self.0["type"] == "waiting" && self.0["phase"] == phase
+    }
 }
 
 /// An `rkadm … --progress json` that was started and not waited for.
 pub struct Running {
     node: Node,
     child: Child,
+    /// Open, so that it can be told something.
+    stdin: Option<ChildStdin>,
     stdout: JoinHandle<String>,
     stderr: BufReader<ChildStderr>,
     seen: String,
@@ -34,12 +41,17 @@ impl Running {
         Self::start(node, &["init", "--config", super::CONFIG])
     }
 
-    /// Starts rkadm with these arguments.
+    /// Starts rkadm with these arguments and nobody to answer it.
     pub fn start(node: &Node, args: &[&str]) -> Result<Self> {
+        Ok(Self { stdin: None, ..Self::attended(node, args)? })
+    }
+
+    /// Starts rkadm with these arguments and somebody who may [`say`](Self::say) something.
+    pub fn attended(node: &Node, args: &[&str]) -> Result<Self> {
         let command: Vec<&str> =
             ["rkadm"].into_iter().chain(args.iter().copied()).chain(["--progress", "json"]).collect();
         let mut child = node.spawn(&command)?;
-        drop(child.stdin.take());
+        let stdin = child.stdin.take();
         let mut out = child.stdout.take().context("no stdout")?;
         let stdout = thread::spawn(move || {
             let mut text = String::new();
@@ -48,7 +60,7 @@ impl Running {
             text
         });
         let stderr = BufReader::new(child.stderr.take().context("no stderr")?);
-        Ok(Self { node: node.clone(), child, stdout, stderr, seen: String::new() })
+        Ok(Self { node: node.clone(), child, stdin, stdout, stderr, seen: String::new() })
     }
 
     /// The next event; none when rkadm has ended. Lines that are no events are messages for people.
@@ -63,6 +75,22 @@ impl Running {
                 return Ok(Some(Event(value)));
             }
         }
+    }
+
+    /// Reads on until this phase waits.
+    pub fn until_waiting(&mut self, phase: &str) -> Result<()> {
+        while let Some(event) = self.next()? {
+            if event.waits(phase) {
+                return Ok(());
+            }
+        }
+        bail!("rkadm ended before {phase} waited:\n{}", self.seen)
+    }
+
+    /// Writes a line to its standard input.
+    pub fn say(&mut self, line: &str) -> Result<()> {
+        let stdin = self.stdin.as_mut().context("its stdin is closed")?;
+        writeln!(stdin, "{line}").context("it does not listen any more")
     }
 
     /// Reads on until this phase starts.
