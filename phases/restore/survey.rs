@@ -228,10 +228,15 @@ async fn keys(host: &dyn Probe, restore: &Restore, found: &mut Survey) -> Result
     }
     if !wrong.is_empty() {
         let message = format!("the keys of this machine are not those of the backup: {}", wrong.join("; "));
+        let file = restore.source.file.display();
+        let unpack = if restore.source.file.extension().is_some_and(|extension| extension == "age") {
+            format!("age -d -i KEY {file} > FILE; tar -xf FILE")
+        } else {
+            format!("tar -xf {file}")
+        };
         let hint = format!(
             "tokens, client certificates or members of the backup's cluster would not be accepted. The matching files are in \
-             the archive: `tar -xf {} -C DIR files/etc/kubernetes/pki`. To restore all the same: --force",
-            restore.source.file.display()
+             the archive: `{unpack} -C DIR files/etc/kubernetes/pki`. To restore all the same: --force"
         );
         found.doubt("Keys", true, message, &hint);
     }
