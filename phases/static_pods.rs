@@ -6,6 +6,7 @@ use rkadm_core::{
     host::{ApiAccess, HostError, Probe},
     kubelet::{CONFIG_FILE, INSTANCE_CONFIG_FILE},
     manifest::Component,
+    text::bracketed,
     yaml,
 };
 use serde_json::Value;
@@ -68,8 +69,7 @@ fn client_urls(pod: &Value) -> Vec<String> {
     }
     // A pod that somebody else made has no annotation; etcd's port is all but always this.
     let Some(address) = pod["status"]["hostIP"].as_str() else { return vec![] };
-    let host = if address.contains(':') { format!("[{address}]") } else { address.to_owned() };
-    vec![format!("https://{host}:2379")]
+    vec![format!("https://{}:2379", bracketed(address))]
 }
 
 #[cfg(test)]

@@ -5,12 +5,12 @@ use jiff::{SignedDuration, Timestamp};
 use rkadm_core::{
     host::{ApiAccess, Probe},
     kube::ObjectRef,
-    manifest::{Component, health_target},
+    manifest::{Component, api_server_url},
 };
 use serde_json::Value;
 
 use super::{Check, components::failing, versions};
-use crate::{init::Cluster, static_pods};
+use crate::{init::Cluster, join::by_kubelet, static_pods};
 
 /// Who has to be elected for the cluster to move.
 const LEADERS: [&str; 2] = ["kube-controller-manager", "kube-scheduler"];
@@ -18,8 +18,7 @@ const LEADERS: [&str; 2] = ["kube-controller-manager", "kube-scheduler"];
 /// Asks with this machine's credentials: an administrator's on a control plane, the kubelet's on a worker.
 pub async fn look(host: &dyn Probe, control_plane: bool) -> Vec<Check> {
     if !control_plane {
-        let access = ApiAccess { kubeconfig: Cluster::kubeconfig("kubelet.conf"), server: None };
-        return vec![ready(host, &access).await];
+        return vec![ready(host, &by_kubelet()).await];
     }
     let server = own_server(host).await;
     let access = ApiAccess { kubeconfig: Cluster::kubeconfig("admin.conf"), server };
@@ -52,9 +51,7 @@ pub async fn look(host: &dyn Probe, control_plane: bool) -> Vec<Check> {
 /// This machine's own API server rather than any behind a load balancer.
 async fn own_server(host: &dyn Probe) -> Option<String> {
     let pod = static_pods::read(host, Component::ApiServer).await.ok()??;
-    let url = health_target(&pod)?.url;
-    let authority = url.strip_prefix("https://")?.split('/').next()?.to_owned();
-    Some(format!("https://{authority}"))
+    api_server_url(&pod)
 }
 
 async fn ready(host: &dyn Probe, access: &ApiAccess) -> Check {

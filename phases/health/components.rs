@@ -4,7 +4,7 @@ use futures::future::join_all;
 use k8s_openapi::api::core::v1::Pod;
 use rkadm_core::{
     host::{ContainerState, HealthTarget, Probe, Trust},
-    kubelet::CONFIG_FILE,
+    kubelet::{CONFIG_FILE, health_port, health_url},
     manifest::{Component, health_target},
     yaml,
 };
@@ -34,25 +34,17 @@ pub async fn kubelet(host: &dyn Probe) -> Vec<Check> {
         Ok(Some(bytes)) => yaml::from_str(&String::from_utf8_lossy(&bytes)).unwrap_or_default(),
         _ => Value::Null,
     };
-    let port = |name: &str, default: u64| config[name].as_u64().unwrap_or(default);
-    let address = config["healthzBindAddress"].as_str().unwrap_or("127.0.0.1");
-    let address = if address.contains(':') { format!("[{address}]") } else { address.to_owned() };
-    let health = HealthTarget {
-        url: format!("http://{address}:{}/healthz", port("healthzPort", 10248)),
-        trust: Trust::Plain,
-    };
+    let health = HealthTarget { url: health_url(&config), trust: Trust::Plain };
     let mut checks = vec![];
     // 0 turns it off.
-    if port("healthzPort", 10248) != 0 {
+    if health_port(&config) != 0 {
         checks.push(asked(host, "kubelet", &health, "journalctl -u kubelet -e").await);
     }
-    let secure = HealthTarget {
-        url: format!("https://127.0.0.1:{}/healthz", port("port", 10250)),
-        trust: Trust::Insecure,
-    };
+    let port = config["port"].as_u64().unwrap_or(10250);
+    let secure = HealthTarget { url: format!("https://127.0.0.1:{port}/healthz"), trust: Trust::Insecure };
     // Whoever shows no certificate is turned away, by a server that works.
     checks.push(match host.health(&secure).await {
-        Ok(_) => Check::ok("kubelet", format!("serves on port {}", port("port", 10250))),
+        Ok(_) => Check::ok("kubelet", format!("serves on port {port}")),
         Err(why) => Check::failed(
             "kubelet",
             format!("{} does not answer: {why}", secure.url),

@@ -182,7 +182,13 @@ impl Cert {
             if key.is_some() { "uses the existing pair" } else { "the authority's key is kept elsewhere" };
         let differs =
             if differs.is_empty() { String::new() } else { format!(" (differs: {})", differs.join("; ")) };
-        Ok(Verdict::AlreadyDone(format!("{what}{differs}")))
+        let why = format!("{what}{differs}");
+        // Where one phase stands for all certificates, this is not to be seen otherwise.
+        if self.cluster.joins() && !differs.is_empty() {
+            let id = self.id;
+            cx.warn(format!("{id}: {why}; move the pair away first to have one made for this cluster"));
+        }
+        Ok(Verdict::AlreadyDone(why))
     }
 }
 

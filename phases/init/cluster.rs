@@ -10,15 +10,16 @@ use rkadm_core::{
     config::{GoDuration, ResolvedInit, types::Arg},
     engine::{PhaseError, content::CaFiles, wait::Condition, workflow::selects},
     host::{ApiAccess, HealthTarget, HostError, Probe, Trust},
+    kubelet::health_url,
     manifest::{args, env},
     pki::{
         KeyAlgorithm,
         list::{self, CertInputs},
     },
+    text::bracketed,
     version::{MinorRow, NEWEST},
 };
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 
 /// kubeadm's directory for everything that is not the kubelet's own.
 pub const KUBERNETES_DIR: &str = "/etc/kubernetes";
@@ -211,10 +212,7 @@ impl Cluster {
 
     /// The kubelet answers on its health port.
     pub fn kubelet_healthy(&self) -> Condition {
-        let kubelet = &self.config.kubelet;
-        let host = kubelet.get("healthzBindAddress").and_then(Value::as_str).unwrap_or("127.0.0.1");
-        let port = kubelet.get("healthzPort").and_then(Value::as_u64).unwrap_or(10248);
-        healthy("kubelet", format!("http://{}:{port}/healthz", bracketed(host)), Trust::Plain)
+        healthy("kubelet", health_url(&self.config.kubelet), Trust::Plain)
     }
 
     /// Proxy variables of the process that runs the command.
@@ -253,8 +251,4 @@ fn split_url_host(url: &str) -> Option<&str> {
 
 fn healthy(what: &str, url: String, trust: Trust) -> Condition {
     Condition::Healthy { what: what.into(), target: HealthTarget { url, trust } }
-}
-
-fn bracketed(host: &str) -> String {
-    if host.contains(':') { format!("[{host}]") } else { host.to_owned() }
 }

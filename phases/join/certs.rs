@@ -48,15 +48,7 @@ impl Phase for Certs {
         }
         let mut steps = vec![];
         for phase in &self.single {
-            let verdict = phase.plan(cx).await?;
-            // Not to be seen otherwise, as this phase is one for all of them.
-            if let Verdict::AlreadyDone(why) = &verdict
-                && why.contains("differs:")
-            {
-                let id = phase.meta().id;
-                cx.warn(format!("{id}: {why}; move the pair away first to have one made for this cluster"));
-            }
-            if let Verdict::Apply(more) = verdict {
+            if let Verdict::Apply(more) = phase.plan(cx).await? {
                 for step in more {
                     // Two certificates of one directory both want it made.
                     if !steps.iter().any(|known| format!("{known:?}") == format!("{step:?}")) {

@@ -22,7 +22,7 @@ use rkadm_core::engine::{Phase, PhaseMeta, Workflow};
 
 pub use etcd_member::{ADD_MEMBER_ACTION, PROMOTE_MEMBER_ACTION, REMOVE_MEMBER_ACTION, UndoMember};
 pub use joining::{JoinRequest, Joining};
-pub use unfinished::{TELL_ACTION, TELL_END_ACTION, UndoTell, tell_of_rollback, within};
+pub use unfinished::{TELL_ACTION, TELL_END_ACTION, UndoTell, by_kubelet, tell_of_rollback, within};
 
 use crate::init::{MarkControlPlane, WaitControlPlane};
 use borrowed::Borrowed;

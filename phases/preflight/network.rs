@@ -2,7 +2,7 @@
 
 use http::Uri;
 use hyper_util::client::proxy::matcher::Matcher;
-use rkadm_core::{host::Probe, preflight::parse};
+use rkadm_core::{host::Probe, preflight::parse, text::bracketed};
 
 use super::{Found, warning};
 use crate::init::Cluster;
@@ -27,8 +27,7 @@ pub fn proxies(cluster: &Cluster) -> Vec<Found> {
     let networking = &config.cluster.networking;
     for subnet in networking.service_subnet.split(',').chain(networking.pod_subnet.split(',')) {
         let Some((address, _)) = subnet.trim().split_once('/') else { continue };
-        let host = if address.contains(':') { format!("[{address}]") } else { address.to_owned() };
-        if let Some(proxy) = by_proxy(&format!("https://{host}/")) {
+        if let Some(proxy) = by_proxy(&format!("https://{}/", bracketed(address))) {
             let message = format!(
                 "connections to {subnet} go through the proxy {proxy}: pods and Services would not be reached"
             );

@@ -2,13 +2,12 @@
 
 use std::path::{Path, PathBuf};
 
-use k8s_openapi::api::core::v1::Pod;
 use rkadm_core::{
     engine::PhaseError,
     etcd::EtcdAccess,
     host::{CommandOutput, Probe},
     manifest::{
-        Component, health_target,
+        Component, api_server_url,
         pod::{self, flag, image_tag, on_host},
     },
 };
@@ -84,7 +83,7 @@ impl NodeEtcd {
             version: image_tag(&etcd),
             access,
             pki,
-            api_url: server.as_ref().and_then(api_url),
+            api_url: server.as_ref().and_then(api_server_url),
             encryption: server
                 .as_ref()
                 .and_then(|pod| on_host(pod, flag(pod, "encryption-provider-config")?.as_ref())),
@@ -106,11 +105,4 @@ async fn resolved(host: &dyn Probe, path: &Path) -> PathBuf {
     let real = answer.ok().filter(CommandOutput::success).map(|answer| answer.stdout.trim().to_owned());
     let real = real.filter(|real| real.starts_with('/')).map_or_else(|| path.to_owned(), PathBuf::from);
     real.components().collect()
-}
-
-/// The address that the kubelet asks for the API server's health is the one that it advertises.
-fn api_url(pod: &Pod) -> Option<String> {
-    let url = health_target(pod)?.url;
-    let rest = url.strip_prefix("https://")?;
-    Some(format!("https://{}", rest.split('/').next()?))
 }

@@ -15,6 +15,7 @@ pub mod init;
 pub mod join;
 pub mod kubeconfig;
 pub mod man;
+pub mod metrics;
 pub mod op;
 pub mod operation;
 pub mod phase_tree;

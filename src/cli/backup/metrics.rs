@@ -5,10 +5,8 @@ use std::{path::Path, time::Duration};
 use jiff::Timestamp;
 use rkadm_core::{backup::take::Made, host::Actuator};
 
-use crate::cli::exit::CommandError;
+use crate::cli::{exit::CommandError, metrics::replace};
 
-/// The collector runs as another user.
-const MODE: u32 = 0o644;
 /// Kept from run to run: a failure must not make the last success forgotten.
 const SUCCESS: &str = "rkadm_backup_last_success_timestamp_seconds";
 const DRILL_SUCCESS: &str = "rkadm_backup_last_good_drill_timestamp_seconds";
@@ -32,19 +30,6 @@ pub async fn write_drill(
     now: Timestamp,
 ) -> Result<(), CommandError> {
     replace(host, path, |before| drill_text(before, good, now)).await
-}
-
-async fn replace(
-    host: &dyn Actuator,
-    path: &Path,
-    text: impl FnOnce(&str) -> String,
-) -> Result<(), CommandError> {
-    let path = std::path::absolute(path).map_err(CommandError::failed)?;
-    let before = host.read(&path).await.ok().flatten().unwrap_or_default();
-    let text = text(&String::from_utf8_lossy(&before));
-    host.write(&path, text.as_bytes(), MODE).await.map_err(|error| {
-        CommandError::failed(error).hint("--prometheus takes the path of a file in a directory that exists")
-    })
 }
 
 fn gauge(name: &str, help: &str, value: impl std::fmt::Display) -> String {

@@ -26,10 +26,7 @@ use std::{
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
-use tokio::{
-    io::AsyncWriteExt,
-    process::{Child, Command},
-};
+use tokio::{io::AsyncWriteExt, process::Command};
 
 pub use error::DrillError;
 pub use record::Record;
@@ -171,44 +168,22 @@ async fn isolated(
         // One that ends before it has read everything says why on its own.
         let _ = stdin.write_all(&line).await;
     }
+    let mut output = std::pin::pin!(child.wait_with_output());
     let output = tokio::select! {
-        output = output_of(&mut child) => output.map_err(|error| DrillError::Isolation(error.to_string()))?,
+        output = &mut output => output.map_err(|error| DrillError::Isolation(error.to_string()))?,
         () = stop => {
             drop(stdin);
-            let _ = tokio::time::timeout(END, child.wait()).await;
+            let _ = tokio::time::timeout(END, output).await;
             return Err(DrillError::Stopped);
         }
     };
-    let (stdout, stderr) = output;
-    match serde_json::from_slice::<cell::Answer>(&stdout) {
+    match serde_json::from_slice::<cell::Answer>(&output.stdout) {
         Ok(cell::Answer { findings: Some(findings), .. }) => Ok(findings),
         Ok(cell::Answer { error: Some(error), .. }) => Err(DrillError::Failed(error)),
         _ => {
-            let text = String::from_utf8_lossy(&stderr);
+            let text = String::from_utf8_lossy(&output.stderr);
             let last = text.trim().lines().last().unwrap_or("it ended without an answer");
             Err(DrillError::Isolation(last.to_owned()))
         }
     }
-}
-
-async fn output_of(child: &mut Child) -> std::io::Result<(Vec<u8>, Vec<u8>)> {
-    use tokio::io::AsyncReadExt;
-    let (mut out, mut err) = (vec![], vec![]);
-    let (mut stdout, mut stderr) = (child.stdout.take(), child.stderr.take());
-    let read_out = async {
-        match &mut stdout {
-            Some(stdout) => stdout.read_to_end(&mut out).await,
-            None => Ok(0),
-        }
-    };
-    let read_err = async {
-        match &mut stderr {
-            Some(stderr) => stderr.read_to_end(&mut err).await,
-            None => Ok(0),
-        }
-    };
-    let (read, _) = tokio::join!(read_out, read_err);
-    read?;
-    child.wait().await?;
-    Ok((out, err))
 }

@@ -7,7 +7,6 @@ use std::{
 };
 
 use k8s_openapi::api::core::v1::Pod;
-use rustix::fs::statvfs;
 
 use super::{DrillError, Expected, Order, Request, api, cell::PEER_URL};
 use crate::{
@@ -17,6 +16,7 @@ use crate::{
         open::{self, Opened},
         read,
         source::StaticPods,
+        take,
     },
     etcd::snapshot::{self, History, NewMember, RestoreOptions},
     manifest::pod,
@@ -70,12 +70,7 @@ fn room(file: &Path, identities: &Identities, dir: &Path) -> Result<(), DrillErr
         // Once unpacked, once restored.
         read::manifest(file, opened, identities)?.snapshot.size * 2
     };
-    let found = statvfs(dir).map_err(|error| DrillError::io("look at", dir)(error.into()))?;
-    let (needed, free) = (size + REST, found.f_bavail * found.f_frsize);
-    if free < needed {
-        return Err(BackupError::Room { path: dir.to_owned(), needed, free }.into());
-    }
-    Ok(())
+    Ok(take::room(dir, size + REST)?)
 }
 
 /// A copy of the program that was named, or that the static pod runs: the pod may get another one meanwhile.

@@ -3,7 +3,7 @@
 mod config;
 mod flags;
 
-pub use config::{instance_config, node_config, to_yaml};
+pub use config::{health_port, health_url, instance_config, node_config, to_yaml};
 pub use flags::{KubeletFlags, flags_env};
 
 /// The configuration every kubelet reads; node-specific values are patched in.

@@ -3,7 +3,10 @@
 use k8s_openapi::api::core::v1::{Container, HTTPGetAction, Pod};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
-use crate::host::{HealthTarget, Trust};
+use crate::{
+    host::{HealthTarget, Trust},
+    text::bracketed,
+};
 
 /// The endpoint that the kubelet asks, of the readiness probe or else the liveness probe of the first container.
 ///
@@ -15,11 +18,18 @@ pub fn health_target(pod: &Pod) -> Option<HealthTarget> {
     let scheme = action.scheme.as_deref().unwrap_or("HTTP").to_lowercase();
     // A pod without a host is asked at its own address, which on the host's network is any of the machine's.
     let host = action.host.as_deref().filter(|host| !host.is_empty()).unwrap_or("127.0.0.1");
-    let host = if host.contains(':') { format!("[{host}]") } else { host.to_owned() };
+    let host = bracketed(host);
     let path = action.path.as_deref().unwrap_or("/").trim_start_matches('/');
     let url = format!("{scheme}://{host}:{}/{path}", port(container, action)?);
     let trust = if scheme == "https" { Trust::Insecure } else { Trust::Plain };
     Some(HealthTarget { url, trust })
+}
+
+/// URL of the API server that the pod is: the address that the kubelet asks for its health is the one that it advertises.
+pub fn api_server_url(pod: &Pod) -> Option<String> {
+    let url = health_target(pod)?.url;
+    let authority = url.strip_prefix("https://")?.split('/').next()?;
+    Some(format!("https://{authority}"))
 }
 
 /// A port is a number, or the name of one of the container's.

@@ -15,6 +15,6 @@ pub mod templates;
 pub mod volumes;
 
 pub use compare::{diff, same, to_yaml};
-pub use health::health_target;
+pub use health::{api_server_url, health_target};
 pub use static_pod::{Component, EtcdMembership, ManifestError, StaticPodInputs, static_pod};
 pub use templates::{Template, TemplateError};

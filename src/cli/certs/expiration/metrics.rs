@@ -4,21 +4,13 @@ use std::path::Path;
 
 use jiff::Timestamp;
 use rkadm_core::host::Actuator;
-
 use rkadm_phases::expiration::{Expiration, Expirations};
 
-use crate::cli::exit::CommandError;
-
-/// The collector runs as another user.
-const MODE: u32 = 0o644;
+use crate::cli::{exit::CommandError, metrics::replace};
 
 /// Replaces the file at once: the collector never sees half of it.
 pub async fn write(host: &dyn Actuator, path: &Path, found: &Expirations) -> Result<(), CommandError> {
-    let path = std::path::absolute(path).map_err(CommandError::failed)?;
-    let text = text(found, Timestamp::now());
-    host.write(&path, text.as_bytes(), MODE).await.map_err(|error| {
-        CommandError::failed(error).hint("--prometheus takes the path of a file in a directory that exists")
-    })
+    replace(host, path, |_| text(found, Timestamp::now())).await
 }
 
 fn text(found: &Expirations, now: Timestamp) -> String {
