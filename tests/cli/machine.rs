@@ -77,6 +77,18 @@ impl Machine {
         fs::write(self.dir.path().join(name), content).unwrap();
     }
 
+    /// Runs `rkadm ARGS`, which must end with this code and these words and change nothing.
+    pub fn refuses(&self, args: &str, code: i32, words: &[&str]) -> Ran {
+        let before = self.tree("/");
+        let ran = self.rkadm(args);
+        ran.exits(code);
+        for words in words {
+            assert!(ran.stderr().contains(words), "{words:?} is not in:\n{}", ran.report());
+        }
+        assert!(before == self.tree("/"), "something was changed");
+        ran
+    }
+
     /// `rkadm ARGS`, to be run; `args` are separated by spaces.
     pub fn command(&self, args: &str) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_rkadm"));

@@ -98,15 +98,8 @@ pub fn archive(keys: &Machine, line: &str, change: impl FnOnce(&mut Manifest)) -
 
 /// Restores this file, which must be refused with these words and change nothing.
 fn refused(machine: &Machine, name: &str, bytes: &[u8], code: i32, words: &[&str]) -> Ran {
-    let before = machine.tree("/");
     machine.write_here(name, bytes);
-    let ran = machine.rkadm(&format!("restore etcd {name} --yes"));
-    ran.exits(code);
-    for words in words.iter().chain(&["Nothing was changed."]) {
-        assert!(ran.stderr().contains(words), "{words:?} is not in:\n{}", ran.report());
-    }
-    assert!(before == machine.tree("/"), "something was changed");
-    ran
+    machine.refuses(&format!("restore etcd {name} --yes"), code, &[words, &["Nothing was changed."]].concat())
 }
 
 #[test]

@@ -57,8 +57,7 @@ struct Drilled<'a> {
 pub async fn run(session: &Session, args: &DrillArgs) -> Result<(), CommandError> {
     Session::require_root("backup drill")?;
     // What comes from a bucket goes again with this, and its record too.
-    let fetched = args.scratch.clone().unwrap_or_else(|| "/var/tmp".into());
-    let local = chosen(session, &args.dir, &args.file, fetched).await?;
+    let local = chosen(session, &args.dir, &args.file, args.scratch.as_deref()).await?;
     let file = absolute(&local.path);
     let beside = file.parent().unwrap_or(Path::new("/")).to_owned();
     let program = std::env::current_exe().map_err(CommandError::failed)?;

@@ -10,7 +10,7 @@ mod prune;
 mod schedule;
 mod verify;
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use clap::{Args, Subcommand};
 use jiff::{SignedDuration, Timestamp};
@@ -195,8 +195,10 @@ async fn chosen(
     session: &Session,
     dir: &DirArg,
     file: &str,
-    scratch: PathBuf,
+    scratch: Option<&Path>,
 ) -> Result<Local, CommandError> {
+    // What comes from a bucket is too large for a /tmp in memory.
+    let scratch = scratch.map_or_else(|| "/var/tmp".into(), Path::to_owned);
     if file != "latest" {
         return named(file, Into::Scratch(scratch)).await;
     }

@@ -67,10 +67,8 @@ struct Inside {
 
 /// Runs it.
 pub async fn run(session: &Session, args: &VerifyArgs) -> Result<(), CommandError> {
-    // What comes from a bucket is too large for a /tmp in memory.
     let scratch = args.scratch.clone();
-    let fetched = scratch.clone().unwrap_or_else(|| "/var/tmp".into());
-    let local = chosen(session, &args.dir, &args.file, fetched).await?;
+    let local = chosen(session, &args.dir, &args.file, scratch.as_deref()).await?;
     let identity = args.identity.absolute();
     let began = std::time::Instant::now();
     let path = local.path.clone();

@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use http::{Uri, uri::PathAndQuery};
 use hyper_rustls::HttpsConnectorBuilder;
-use hyper_util::client::legacy::connect::HttpConnector;
 use prost::Message;
 use tokio::sync::mpsc::Sender;
 use tonic::{
@@ -19,7 +18,7 @@ use super::{
     proto,
     types::{HashKv, Member, MemberStatus},
 };
-use crate::health::Tls;
+use crate::health::{Tls, tcp};
 
 /// A TCP connection in the cluster takes milliseconds; a machine that is off must not eat the whole deadline.
 const CONNECT: Duration = Duration::from_secs(3);
@@ -57,15 +56,11 @@ impl EtcdClient {
             if uri.host().is_none() {
                 return Err(wrong());
             }
-            let mut tcp = HttpConnector::new();
-            tcp.enforce_http(false);
-            tcp.set_nodelay(true);
-            tcp.set_connect_timeout(Some(CONNECT));
             let connector = HttpsConnectorBuilder::new()
                 .with_tls_config(config.clone())
                 .https_or_http()
                 .enable_http2()
-                .wrap_connector(tcp);
+                .wrap_connector(tcp(Some(CONNECT)));
             let channel = Endpoint::from(uri).connect_timeout(CONNECT).connect_with_connector_lazy(connector);
             channels.push((endpoint.clone(), channel));
         }

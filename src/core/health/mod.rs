@@ -5,11 +5,13 @@
 mod backoff;
 pub mod fault;
 mod probe;
+mod tcp;
 mod tls;
 mod wait;
 
 pub use backoff::{BackOff, Delays};
 pub use probe::{Health, HttpProbe, Unreachable, probe_http};
+pub(crate) use tcp::tcp;
 pub(crate) use tls::client_config;
 pub use tls::{Identity, Tls, TlsError, Trust};
 pub use wait::{Attempt, NotReady, WaitError, wait_until, wait_until_ok};

@@ -10,6 +10,7 @@ use hyper_util::rt::TokioExecutor;
 use tokio::time::timeout;
 
 use super::fault;
+use super::tcp::tcp;
 use super::tls::{Tls, TlsError, client_config};
 
 /// How long one probe may take unless told otherwise. A component that is slower than this is not healthy.
@@ -112,14 +113,11 @@ impl HttpProbe {
         let config = client_config(tls).map_err(|source| Unreachable::Tls { url: url.to_owned(), source })?;
         // Probes of this machine name addresses. Other names go through getaddrinfo, of which a static binary has only
         // the built-in `files` and `dns`, not the NSS plugins of the distribution.
-        let mut tcp = HttpConnector::new();
-        tcp.enforce_http(false);
-        tcp.set_nodelay(true);
         let https = HttpsConnectorBuilder::new()
             .with_tls_config(config)
             .https_or_http()
             .enable_http1()
-            .wrap_connector(tcp);
+            .wrap_connector(tcp(None));
         let client = Client::builder(TokioExecutor::new()).pool_max_idle_per_host(0).build(https);
         Ok(Self { url: uri, timeout: DEFAULT_TIMEOUT, client })
     }

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use http::{Request, StatusCode, header};
 use hyper_rustls::{FixedServerNameResolver, HttpsConnectorBuilder};
-use hyper_util::client::legacy::{self, connect::HttpConnector};
+use hyper_util::client::legacy;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use kube::client::{Body, Client, ConfigExt as _};
 use kube::config::{Config, Kubeconfig, KubeconfigError};
@@ -19,7 +19,7 @@ use tokio::sync::Mutex;
 use tower::{BoxError, ServiceBuilder};
 
 use super::error::KubeError;
-use crate::health::fault;
+use crate::health::{fault, tcp};
 
 /// A TCP connection in the cluster takes milliseconds; a machine that is off must not eat the whole deadline.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -154,11 +154,7 @@ fn connect(config: Config) -> Result<Client, KubeError> {
 
     // Names go through getaddrinfo. This binary is linked statically, so of glibc's NSS modules only the built-in
     // `files` and `dns` are dependable: a name known to mymachines, sss or ldap alone does not resolve.
-    let mut tcp = HttpConnector::new();
-    tcp.enforce_http(false);
-    tcp.set_nodelay(true);
-    tcp.set_connect_timeout(Some(CONNECT_TIMEOUT));
-
+    let tcp = tcp(Some(CONNECT_TIMEOUT));
     let mut https = HttpsConnectorBuilder::new().with_tls_config(tls).https_or_http();
     if let Some(name) = config.tls_server_name.clone() {
         let name = name.try_into().map_err(|error| unusable("its tls-server-name is no name", error))?;

@@ -30,7 +30,7 @@ use rustls::{
 };
 use tokio::time::{Instant, Sleep};
 
-use crate::health::fault;
+use crate::health::{fault, tcp};
 
 const CONNECT: Duration = Duration::from_secs(10);
 /// Until an answer begins, a part of an upload has been sent: 5 MiB take their time on a slow line.
@@ -69,15 +69,11 @@ impl Connector {
         let config = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
         let config =
             config.map_err(|error| error.to_string())?.with_root_certificates(roots).with_no_client_auth();
-        let mut tcp = Tcp::new();
-        tcp.enforce_http(false);
-        tcp.set_connect_timeout(Some(CONNECT));
-        tcp.set_nodelay(true);
         let https = HttpsConnectorBuilder::new()
             .with_tls_config(config)
             .https_or_http()
             .enable_http1()
-            .wrap_connector(tcp);
+            .wrap_connector(tcp(Some(CONNECT)));
         let client = Client::builder(TokioExecutor::new()).pool_timer(TokioTimer::new()).build(https);
         Ok(Self(Service(client)))
     }
