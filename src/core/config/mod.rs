@@ -19,7 +19,7 @@ pub use duration::GoDuration;
 pub use error::{ConfigError, ConfigErrors, Warning};
 pub use resolve::{
     Completed, FieldDifference, HostFacts, Image, InitFlags, JoinFlags, ResetFlags, ResolvedInit,
-    ResolvedJoin, StoredConfigError, contradictions, joined, resolve_init, resolve_join, resolve_reset,
-    resolve_token, validate_documents,
+    ResolvedJoin, StoredConfigError, StoredSettings, UpgradedNode, contradictions, joined, resolve_init,
+    resolve_join, resolve_reset, resolve_token, resolve_upgrade, upgraded, validate_documents,
 };
 pub use secret::Secret;

@@ -35,6 +35,9 @@ enum Verb {
         /// Kubernetes minor of kubelet, kubeadm, kubectl and images
         #[arg(long, default_value = "1.37")]
         minor: String,
+        /// Minors whose images the machines hold [default: that of --minor]
+        #[arg(long, value_delimiter = ',')]
+        images: Vec<String>,
         #[command(flatten)]
         lab: LabArg,
     },
@@ -97,7 +100,12 @@ fn run(verb: Verb) -> Result<()> {
             println!("{}", rkadm_nodes::kubeadm(&minor)?.display());
             Ok(())
         }
-        Verb::Up { names, minor, lab } => up(&Lab::persistent(&lab.lab)?, &names, &minor),
+        Verb::Up { names, minor, images, lab } => {
+            let images: Vec<_> = images.iter().map(String::as_str).collect();
+            let spec = NodeSpec::new(&minor);
+            let spec = if images.is_empty() { spec } else { spec.images_of(&images) };
+            up(&Lab::persistent(&lab.lab)?, &names, &spec)
+        }
         Verb::Shell { name, lab } => enter(&lab, &name, &["bash".to_owned(), "-l".to_owned()]),
         Verb::Exec { name, command, lab } => enter(&lab, &name, &command),
         Verb::Network { names, lab } => network(&Lab::open(&lab.lab)?, &names),
@@ -112,13 +120,13 @@ fn run(verb: Verb) -> Result<()> {
     }
 }
 
-fn up(lab: &Lab, names: &[String], minor: &str) -> Result<()> {
+fn up(lab: &Lab, names: &[String], spec: &NodeSpec) -> Result<()> {
     for name in names {
         let node = match lab.get(name) {
             Ok(node) if node.running() => node,
             // Made before, and off: after a power loss, or since this machine was rebooted.
             Ok(node) => node.boot().map(|()| node)?,
-            Err(_) => lab.node(name, NodeSpec::new(minor))?,
+            Err(_) => lab.node(name, spec.clone())?,
         };
         println!("{name} {}", node.ip());
     }

@@ -3,18 +3,21 @@
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{HostFacts, Report, defaults, input::Flags};
+use super::{
+    HostFacts, Report, defaults,
+    input::Flags,
+    stored::{self, StoredConfigError},
+};
 use crate::config::document::Documents;
 use crate::config::error::{ConfigError, ConfigErrors, Problems, Warning};
 use crate::config::secret::{Secret, exposed};
 use crate::config::types::{
     BootstrapTokenDiscovery, ClusterConfiguration, Discovery, FileDiscovery, JoinConfiguration,
-    JoinControlPlane, Kind, LocalEtcd, NodeRegistration, Patches, Timeouts,
+    JoinControlPlane, Kind, NodeRegistration, Patches, Timeouts,
 };
 use crate::config::validate::other_kinds::check_join;
-use crate::config::{GoDuration, ResolvedInit, types::EncryptionAlgorithm};
+use crate::config::ResolvedInit;
 use crate::text::sha256_hex;
-use crate::version::{KubeVersion, check_supported};
 
 /// The flags of `join`, one field each; `None`, empty or false when not given.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -281,42 +284,13 @@ pub fn resolve_join(
     })
 }
 
-/// The settings that a cluster keeps in its ConfigMaps cannot be used.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{place}: {problem}")]
-pub struct StoredConfigError {
-    /// The ConfigMap and its key.
-    pub place: &'static str,
-    /// What is wrong with it.
-    pub problem: String,
-}
-
 /// The configuration of the node that joins: the cluster's settings, as its ConfigMaps hold them, and the node's own.
 ///
 /// `cluster` is the key `ClusterConfiguration` of ConfigMap `kubeadm-config`, `kubelet` the key `kubelet` of
 /// `kubelet-config`, both of namespace `kube-system`.
 pub fn joined(join: &ResolvedJoin, cluster: &str, kubelet: &str) -> Result<ResolvedInit, StoredConfigError> {
-    const CLUSTER: &str = "ConfigMap kube-system/kubeadm-config, key ClusterConfiguration";
-    const KUBELET: &str = "ConfigMap kube-system/kubelet-config, key kubelet";
-    let wrong = |place| move |problem: String| StoredConfigError { place, problem };
-    let cluster: Value = crate::yaml::from_str(cluster).map_err(|error| wrong(CLUSTER)(error.to_string()))?;
-    let version = &cluster["apiVersion"];
-    if version != "kubeadm.k8s.io/v1beta4" {
-        let problem = format!("apiVersion {version} is not kubeadm.k8s.io/v1beta4");
-        return Err(wrong(CLUSTER)(problem));
-    }
-    let cluster: ClusterConfiguration =
-        serde_json::from_value(cluster).map_err(|error| wrong(CLUSTER)(error.to_string()))?;
-    let cluster = stored_defaults(cluster);
-    let version: KubeVersion = cluster
-        .kubernetes_version
-        .parse()
-        .map_err(|_| wrong(CLUSTER)(format!("{:?} is no Kubernetes version", cluster.kubernetes_version)))?;
-    check_supported(&version).map_err(|error| wrong(CLUSTER)(error.to_string()))?;
-    let kubelet: Value = crate::yaml::from_str(kubelet).map_err(|error| wrong(KUBELET)(error.to_string()))?;
-    if !kubelet.is_object() {
-        return Err(wrong(KUBELET)("it is no KubeletConfiguration".into()));
-    }
+    let (cluster, version) = stored::cluster(cluster)?;
+    let kubelet = stored::kubelet(kubelet)?;
     let control_plane = join.control_plane.clone().unwrap_or_default();
     Ok(ResolvedInit {
         cluster,
@@ -333,28 +307,6 @@ pub fn joined(join: &ResolvedJoin, cluster: &str, kubelet: &str) -> Result<Resol
         systemd_resolved: join.systemd_resolved,
         ..ResolvedInit::default()
     })
-}
-
-/// What kubeadm leaves out of the ConfigMap where it is the default.
-fn stored_defaults(mut cluster: ClusterConfiguration) -> ClusterConfiguration {
-    let set = |field: &mut String, default: &str| {
-        if field.is_empty() {
-            default.clone_into(field);
-        }
-    };
-    set(&mut cluster.certificates_dir, crate::pki::list::DEFAULT_DIR);
-    set(&mut cluster.image_repository, "registry.k8s.io");
-    set(&mut cluster.cluster_name, "kubernetes");
-    set(&mut cluster.networking.service_subnet, "10.96.0.0/12");
-    set(&mut cluster.networking.dns_domain, "cluster.local");
-    if cluster.etcd.external.is_none() {
-        let local = cluster.etcd.local.get_or_insert_with(LocalEtcd::default);
-        set(&mut local.data_dir, "/var/lib/etcd");
-    }
-    cluster.encryption_algorithm.get_or_insert(EncryptionAlgorithm::Rsa2048);
-    cluster.certificate_validity_period.get_or_insert(GoDuration::from_secs(8760 * 3600));
-    cluster.ca_certificate_validity_period.get_or_insert(GoDuration::from_secs(87600 * 3600));
-    cluster
 }
 
 #[cfg(test)]

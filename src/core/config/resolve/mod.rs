@@ -6,15 +6,19 @@ mod input;
 mod join;
 mod reset;
 mod resolved;
+mod stored;
 mod token;
+mod upgrade;
 
 pub(super) use defaults::{reset_with_defaults, upgrade_with_defaults};
 pub use every_kind::{Completed, complete_documents, validate_documents};
 pub use input::{HostFacts, InitFlags};
-pub use join::{JoinFlags, ResolvedJoin, StoredConfigError, contradictions, joined, resolve_join};
+pub use join::{JoinFlags, ResolvedJoin, contradictions, joined, resolve_join};
 pub use reset::{ResetFlags, resolve_reset};
 pub use resolved::{FieldDifference, Image, ResolvedInit};
+pub use stored::StoredConfigError;
 pub use token::resolve_token;
+pub use upgrade::{StoredSettings, UpgradedNode, resolve_upgrade, upgraded};
 
 use self::input::Flags;
 use super::component;
