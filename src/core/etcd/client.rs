@@ -165,6 +165,20 @@ impl EtcdClient {
         Ok(answer.into())
     }
 
+    /// Begins the formal way back to the minor before: once the servers have lowered the version of their data, servers of
+    /// that minor can take it over, and nothing that was written is lost. Asking again for the same is fine.
+    ///
+    /// <https://etcd.io/docs/v3.6/downgrades/>
+    ///
+    /// # Errors
+    /// The cluster is not of the minor after `minor` (`3.6`).
+    pub async fn downgrade(&self, minor: &str) -> Result<(), EtcdError> {
+        const ENABLE: i32 = 1;
+        let request = proto::DowngradeRequest { action: ENABLE, version: minor.to_owned() };
+        let _: proto::DowngradeResponse = self.any(MAINTENANCE, "Downgrade", request).await?;
+        Ok(())
+    }
+
     /// The hash of all keys of the member at one of the endpoints, at a revision; 0 for its newest.
     pub async fn hash_kv(&self, endpoint: &str, revision: i64) -> Result<HashKv, EtcdError> {
         let request = proto::HashKvRequest { revision };

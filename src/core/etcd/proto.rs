@@ -109,6 +109,37 @@ pub(super) struct StatusResponse {
     pub(super) db_size_in_use: i64,
     #[prost(bool, tag = "10")]
     pub(super) is_learner: bool,
+    /// Since 3.6.
+    #[prost(string, tag = "11")]
+    pub(super) storage_version: String,
+    /// Since 3.6.
+    #[prost(message, optional, tag = "13")]
+    pub(super) downgrade_info: Option<DowngradeInfo>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct DowngradeInfo {
+    #[prost(bool, tag = "1")]
+    pub(super) enabled: bool,
+    #[prost(string, tag = "2")]
+    pub(super) target_version: String,
+}
+
+/// Of `Maintenance.Downgrade`.
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct DowngradeRequest {
+    /// 0 to validate, 1 to enable, 2 to cancel.
+    #[prost(int32, tag = "1")]
+    pub(super) action: i32,
+    /// `3.6`.
+    #[prost(string, tag = "2")]
+    pub(super) version: String,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct DowngradeResponse {
+    #[prost(string, tag = "2")]
+    pub(super) version: String,
 }
 
 #[derive(Clone, PartialEq, Message)]

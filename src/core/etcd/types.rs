@@ -112,6 +112,12 @@ pub struct MemberStatus {
     pub errors: Vec<String>,
     /// It has no vote.
     pub is_learner: bool,
+    /// Version of the schema of its database, `3.6.0`: servers of older minors do not open it. Empty before 3.6.
+    #[serde(default)]
+    pub storage_version: String,
+    /// The minor, `3.6`, that the cluster is on its way back to.
+    #[serde(default)]
+    pub downgrading_to: Option<String>,
 }
 
 impl From<proto::StatusResponse> for MemberStatus {
@@ -129,6 +135,8 @@ impl From<proto::StatusResponse> for MemberStatus {
             raft_term: wire.raft_term,
             raft_applied_index: wire.raft_applied_index,
             errors: wire.errors,
+            storage_version: wire.storage_version,
+            downgrading_to: wire.downgrade_info.filter(|info| info.enabled).map(|info| info.target_version),
             is_learner: wire.is_learner,
         }
     }

@@ -369,6 +369,10 @@ pub trait Actuator: Probe {
     async fn remove_file(&self, path: &Path) -> Result<(), HostError>;
     /// Gives a file or directory another name on the same file system, durably. The new name must be free.
     async fn rename(&self, from: &Path, to: &Path) -> Result<(), HostError>;
+    /// Backs up this machine's etcd into a directory of the machine, and proves the backup. Gives the archive.
+    async fn backup_etcd(&self, dir: &Path) -> Result<PathBuf, HostError>;
+    /// Begins the formal way of an etcd cluster back to the minor before, `3.6`.
+    async fn etcd_downgrade(&self, access: &EtcdAccess, minor: &str) -> Result<(), HostError>;
     /// Makes a data directory of etcd from a backup, in place of what an earlier try left, and verifies it.
     async fn restore_etcd(&self, trial: &Trial) -> Result<(), HostError>;
     /// Makes a data directory of old data that is newer than all that was served meanwhile. False where there is no need, or

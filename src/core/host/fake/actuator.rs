@@ -106,6 +106,23 @@ impl Actuator for FakeHost {
         Ok(true)
     }
 
+    async fn backup_etcd(&self, dir: &Path) -> Result<PathBuf, HostError> {
+        let archive = dir.join("backup");
+        let made = archive.clone();
+        self.change(format!("back up etcd to {}", dir.display()), |world| {
+            let objects = world.objects.clone();
+            world.archives.insert(made, Archived { paths: BTreeMap::new(), objects });
+        })?;
+        Ok(archive)
+    }
+
+    async fn etcd_downgrade(&self, access: &EtcdAccess, minor: &str) -> Result<(), HostError> {
+        drop(self.etcd(access)?);
+        let mut numbers = minor.split('.').map_while(|number| number.parse().ok());
+        let to = numbers.next().zip(numbers.next());
+        self.change(format!("downgrade etcd to {minor}"), |world| world.etcd_downgrading = to)
+    }
+
     async fn restore_etcd(&self, trial: &Trial) -> Result<(), HostError> {
         self.change(format!("restore {}", trial.target.display()), |world| {
             for dir in [trial.target.clone(), trial.target.join("member")] {

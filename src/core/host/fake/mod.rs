@@ -81,6 +81,10 @@ pub struct World {
     pub ended: BTreeSet<String>,
     /// The API server lets nobody write the status of an object.
     pub refuses_status: bool,
+    /// The minor that the data of etcd is of: servers of older ones do not open it.
+    pub etcd_storage: Option<(u64, u64)>,
+    /// The minor that etcd is on its way back to, until a server of that minor runs.
+    pub etcd_downgrading: Option<(u64, u64)>,
     /// Objects in data directories of etcd that are not in use, by their path.
     pub put_aside: BTreeMap<PathBuf, BTreeMap<String, Value>>,
 }
@@ -138,6 +142,8 @@ impl World {
             quorum_lost: false,
             ended: BTreeSet::new(),
             refuses_status: false,
+            etcd_storage: None,
+            etcd_downgrading: None,
             put_aside: BTreeMap::new(),
         }
     }
@@ -162,9 +168,21 @@ impl World {
     }
 
     fn serves(&self, component: &str) -> bool {
+        let opens = self.etcd_storage.is_none() || self.etcd_storage <= self.etcd_minor();
         self.kubelet_works
+            && opens
             && self.kubelet_is_up()
             && self.paths.contains_key(Path::new(&format!("/etc/kubernetes/manifests/{component}.yaml")))
+    }
+
+    /// The minor of the etcd in the manifest.
+    fn etcd_minor(&self) -> Option<(u64, u64)> {
+        let path = Path::new("/etc/kubernetes/manifests/etcd.yaml");
+        let Some(Node::File(text, _)) = self.paths.get(path) else { return None };
+        let text = String::from_utf8_lossy(text);
+        let (_, tag) = text.split_once("/etcd:")?;
+        let mut numbers = tag.split('.').map_while(|number| number.parse().ok());
+        Some((numbers.next()?, numbers.next()?))
     }
 
     /// What the kubelet would do by itself after a change.
@@ -199,6 +217,8 @@ impl World {
         // In whatever order they came.
         self.sandboxes.sort_by(|one, other| one.id.cmp(&other.id));
         if self.serves("etcd") {
+            self.etcd_downgrading = self.etcd_downgrading.filter(|target| self.etcd_minor() > Some(*target));
+            self.etcd_storage = self.etcd_downgrading.or_else(|| self.etcd_minor());
             // A member tells its name and its client URLs when it starts for the first time.
             for member in self.members.iter_mut().filter(|member| !member.has_started()) {
                 member.name = "node1".into();
@@ -310,7 +330,9 @@ fn has_no_quorum(world: &World) -> bool {
 }
 
 fn status_of(world: &World, member: &Member) -> MemberStatus {
+    let (major, minor) = world.etcd_storage.unwrap_or((3, 6));
     MemberStatus {
+        storage_version: format!("{major}.{minor}.0"),
         cluster_id: 1,
         member_id: member.id,
         revision: revision_in(world),

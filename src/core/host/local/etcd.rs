@@ -1,10 +1,20 @@
 //! etcd, over clients that are made once.
 
-use std::path::Path;
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use super::LocalHost;
 use crate::{
-    backup::BackupError,
+    backup::{
+        BackupError,
+        crypt::Recipients,
+        format::Compression,
+        place::Directory,
+        source::{StaticPods, access, below},
+        take::{self, To},
+    },
     etcd::{EtcdAccess, EtcdClient},
     health::{Identity, Tls},
     host::{HostError, Probe},
@@ -36,6 +46,21 @@ impl LocalHost {
             source: std::io::ErrorKind::NotFound.into(),
         })
     }
+}
+
+/// A backup of the etcd of the machine whose file system is at `root`, in a directory of it.
+pub(super) async fn backup(root: &Path, dir: &Path, node: String) -> Result<PathBuf, HostError> {
+    let dir = below(root, dir);
+    let request = take::Request {
+        root: root.to_owned(),
+        scratch: dir.clone(),
+        access: access(&StaticPods::read(root)?)?,
+        compression: Compression::Zstd,
+        recipients: Recipients::default(),
+        node,
+    };
+    let made = take::take(&request, To::Place(Arc::new(Directory(dir)))).await?;
+    Ok(made.path)
 }
 
 /// What reads and writes much must not hold up what waits for the network.

@@ -247,6 +247,14 @@ impl Actuator for LocalHost {
         files::rename(&self.real(from), &self.real(to))
     }
 
+    async fn backup_etcd(&self, dir: &Path) -> Result<PathBuf, HostError> {
+        etcd::backup(&self.root, dir, self.hostname().await).await
+    }
+
+    async fn etcd_downgrade(&self, access: &EtcdAccess, minor: &str) -> Result<(), HostError> {
+        Ok(self.etcd(access).await?.downgrade(minor).await?)
+    }
+
     async fn restore_etcd(&self, trial: &Trial) -> Result<(), HostError> {
         let (root, trial) = (self.root.clone(), trial.clone());
         etcd::blocking(move || trial::restore(&root, &trial)).await
