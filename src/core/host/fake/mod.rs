@@ -187,6 +187,9 @@ impl World {
 
     /// What the kubelet would do by itself after a change.
     fn live(&mut self) {
+        if !self.paths.contains_key(Path::new(ETCD_DATA)) {
+            (self.etcd_storage, self.etcd_downgrading) = (None, None);
+        }
         if !self.others_serve && !self.paths.contains_key(Path::new(ETCD_DATA)) {
             self.objects.clear();
         }
