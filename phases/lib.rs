@@ -16,6 +16,7 @@ pub mod renew;
 pub mod reset;
 pub mod restore;
 pub mod static_pods;
+pub mod upgrade;
 
 use rkadm_core::engine::{ActionRegistry, action::NoUndo};
 
@@ -40,6 +41,10 @@ pub fn actions() -> ActionRegistry {
         .with(restore::STOP_ACTION, NoUndo)
         .with(restore::SWAP_ACTION, restore::UndoSwap)
         .with(restore::TOGETHER_ACTION, NoUndo)
+        // A backup is never taken back.
+        .with(upgrade::BACKUP_ACTION, NoUndo)
+        .with(upgrade::GUARD_ACTION, upgrade::UndoGuard)
+        .with(upgrade::SWITCH_ACTION, upgrade::UndoSwitch)
         // The way back is the old data.
         .with(restore::MEND_ACTION, NoUndo)
 }

@@ -3,10 +3,16 @@
 use rkadm_core::{
     engine::{PhaseError, PlanCx, Step, step::ObjectSource},
     kube::ObjectRef,
+    yaml,
 };
 use serde_json::Value;
 
 use crate::init::Cluster;
+
+/// An object of a kind that the table has.
+pub fn named(kind: &str, namespace: Option<&str>, name: &str) -> Result<ObjectRef, PhaseError> {
+    ObjectRef::new(kind, namespace, name).map_err(|error| PhaseError::Config { message: error.to_string() })
+}
 
 /// Applies, as the administrator, those of the objects that are not there as wanted.
 pub async fn wanted(
@@ -25,6 +31,7 @@ pub async fn wanted(
     let objects: Vec<_> = objects
         .into_iter()
         .zip(lives)
+        .map(|(object, live)| (with_texts_of(object, live.as_ref()), live))
         .filter(|(object, live)| live.as_ref().is_none_or(|live| !holds(live, object)))
         .map(|(object, _)| ObjectSource::Plain(Box::new(object)))
         .collect();
@@ -32,6 +39,19 @@ pub async fn wanted(
         return Ok(vec![]);
     }
     Ok(vec![Step::Apply { access, objects, dies_with: cluster.dies_with() }])
+}
+
+/// A text of a ConfigMap that says the same in YAML stays as its author wrote it, comments and all.
+fn with_texts_of(mut object: Value, live: Option<&Value>) -> Value {
+    let (Some(live), true) = (live, object["kind"] == "ConfigMap") else { return object };
+    for (key, text) in object["data"].as_object_mut().into_iter().flatten() {
+        let Some(there) = live["data"].get(key) else { continue };
+        let parsed = |text: &Value| text.as_str().and_then(|text| yaml::from_str::<Value>(text).ok());
+        if matches!((parsed(text), parsed(there)), (Some(one), Some(other)) if one == other) {
+            *text = there.clone();
+        }
+    }
+    object
 }
 
 /// Whether the live object has everything that is wanted. What the server filled in beside it is no difference.

@@ -6,7 +6,7 @@ mod api;
 mod certificates;
 mod components;
 mod etcd;
-mod versions;
+pub(crate) mod versions;
 
 use futures::future::{BoxFuture, FutureExt, join_all};
 use rkadm_core::host::Probe;

@@ -33,14 +33,14 @@ pub fn look(nodes: &[Value], pods: &[Value]) -> Vec<Check> {
     checks
 }
 
-fn kubelet(node: &Value) -> Option<Running> {
+pub(crate) fn kubelet(node: &Value) -> Option<Running> {
     let version = node["status"]["nodeInfo"]["kubeletVersion"].as_str()?.parse().ok()?;
     let node = node["metadata"]["name"].as_str()?.to_owned();
     Some(Running { component: Component::Kubelet, node, version })
 }
 
 /// By the tag of its image; one that is named otherwise is not judged.
-fn component(pod: &Value) -> Option<Running> {
+pub(crate) fn component(pod: &Value) -> Option<Running> {
     let pod: Pod = serde_json::from_value(pod.clone()).ok()?;
     let name = container(&pod)?.name.clone();
     let all =

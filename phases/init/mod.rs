@@ -25,7 +25,7 @@ use rkadm_core::{
 };
 
 pub use crate::preflight::{PREFLIGHT_OUTPUT, Told};
-pub use addons::manifests as addon_manifests;
+pub use addons::{manifests as addon_manifests, phases as addons};
 pub use bootstrap_token::{TOKEN, secret_name as token_secret_name};
 pub use certs::phases as certificates;
 pub use cluster::{Cluster, Environment, KUBERNETES_DIR, PRIVATE, PRIVATE_DIR, PUBLIC, PUBLIC_DIR};
@@ -37,6 +37,7 @@ pub use kubelet_start::{KUBELET, KUBELET_ACTION, KUBELET_CONF, NewNode, UndoKube
 pub use mark_control_plane::MarkControlPlane;
 pub use show_join_command::{JoinCommand, OUTPUT as JOIN_OUTPUT};
 pub use upload_certs::CERTIFICATE_KEY;
+pub use upload_config::phases as upload_configs;
 pub use wait_control_plane::WaitControlPlane;
 
 /// The phases of `rkadm init`, in order.

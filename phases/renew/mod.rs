@@ -10,7 +10,7 @@ use std::{path::PathBuf, sync::Arc};
 
 use rkadm_core::{
     config::ResolvedInit,
-    engine::{Phase, Workflow, content::CaFiles},
+    engine::{Phase, PhaseError, PlanCx, Step, Verdict, Workflow, content::CaFiles},
     manifest::Component,
     pki::CertSpec,
 };
@@ -71,7 +71,7 @@ impl Renewal {
     fn configured(
         &self,
         of: impl FnOnce(&Cluster, &rkadm_core::pki::list::CertInputs) -> CertSpec,
-    ) -> Option<Result<CertSpec, rkadm_core::engine::PhaseError>> {
+    ) -> Option<Result<CertSpec, PhaseError>> {
         let cluster = self.cluster()?;
         Some(cluster.cert_inputs().map(|inputs| of(&cluster, &inputs)))
     }
@@ -91,4 +91,22 @@ pub fn workflow(renewal: &Arc<Renewal>) -> Workflow {
         }
     }
     Workflow { name: renewal.command(), phases }
+}
+
+/// The steps that renew one certificate, where that is not done and it can be renewed here.
+///
+/// # Errors
+/// What is there cannot be used.
+pub(crate) async fn steps(
+    cx: &PlanCx<'_>,
+    renewal: &Arc<Renewal>,
+    target: &'static Target,
+) -> Result<Option<Vec<Step>>, PhaseError> {
+    if cx.store.output(&target.output()).is_some() {
+        return Ok(Some(vec![]));
+    }
+    match target.phase(renewal).plan(cx).await? {
+        Verdict::Apply(steps) => Ok(Some(steps)),
+        Verdict::AlreadyDone(_) | Verdict::NotApplicable(_) => Ok(None),
+    }
 }

@@ -26,7 +26,7 @@ use rkadm_core::{
 use serde::{Deserialize, Serialize};
 
 pub use node::NodeEtcd;
-pub use pods::STOP_ACTION;
+pub use pods::{STOP_ACTION, stop_pods_of};
 pub use repair::MEND_ACTION;
 pub use report::REPORT_OUTPUT;
 pub use survey::{Doubt, Survey, survey};

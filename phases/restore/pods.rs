@@ -1,6 +1,9 @@
 //! The containers of the control plane are ended, through CRI and without waiting for the kubelet, which does not run then.
 
-use std::time::{Duration, Instant};
+use std::{
+    collections::BTreeSet,
+    time::{Duration, Instant},
+};
 
 use async_trait::async_trait;
 use rkadm_core::{
@@ -49,11 +52,20 @@ impl Action for StopPods {
 /// Returns when none of them runs any more. What the controller manager and the scheduler know is of the old data, so they
 /// begin anew, too.
 pub async fn stop_pods(host: &dyn Actuator, cri_socket: &str) -> Result<(), StepError> {
+    stop_pods_of(host, cri_socket, &Component::ALL.into()).await
+}
+
+/// The same for some of them.
+pub async fn stop_pods_of(
+    host: &dyn Actuator,
+    cri_socket: &str,
+    components: &BTreeSet<Component>,
+) -> Result<(), StepError> {
     let began = Instant::now();
     loop {
         let mut running = host.containers(cri_socket, "kube-system").await?;
         running.retain(|container| {
-            container.running && Component::ALL.iter().any(|component| component.name() == container.name)
+            container.running && components.iter().any(|component| component.name() == container.name)
         });
         if running.is_empty() {
             return Ok(());

@@ -26,7 +26,8 @@ mod reference;
 pub mod reset;
 pub mod restore;
 pub mod token;
-pub mod version;
+pub mod upgrade;
+mod version;
 
 use std::{path::PathBuf, time::Duration};
 
@@ -90,6 +91,7 @@ pub fn command() -> Command {
         ))
         .subcommand(group::<restore::RestoreCommand>("restore", "Bring back what a backup holds"))
         .subcommand(reset::command())
+        .subcommand(upgrade::command())
         .subcommand(group::<certs::CertsCommand>("certs", "Handle certificates and their keys"))
         .subcommand(group::<kubeconfig::KubeconfigCommand>("kubeconfig", "Make kubeconfig files"))
         .subcommand(group::<token::TokenCommand>("token", "Handle bootstrap tokens"))
@@ -167,6 +169,7 @@ async fn dispatch(session: &Session, matches: &ArgMatches) -> Result<(), Command
         Some(("backup", matches)) => backup::run(session, &typed(matches)?).await,
         Some(("restore", matches)) => restore::run(session, &typed(matches)?).await,
         Some(("reset", matches)) => reset::run(session, matches).await,
+        Some(("upgrade", matches)) => upgrade::run(session, matches).await,
         Some(("certs", matches)) => certs::run(session, &typed(matches)?).await,
         Some(("kubeconfig", matches)) => kubeconfig::run(session, &typed(matches)?).await,
         Some(("token", matches)) => token::run(session, &typed(matches)?).await,

@@ -71,6 +71,7 @@ pub async fn run(session: &Session, command: OpCommand) -> Result<(), CommandErr
                 name if name.starts_with("reset") => super::reset::resume(session, &operation).await,
                 rkadm_phases::restore::WORKFLOW => super::restore::resume(session, &operation).await,
                 "certs generate-csr" => super::certs::resume_requests(session, &operation).await,
+                name if name.starts_with("upgrade ") => super::upgrade::resume(session, &operation).await,
                 name if name == "join" || name.starts_with("join phase ") => {
                     super::join::resume(session, &operation).await
                 }

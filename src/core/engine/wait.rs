@@ -49,6 +49,15 @@ pub enum Condition {
         /// Which.
         target: ObjectRef,
     },
+    /// A pod of this image is ready, as the API server sees it.
+    PodReady {
+        /// How to reach the API server.
+        access: ApiAccess,
+        /// Which.
+        target: ObjectRef,
+        /// The image of its first container.
+        image: String,
+    },
     /// The etcd member at a peer URL has started: it has told the others its name.
     EtcdStarted {
         /// How to reach the others.
@@ -79,6 +88,7 @@ impl Condition {
             Self::Healthy { what, target } => format!("{what} is healthy ({})", target.url),
             Self::ApiHealthy { path, .. } => format!("the API server answers {path}"),
             Self::ObjectExists { target, .. } => format!("{target} exists"),
+            Self::PodReady { target, image, .. } => format!("{target} of {image} is ready"),
             Self::EtcdStarted { peer_url, .. } => format!("the etcd member at {peer_url} has started"),
             Self::FileExists { path } => format!("{} exists", path.display()),
             Self::All(conditions) => conditions.iter().map(Self::describe).collect::<Vec<_>>().join(" and "),
@@ -218,7 +228,7 @@ fn name(condition: &Condition) -> String {
     match condition {
         Condition::Healthy { what, .. } => what.clone(),
         Condition::ApiHealthy { path, .. } => format!("API server {path}"),
-        Condition::ObjectExists { target, .. } => target.to_string(),
+        Condition::ObjectExists { target, .. } | Condition::PodReady { target, .. } => target.to_string(),
         Condition::EtcdStarted { .. } => "the etcd member".into(),
         Condition::FileExists { path } => path.display().to_string(),
         Condition::All(_) | Condition::ByKubelet { .. } => String::new(),
@@ -237,6 +247,7 @@ async fn look(host: &dyn Probe, condition: &Condition) -> Result<(), String> {
                 Err(_) => Err("the API server does not answer".into()),
             };
         }
+        Condition::PodReady { access, target, image } => return pod_ready(host, access, target, image).await,
         Condition::EtcdStarted { access, peer_url } => return etcd_started(host, access, peer_url).await,
         Condition::FileExists { path } => {
             return match host.stat(path).await {
@@ -251,6 +262,26 @@ async fn look(host: &dyn Probe, condition: &Condition) -> Result<(), String> {
         return Ok(());
     }
     Err(format!("status {}: {}", health.status, health.body.lines().last().unwrap_or_default()))
+}
+
+async fn pod_ready(
+    host: &dyn Probe,
+    access: &ApiAccess,
+    target: &ObjectRef,
+    image: &str,
+) -> Result<(), String> {
+    let pod = match tokio::time::timeout(LONGEST_LOOK, host.object(access, target)).await {
+        Ok(Ok(Some(pod))) => pod,
+        Ok(Ok(None)) => return Err("does not exist yet".into()),
+        Ok(Err(error)) => return Err(error.to_string()),
+        Err(_) => return Err("the API server does not answer".into()),
+    };
+    if pod["spec"]["containers"][0]["image"] != image {
+        return Err("is still the one of before".into());
+    }
+    let conditions = pod["status"]["conditions"].as_array().into_iter().flatten();
+    let ready = conditions.into_iter().any(|it| it["type"] == "Ready" && it["status"] == "True");
+    if ready { Ok(()) } else { Err("is not ready yet".into()) }
 }
 
 async fn etcd_started(host: &dyn Probe, access: &EtcdAccess, peer_url: &str) -> Result<(), String> {

@@ -41,6 +41,8 @@ pub struct Overlay<'a> {
     removed: Mutex<Vec<Removal>>,
     unmounted: Mutex<Vec<PathBuf>>,
     no_pods: Mutex<bool>,
+    /// Kubeconfigs that get a new certificate: the one that they have is good for reading.
+    renewed: Mutex<Vec<PathBuf>>,
 }
 
 impl<'a> Overlay<'a> {
@@ -54,6 +56,7 @@ impl<'a> Overlay<'a> {
             removed: Mutex::default(),
             unmounted: Mutex::default(),
             no_pods: Mutex::default(),
+            renewed: Mutex::default(),
         }
     }
 
@@ -62,6 +65,9 @@ impl<'a> Overlay<'a> {
         match step {
             Step::EnsureDir { path, mode, .. } => self.set(path, Planned::Dir(*mode)),
             Step::WriteFile { path, mode, content, .. } => {
+                if let (Content::Renewed(_), Ok(mut renewed)) = (content, self.renewed.lock()) {
+                    renewed.push(path.clone());
+                }
                 let known = match content {
                     Content::Bytes(bytes) | Content::Private(bytes) => Some(bytes.clone()),
                     _ => None,
@@ -130,6 +136,12 @@ impl<'a> Overlay<'a> {
 
     fn is_removed(&self, path: &Path) -> bool {
         self.removed.lock().is_ok_and(|removed| removed.iter().any(|removal| removal.unit(path).is_some()))
+    }
+
+    /// A kubeconfig that is only planned belongs to an API server that does not run yet.
+    fn has_no_server(&self, access: &ApiAccess) -> bool {
+        let renewed = self.renewed.lock().is_ok_and(|renewed| renewed.contains(&access.kubeconfig));
+        !renewed && matches!(self.planned(&access.kubeconfig), Some(Planned::File(None, _)))
     }
 
     /// Nobody can log in with a certificate that is only planned.
@@ -237,11 +249,10 @@ impl Probe for Overlay<'_> {
 
     async fn object(&self, access: &ApiAccess, target: &ObjectRef) -> Result<Option<Value>, HostError> {
         let planned = self.objects.lock().ok().and_then(|objects| objects.get(target).cloned());
-        // A kubeconfig that is only planned belongs to an API server that does not run yet.
-        match (planned, self.planned(&access.kubeconfig)) {
-            (Some(object), _) => Ok(Some(object)),
-            (None, Some(Planned::File(None, _))) => Ok(None),
-            (None, _) => self.inner.object(access, target).await,
+        match planned {
+            Some(object) => Ok(Some(object)),
+            None if self.has_no_server(access) => Ok(None),
+            None => self.inner.object(access, target).await,
         }
     }
 
@@ -256,7 +267,7 @@ impl Probe for Overlay<'_> {
         namespace: &str,
         labels: &str,
     ) -> Result<Vec<Value>, HostError> {
-        if self.planned(&access.kubeconfig).is_some() {
+        if self.has_no_server(access) {
             return Err(HostError::KnownAfterApply(access.kubeconfig.clone()));
         }
         self.inner.select(access, kind, namespace, labels).await

@@ -37,6 +37,31 @@ pub fn flags_env(flags: &KubeletFlags<'_>) -> String {
     format!("KUBELET_KUBEADM_ARGS=\"{}\"\n", line.join(" "))
 }
 
+/// The words of the variable that [`flags_env`] writes.
+fn words(text: &str) -> Option<(usize, &str)> {
+    let start = text.find("KUBELET_KUBEADM_ARGS=\"")? + "KUBELET_KUBEADM_ARGS=\"".len();
+    let end = start + text[start..].find('"')?;
+    Some((start, &text[start..end]))
+}
+
+/// The value of a flag in the text of [`super::FLAGS_ENV_FILE`].
+pub fn flag_of(text: &str, name: &str) -> Option<String> {
+    let (_, words) = words(text)?;
+    let prefix = format!("--{name}=");
+    words.split_whitespace().find_map(|word| word.strip_prefix(prefix.as_str())).map(str::to_owned)
+}
+
+/// The text of [`super::FLAGS_ENV_FILE`] without a flag; all else is as it was.
+pub fn without_flag(text: &str, name: &str) -> String {
+    if flag_of(text, name).is_none() {
+        return text.to_owned();
+    }
+    let Some((start, line)) = words(text) else { return text.to_owned() };
+    let prefix = format!("--{name}=");
+    let kept: Vec<_> = line.split_whitespace().filter(|word| !word.starts_with(&prefix)).collect();
+    format!("{}{}{}", &text[..start], kept.join(" "), &text[start + line.len()..])
+}
+
 /// A taint as `KEY[=VALUE]:EFFECT`.
 fn written(taint: &Taint) -> String {
     match taint.value.as_deref().unwrap_or_default() {
@@ -48,6 +73,17 @@ fn written(taint: &Taint) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn one_flag_goes_and_the_rest_stays() {
+        let text = "KUBELET_KUBEADM_ARGS=\"--pod-infra-container-image=p:1 --v=2\"\nOTHER=1\n";
+        assert_eq!(
+            without_flag(text, "pod-infra-container-image"),
+            "KUBELET_KUBEADM_ARGS=\"--v=2\"\nOTHER=1\n"
+        );
+        assert_eq!(without_flag(text, "x"), text);
+        assert_eq!(flag_of(text, "v").as_deref(), Some("2"));
+    }
 
     #[test]
     fn a_worker_registers_with_its_taints() {

@@ -3,8 +3,8 @@
 mod config;
 mod flags;
 
-pub use config::{health_port, health_url, instance_config, node_config, to_yaml};
-pub use flags::{KubeletFlags, flags_env};
+pub use config::{differences, health_port, health_url, instance_config, node_config, to_yaml};
+pub use flags::{KubeletFlags, flag_of, flags_env, without_flag};
 
 /// The configuration every kubelet reads; node-specific values are patched in.
 pub const CONFIG_FILE: &str = "/var/lib/kubelet/config.yaml";

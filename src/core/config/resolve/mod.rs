@@ -16,7 +16,7 @@ pub use input::{HostFacts, InitFlags};
 pub use join::{JoinFlags, ResolvedJoin, contradictions, joined, resolve_join};
 pub use reset::{ResetFlags, resolve_reset};
 pub use resolved::{FieldDifference, Image, ResolvedInit};
-pub use stored::StoredConfigError;
+pub use stored::{StoredConfigError, version as stored_version};
 pub use token::resolve_token;
 pub use upgrade::{StoredSettings, UpgradedNode, resolve_upgrade, upgraded};
 

@@ -46,6 +46,14 @@ pub fn cluster(text: &str) -> Result<(ClusterConfiguration, KubeVersion), Stored
     Ok((cluster, version))
 }
 
+/// The version in the `ClusterConfiguration` of ConfigMap `kubeadm-config`.
+///
+/// # Errors
+/// As [`cluster`].
+pub fn version(text: &str) -> Result<KubeVersion, StoredConfigError> {
+    cluster(text).map(|(_, version)| version)
+}
+
 /// The `KubeletConfiguration` of ConfigMap `kubelet-config`.
 ///
 /// # Errors

@@ -107,7 +107,6 @@ pub fn bootstrap_rbac() -> Vec<Value> {
 /// ConfigMap `cluster-info` in `kube-public` and its readers, who include everybody: a joining node has no identity yet.
 /// It verifies what it read with the token's signature.
 pub fn cluster_info(server: &str, ca_pem: &[u8]) -> Vec<Value> {
-    const ROLE: &str = "kubeadm:bootstrap-signer-clusterinfo";
     let kubeconfig = json!({
         "apiVersion": "v1",
         "clusters": [{
@@ -117,8 +116,13 @@ pub fn cluster_info(server: &str, ca_pem: &[u8]) -> Vec<Value> {
         "contexts": null, "current-context": "", "kind": "Config", "users": null,
     });
     let data = json!({"kubeconfig": yaml::to_string(&kubeconfig)});
+    [config_map("kube-public", "cluster-info", &data)].into_iter().chain(cluster_info_rbac()).collect()
+}
+
+/// Who may read the public information: everybody.
+pub fn cluster_info_rbac() -> Vec<Value> {
+    const ROLE: &str = "kubeadm:bootstrap-signer-clusterinfo";
     vec![
-        config_map("kube-public", "cluster-info", &data),
         getter_role("kube-public", ROLE, "configmaps", "cluster-info"),
         role_binding("kube-public", ROLE, &[Subject::User("system:anonymous")]),
     ]

@@ -13,7 +13,9 @@ mod upload_config;
 
 pub use addons::{CoreDnsInputs, KubeProxyInputs, coredns, kube_proxy};
 pub use admin::{apiserver_kubelet_client, cluster_admins};
-pub use bootstrap::{NotAToken, bootstrap_rbac, bootstrap_token, cluster_info, read_bootstrap_token};
+pub use bootstrap::{
+    NotAToken, bootstrap_rbac, bootstrap_token, cluster_info, cluster_info_rbac, read_bootstrap_token,
+};
 pub use certs::{certs_token, certs_ttl, uploaded_certs};
 pub use node::{
     CONTROL_PLANE_LABEL, CRI_SOCKET_ANNOTATION, EXCLUDE_FROM_LOAD_BALANCERS_LABEL, UNFINISHED_JOIN,
@@ -58,11 +60,19 @@ fn config_map(namespace: &str, name: &str, data: &Value) -> Value {
 /// Marks a component's ConfigMap as generated: while hash and data agree, an upgrade may generate it anew; a ConfigMap
 /// without hash, or edited since, is the operator's and is kept.
 fn sign(config_map: &mut Value) {
+    config_map["metadata"]["annotations"][CONFIG_HASH_ANNOTATION] = hash_of(config_map).into();
+}
+
+/// Whether a component's ConfigMap is as it was generated: nobody gave it, and nobody has edited it since.
+pub fn is_generated(config_map: &Value) -> bool {
+    config_map["metadata"]["annotations"][CONFIG_HASH_ANNOTATION] == hash_of(config_map)
+}
+
+fn hash_of(config_map: &Value) -> String {
     let mut keys: Vec<_> = config_map["data"].as_object().into_iter().flatten().collect();
     keys.sort_by_key(|(key, _)| key.as_str());
     let values: String = keys.iter().filter_map(|(_, text)| text.as_str()).collect();
-    let hex = sha256_hex(values.as_bytes());
-    config_map["metadata"]["annotations"][CONFIG_HASH_ANNOTATION] = format!("sha256:{hex}").into();
+    format!("sha256:{}", sha256_hex(values.as_bytes()))
 }
 
 fn base64_of(bytes: impl AsRef<[u8]>) -> String {
@@ -82,5 +92,9 @@ mod tests {
             signed["metadata"]["annotations"][CONFIG_HASH_ANNOTATION],
             "sha256:25b6746d5172ed6352966a013d93ac846e1110d5a25e8f183b5931f4688842a1"
         );
+        assert!(is_generated(&signed));
+        signed["data"]["a"] = "edited".into();
+        assert!(!is_generated(&signed));
+        assert!(!is_generated(&config_map("n", "c", &json!({}))));
     }
 }

@@ -3,7 +3,7 @@
 //! They must stay on the node: every upgrade makes the manifests anew and patches them again.
 
 mod json;
-pub(crate) mod merge;
+pub mod merge;
 mod name;
 mod strategic;
 

@@ -1,0 +1,208 @@
+//! etcd's gates: what its own upgrade rules ask for.
+//!
+//! Sources: <https://etcd.io/docs/v3.6/upgrades/upgrade_3_6/>, <https://etcd.io/docs/v3.7/upgrades/upgrade_3_7/>.
+
+use futures::future::join_all;
+use rkadm_core::{
+    etcd::{Member, MemberStatus, quorum},
+    host::Probe,
+    manifest::{
+        Component,
+        pod::{etcd_access, flag, image_tag},
+    },
+};
+
+use crate::{
+    preflight::{Found, error, warning},
+    static_pods,
+    upgrade::{
+        Upgrading,
+        target::{desired_pod, etcd_version},
+    },
+};
+
+/// The oldest version that every member must be of before the first one goes to this minor.
+static FLOORS: [((u64, u64), semver::Version); 2] =
+    [((3, 6), semver::Version::new(3, 5, 26)), ((3, 7), semver::Version::new(3, 6, 11))];
+/// etcd's own quota where its manifest sets none.
+const DEFAULT_QUOTA: i64 = 2 << 30;
+/// Below it, fragmentation is nothing to speak of.
+const SMALL: i64 = 100 << 20;
+const NAME: &str = "EtcdMembers";
+
+/// Asks every member.
+pub async fn look(host: &dyn Probe, upgrading: &Upgrading) -> Vec<Found> {
+    if upgrading.cluster.etcd_data_dir().is_none() {
+        return crate::preflight::etcd::external(host, &upgrading.cluster).await;
+    }
+    if !upgrading.request.etcd_upgrade {
+        return vec![];
+    }
+    let Ok(Some(pod)) = static_pods::read(host, Component::Etcd).await else { return vec![] };
+    let access = etcd_access(&pod);
+    let members = match host.etcd_members(&access).await {
+        Ok(members) => members,
+        Err(fault) => {
+            return vec![error(NAME, format!("etcd cannot be asked: {fault}"), "`rkadm health` says more")];
+        }
+    };
+    let own = &access;
+    let asked = join_all(members.iter().map(|member| async move {
+        let access = own.at(member.client_urls.clone());
+        let status = match member.client_urls.first() {
+            Some(endpoint) => host.etcd_status(&access, endpoint).await.ok(),
+            None => None,
+        };
+        (member, status)
+    }))
+    .await;
+    let mut found = of_members(&asked);
+    let quota = flag(&pod, "quota-backend-bytes").and_then(|text| text.parse().ok()).filter(|quota| *quota > 0);
+    for (member, status) in asked.iter().filter_map(|(member, status)| Some((member, status.as_ref()?))) {
+        found.extend(of_status(member, status, quota.unwrap_or(DEFAULT_QUOTA)));
+    }
+    let there = image_tag(&pod).and_then(|tag| etcd_version(&tag));
+    let wanted = desired_pod(host, &upgrading.cluster, Component::Etcd, &[]).await.ok();
+    let wanted = wanted.and_then(|pod| image_tag(&pod)).and_then(|tag| etcd_version(&tag));
+    if let (Some(there), Some(wanted)) = (there, wanted)
+        && (there.major, there.minor) < (wanted.major, wanted.minor)
+    {
+        found.extend(floors(&asked, &wanted));
+    }
+    found
+}
+
+fn of_members(asked: &[(&Member, Option<MemberStatus>)]) -> Vec<Found> {
+    let mut found = vec![];
+    for (member, status) in asked {
+        let name = member.describe();
+        if !member.has_started() {
+            let message = format!("member {name} was added and has never started");
+            let hint = format!("finish that join, or `etcdctl member remove {}`", member.hex_id());
+            found.push(error(NAME, message, &hint));
+        } else if member.is_learner {
+            found.push(error(NAME, format!("member {name} is a learner"), "finish its join, or take it back"));
+        } else if status.is_none() {
+            let message = format!("member {name} does not answer");
+            let hint = "bring it up again; a machine that is gone for good: `etcdctl member remove`, as `rkadm health` shows";
+            found.push(error(NAME, message, hint));
+        }
+    }
+    let voters = asked.iter().filter(|(member, _)| !member.is_learner).count();
+    if voters > 1 && voters - 1 < quorum(voters) {
+        let message = format!("etcd has {voters} members: while one of them restarts, there is no quorum");
+        found.push(warning(NAME, message, "the API answers nothing in these seconds; three members do not have that"));
+    }
+    found
+}
+
+fn of_status(member: &Member, status: &MemberStatus, quota: i64) -> Vec<Found> {
+    let name = member.describe();
+    let mut found: Vec<_> = status
+        .errors
+        .iter()
+        .map(|alarm| error("EtcdAlarm", format!("member {name}: {alarm}"), "clear the cause, then `etcdctl alarm disarm`"))
+        .collect();
+    if let Some(minor) = &status.downgrading_to {
+        let message = format!("etcd is on its way back to {minor}");
+        found.push(error("EtcdVersion", message, "finish that, or end it: `etcdctl downgrade cancel`"));
+    }
+    if status.db_size > quota / 10 * 8 {
+        let message = format!("member {name} uses {} of its quota of {} MiB", mib(status.db_size), mib(quota));
+        found.push(warning("EtcdSize", message, "compact and defragment it, or raise quota-backend-bytes"));
+    }
+    if status.db_size > SMALL && status.db_size_in_use * 2 < status.db_size {
+        let message = format!(
+            "member {name}: of {} MiB only {} hold data",
+            mib(status.db_size),
+            mib(status.db_size_in_use)
+        );
+        found.push(warning("EtcdSize", message, "`etcdctl defrag`, one member at a time, the leader last"));
+    }
+    found
+}
+
+fn mib(bytes: i64) -> i64 {
+    bytes >> 20
+}
+
+fn floors(asked: &[(&Member, Option<MemberStatus>)], wanted: &semver::Version) -> Vec<Found> {
+    let floor = FLOORS.iter().find(|(minor, _)| *minor == (wanted.major, wanted.minor));
+    let Some((_, floor)) = floor else { return vec![] };
+    let running = asked.iter().filter_map(|(member, status)| {
+        let version: semver::Version = status.as_ref()?.version.parse().ok()?;
+        Some((member.describe(), version))
+    });
+    running
+        .filter(|(_, version)| version < floor && (version.major, version.minor) < (wanted.major, wanted.minor))
+        .map(|(name, version)| {
+            let message = format!("member {name} is of {version}: etcd {wanted} asks for {floor} or newer on all members first");
+            let hint = format!(
+                "set etcd.local.imageTag to {floor}-0 or newer in ConfigMap kube-system/kubeadm-config, bring all control planes there \
+                 (`rkadm upgrade apply` with the version that is there, `rkadm upgrade node`), and remove the imageTag again; or \
+                 --ignore-preflight-errors=EtcdVersion"
+            );
+            error("EtcdVersion", message, &hint)
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn member(id: u64) -> Member {
+        Member { id, name: format!("cp{id}"), ..Member::default() }
+    }
+
+    fn status(version: &str) -> Option<MemberStatus> {
+        Some(MemberStatus { version: version.into(), ..MemberStatus::default() })
+    }
+
+    fn messages(found: Vec<Found>) -> Vec<String> {
+        found.into_iter().map(|(_, finding)| finding.message).collect()
+    }
+
+    #[test]
+    fn members_below_the_floor_of_the_next_minor_are_told() {
+        let (one, two) = (member(1), member(2));
+        let wanted = semver::Version::new(3, 7, 0);
+        let asked = [(&one, status("3.6.16")), (&two, status("3.6.8"))];
+        assert_eq!(
+            messages(floors(&asked, &wanted)),
+            ["member cp2 (2) is of 3.6.8: etcd 3.7.0 asks for 3.6.11 or newer on all members first"]
+        );
+        // One that was upgraded before is beyond it.
+        let asked = [(&one, status("3.7.0"))];
+        assert!(floors(&asked, &wanted).is_empty());
+    }
+
+    #[test]
+    fn a_cluster_that_is_not_whole_is_told() {
+        let learner = Member { is_learner: true, ..member(1) };
+        let unborn = Member { name: String::new(), peer_urls: vec!["https://a:2380".into()], ..member(2) };
+        let silent = member(3);
+        let asked = [(&learner, status("3.6.16")), (&unborn, None), (&silent, None)];
+        assert_eq!(
+            messages(of_members(&asked)),
+            [
+                "member cp1 (1) is a learner",
+                "member https://a:2380 (2) was added and has never started",
+                "member cp3 (3) does not answer",
+                "etcd has 2 members: while one of them restarts, there is no quorum"
+            ]
+        );
+    }
+
+    #[test]
+    fn alarms_size_and_a_way_back_are_told() {
+        let status = MemberStatus {
+            errors: vec!["NOSPACE".into()],
+            db_size: 1900 << 20,
+            db_size_in_use: 100 << 20,
+            downgrading_to: Some("3.6".into()),
+            ..MemberStatus::default()
+        };
+        assert_eq!(messages(of_status(&member(1), &status, DEFAULT_QUOTA)).len(), 4);
+    }
+}

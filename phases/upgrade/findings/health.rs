@@ -1,0 +1,37 @@
+//! Whether the cluster is well enough: what is broken before an upgrade is worse after it.
+
+use rkadm_core::host::Probe;
+
+use crate::{
+    health::{self, State},
+    preflight::{Found, Severity, error, warning},
+    upgrade::state::Seen,
+};
+
+/// Judges what `rkadm health` finds.
+pub async fn look(host: &dyn Probe, seen: Option<&Seen>) -> Vec<Found> {
+    let report = health::look(host).await;
+    let failed = report.checks.into_iter().filter(|check| check.state == State::Failed);
+    let mut found: Vec<Found> = failed
+        // Versions and nodes are judged by themselves.
+        .filter(|check| check.component != "versions" && check.component != "nodes")
+        .map(|check| {
+            let hint = check.hint.unwrap_or_default();
+            // They are renewed.
+            let is_certificate = check.component == "certificates";
+            let judge = if is_certificate { warning } else { |check, message, hint: &str| error(check, message, hint) };
+            judge("ClusterHealth", format!("{}: {}", check.component, check.message), &hint)
+        })
+        .collect();
+    for (node, is_control_plane) in seen.into_iter().flat_map(|seen| &seen.not_ready) {
+        let hint = format!("kubectl describe node {node}");
+        let message = format!("node {node} is not Ready");
+        found.push(if *is_control_plane {
+            error("ControlPlaneNodesReady", message, &hint)
+        } else {
+            warning("NodesReady", message, &hint)
+        });
+    }
+    debug_assert!(found.iter().all(|(severity, _)| matches!(severity, Severity::Error | Severity::Warning)));
+    found
+}

@@ -1,0 +1,54 @@
+//! What an upgrade will meet: each finding stops it, unless it is ignored by its name, or is only told.
+
+mod etcd;
+mod health;
+mod manifests;
+mod version;
+
+use futures::future::{BoxFuture, FutureExt, join_all};
+use rkadm_core::{
+    config::{UpgradedNode, upgraded},
+    host::Probe,
+    version::KubeVersion,
+};
+
+use super::{Upgrading, state::Seen};
+use crate::{
+    init::{Cluster, Environment},
+    preflight::{Found, machine, runtime, storage},
+};
+
+/// Looks at everything on this machine and in its cluster, all at once.
+pub async fn look(host: &dyn Probe, upgrading: &Upgrading, seen: Option<&Seen>) -> Vec<Found> {
+    let cluster = &upgrading.cluster;
+    let mut checks: Vec<BoxFuture<'_, Vec<Found>>> = vec![
+        async { machine::user(host) }.boxed(),
+        runtime::container_runtime(host, cluster).boxed(),
+        storage::room(host).boxed(),
+    ];
+    if upgrading.request.control_plane {
+        checks.push(health::look(host, seen).boxed());
+        checks.push(manifests::look(host, upgrading).boxed());
+        checks.push(etcd::look(host, upgrading).boxed());
+    }
+    let mut found: Vec<_> = join_all(checks).await.into_iter().flatten().collect();
+    found.extend(version::look(upgrading, seen));
+    found
+}
+
+/// The cluster as it is configured now, for a version: what the manifests on disk were made from, if nobody edited them.
+fn configured(upgrading: &Upgrading, version: &KubeVersion) -> Option<Cluster> {
+    let config = &upgrading.request.config;
+    let node = UpgradedNode {
+        name: config.node_name().to_owned(),
+        cri_socket: config.node_registration.cri_socket.clone(),
+        endpoint: config.local_api_endpoint.clone(),
+        systemd_resolved: config.systemd_resolved,
+        patches_dir: config.patches_dir.clone(),
+        timeouts: config.timeouts.clone(),
+        ..UpgradedNode::default()
+    };
+    let config = upgraded(&upgrading.request.stored, &node, version).ok()?;
+    let environment = Environment { joins: true, ..upgrading.request.environment.clone() };
+    Some(Cluster::new(std::sync::Arc::new(config), environment))
+}

@@ -1,0 +1,171 @@
+//! Flags of `rkadm upgrade …`: kubeadm's names, and a few of our own.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use rkadm_core::config::types::{UpgradeConfiguration, UpgradeApply, UpgradeNode};
+use rkadm_phases::upgrade::Scope;
+
+use crate::cli::args::{FailurePolicy, absolute};
+
+/// What `apply` and `node` have both.
+#[derive(Debug, Clone, Args)]
+pub struct CommonArgs {
+    /// Renew the certificates of components that change [default: true]
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true", require_equals = true)]
+    pub certificate_renewal: Option<bool>,
+    /// Configuration file (kubeadm.k8s.io/v1beta4, UpgradeConfiguration); may be given several times, `-` reads stdin
+    #[arg(long, value_name = "FILE")]
+    pub config: Vec<PathBuf>,
+    /// Print the plan; change nothing
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Upgrade etcd too [default: true]
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true", require_equals = true)]
+    pub etcd_upgrade: Option<bool>,
+    /// Preflight checks whose errors become warnings; `all` for every one
+    #[arg(long, value_name = "CHECK,…", value_delimiter = ',')]
+    pub ignore_preflight_errors: Vec<String>,
+    /// Kubeconfig to reach the API server with [default: /etc/kubernetes/admin.conf, on workers kubelet.conf]
+    #[arg(long, value_name = "FILE")]
+    pub kubeconfig: Option<PathBuf>,
+    /// Directory of patches for static pods, the kubelet's configuration and addons
+    #[arg(long, value_name = "DIR")]
+    pub patches: Option<PathBuf>,
+    /// Phases to leave out
+    #[arg(long, value_name = "PHASE,…", value_delimiter = ',')]
+    pub skip_phases: Vec<String>,
+    /// Directory of the backup before the upgrade [default: /var/lib/rkadm/backups]
+    #[arg(long, value_name = "DIR")]
+    pub backup_dir: Option<PathBuf>,
+    /// What to do when a step fails
+    #[arg(long, value_enum, default_value_t)]
+    pub on_failure: FailurePolicy,
+}
+
+/// Flags of `upgrade apply` and of each of its phases.
+#[derive(Debug, Clone, Args)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag")]
+pub struct ApplyArgs {
+    /// Version to upgrade to, such as v1.37.2 [default: kubernetesVersion of --config]
+    #[arg(value_name = "VERSION")]
+    pub version: Option<String>,
+    #[command(flatten)]
+    pub common: CommonArgs,
+    /// Allow alphas, betas and release candidates
+    #[arg(long)]
+    pub allow_experimental_upgrades: bool,
+    /// Allow release candidates
+    #[arg(long)]
+    pub allow_release_candidate_upgrades: bool,
+    /// Only tell of version rules that are broken, and do not ask
+    #[arg(short, long)]
+    pub force: bool,
+    /// Do not ask
+    #[arg(short, long)]
+    pub yes: bool,
+    /// Show the cluster's configuration that the upgrade works from
+    #[arg(long)]
+    pub print_config: bool,
+}
+
+/// Flags of `upgrade node` and of each of its phases.
+#[derive(Debug, Clone, Args)]
+pub struct NodeArgs {
+    #[command(flatten)]
+    pub common: CommonArgs,
+}
+
+/// How an upgrade is to be done, from files and flags.
+#[derive(Debug, Clone)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a setting")]
+pub struct Settings {
+    pub scope: Scope,
+    /// Of `apply`.
+    pub version: Option<String>,
+    pub certificate_renewal: bool,
+    pub etcd_upgrade: bool,
+    pub ignore_preflight_errors: Vec<String>,
+    pub skip_phases: Vec<String>,
+    pub patches_dir: Option<String>,
+    pub dry_run: bool,
+    pub force: bool,
+    pub yes: bool,
+    pub print_config: bool,
+    pub allow_prereleases: bool,
+    pub kubeconfig: Option<PathBuf>,
+    pub backup_dir: PathBuf,
+    pub timeouts: rkadm_core::config::types::Timeouts,
+}
+
+impl Settings {
+    /// Of `upgrade apply`: a flag wins over the file.
+    pub fn of_apply(args: &ApplyArgs, config: &UpgradeConfiguration) -> Self {
+        let file: &UpgradeApply = &config.apply;
+        let on = |given: Option<bool>| given.unwrap_or(false);
+        let version = args.version.clone().or_else(|| Some(file.kubernetes_version.clone()));
+        let directory = file.patches.as_ref().map(|patches| patches.directory.clone());
+        Self {
+            version: version.filter(|version| !version.is_empty()),
+            dry_run: args.common.dry_run || on(file.dry_run),
+            force: args.force || on(file.force_upgrade),
+            yes: args.yes || args.force || on(file.force_upgrade),
+            print_config: args.print_config || on(file.print_config),
+            allow_prereleases: args.allow_experimental_upgrades
+                || args.allow_release_candidate_upgrades
+                || on(file.allow_experimental_upgrades)
+                || on(file.allow_rc_upgrades),
+            ..Self::common(
+                Scope::Cluster,
+                &args.common,
+                (file.certificate_renewal, file.etcd_upgrade),
+                (&file.ignore_preflight_errors, &file.skip_phases, directory),
+                config,
+            )
+        }
+    }
+
+    /// Of `upgrade node`.
+    pub fn of_node(args: &NodeArgs, config: &UpgradeConfiguration) -> Self {
+        let file: &UpgradeNode = &config.node;
+        let directory = file.patches.as_ref().map(|patches| patches.directory.clone());
+        Self {
+            dry_run: args.common.dry_run || file.dry_run.unwrap_or(false),
+            ..Self::common(
+                Scope::Node,
+                &args.common,
+                (file.certificate_renewal, file.etcd_upgrade),
+                (&file.ignore_preflight_errors, &file.skip_phases, directory),
+                config,
+            )
+        }
+    }
+
+    fn common(
+        scope: Scope,
+        args: &CommonArgs,
+        (certificate_renewal, etcd_upgrade): (Option<bool>, Option<bool>),
+        (ignored, skipped, directory): (&[String], &[String], Option<String>),
+        config: &UpgradeConfiguration,
+    ) -> Self {
+        let patches = args.patches.as_ref().map(|dir| absolute(dir).display().to_string());
+        let skip = if args.skip_phases.is_empty() { skipped.to_vec() } else { args.skip_phases.clone() };
+        Self {
+            scope,
+            version: None,
+            certificate_renewal: args.certificate_renewal.or(certificate_renewal).unwrap_or(true),
+            etcd_upgrade: args.etcd_upgrade.or(etcd_upgrade).unwrap_or(true),
+            ignore_preflight_errors: [ignored, &args.ignore_preflight_errors].concat(),
+            skip_phases: skip,
+            patches_dir: patches.or(directory).filter(|dir| !dir.is_empty()),
+            dry_run: args.dry_run,
+            force: false,
+            yes: true,
+            print_config: false,
+            allow_prereleases: scope == Scope::Node,
+            kubeconfig: args.kubeconfig.as_ref().map(absolute),
+            backup_dir: args.backup_dir.as_ref().map_or_else(|| crate::cli::backup::DEFAULT_DIR.into(), absolute),
+            timeouts: config.timeouts.clone().unwrap_or_default(),
+        }
+    }
+}

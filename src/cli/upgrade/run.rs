@@ -1,0 +1,262 @@
+//! `upgrade apply` and `upgrade node`: from flags to a node of another version.
+
+use std::sync::Arc;
+
+use clap::ArgMatches;
+use rkadm_core::{
+    config::{GoDuration, resolve_upgrade},
+    engine::{
+        Event, OnFailure, journal::JournalDir, operation::Operation,
+    },
+    version::{KubeVersion, check_supported},
+};
+use rkadm_phases::upgrade::{self, APPLY, NODE, Scope, Upgrade, Upgrading, state};
+
+use super::{
+    args::{ApplyArgs, NodeArgs, Settings},
+    confirm,
+    downtime::Measuring,
+    hops, report,
+    request::{self, Found},
+};
+use crate::cli::{
+    API_TIMEOUT, Session, documents,
+    exit::{CommandError, ExitKind},
+    operation::{self, Manner},
+    phase_tree::{self, Selected},
+    typed,
+};
+
+/// Runs `rkadm upgrade apply` or one of its phases.
+pub async fn apply(session: &Session, matches: &ArgMatches) -> Result<(), CommandError> {
+    let (only, matches) = phase_tree::chosen(matches)?;
+    let args: ApplyArgs = typed(matches)?;
+    let settings = Settings::of_apply(&args, &configuration(session, &args.common.config)?);
+    if !settings.dry_run {
+        Session::require_root("upgrade apply")?;
+    }
+    let wanted = settings.version.as_deref().map(version).transpose()?;
+    let on_failure = args.common.on_failure.into();
+    if let Some(upgrade) = unfinished(session, &settings, only.as_deref(), wanted.as_ref()) {
+        return execute(session, upgrade?, on_failure).await;
+    }
+    let host = session.host(API_TIMEOUT);
+    let found = request::find(&host, &settings).await?;
+    let Some(own) = found.own.clone() else { return Err(not_here()) };
+    let to = match (wanted, &only) {
+        (Some(version), _) => version,
+        // A single phase goes on with what is there.
+        (None, Some(_)) => own.clone().max(found.cluster.clone()),
+        (None, None) => return Err(no_version(&own)),
+    };
+    if settings.print_config {
+        crate::output::note(&found.stored.cluster);
+    }
+    let hops = steps(session, &found, &settings, only.as_deref(), &to).await?;
+    if only.is_none() && !settings.dry_run && !settings.yes {
+        confirm::ask(&found.cluster, &to)?;
+    }
+    let mut found = found;
+    for (index, hop) in hops.iter().enumerate() {
+        if index > 0 {
+            found = request::find(&host, &settings).await?;
+        }
+        let upgrade = request::request(&found, &settings, hop, only.as_deref())?;
+        execute(session, upgrade, on_failure).await?;
+        if settings.dry_run && hops.len() > 1 {
+            session.reporter.report(Event::Warning {
+                message: format!("this is the plan to {hop}; what comes after it depends on what is there then"),
+            });
+            break;
+        }
+    }
+    Ok(())
+}
+
+/// Runs `rkadm upgrade node` or one of its phases.
+pub async fn node(session: &Session, matches: &ArgMatches) -> Result<(), CommandError> {
+    let (only, matches) = phase_tree::chosen(matches)?;
+    let args: NodeArgs = typed(matches)?;
+    let settings = Settings::of_node(&args, &configuration(session, &args.common.config)?);
+    if !settings.dry_run {
+        Session::require_root("upgrade node")?;
+    }
+    let on_failure = args.common.on_failure.into();
+    if let Some(upgrade) = unfinished(session, &settings, only.as_deref(), None) {
+        return execute(session, upgrade?, on_failure).await;
+    }
+    let found = request::find(&session.host(API_TIMEOUT), &settings).await?;
+    let upgrade = request::request(&found, &settings, &found.cluster, only.as_deref())?;
+    execute(session, upgrade, on_failure).await
+}
+
+fn configuration(
+    session: &Session,
+    files: &[std::path::PathBuf],
+) -> Result<rkadm_core::config::types::UpgradeConfiguration, CommandError> {
+    let (config, warnings) =
+        resolve_upgrade(&documents::load(files)?).map_err(|errors| documents::invalid(&errors))?;
+    for warning in warnings {
+        session.reporter.report(Event::Warning { message: warning.to_string() });
+    }
+    Ok(config)
+}
+
+fn version(text: &str) -> Result<KubeVersion, CommandError> {
+    let wrong = |why: String| {
+        let known: Vec<_> =
+            rkadm_core::version::ROWS.iter().map(|row| row.newest().to_string()).collect();
+        CommandError::new(ExitKind::Usage, why)
+            .hint(format!("the newest patches that this rkadm knows: {}", known.join(", ")))
+    };
+    let version = KubeVersion::resolve(text).map_err(|error| wrong(error.to_string()))?;
+    check_supported(&version).map_err(|error| wrong(error.to_string()))?;
+    Ok(version)
+}
+
+fn not_here() -> CommandError {
+    CommandError::new(ExitKind::Preflight, "this machine has no API server: it is no control plane")
+        .detail("Nothing was changed.")
+        .hint("on a control plane: `rkadm upgrade apply VERSION`; then here: `rkadm upgrade node`")
+}
+
+fn no_version(own: &KubeVersion) -> CommandError {
+    let next = rkadm_core::version::row(own.minor() + 1).map(|row| row.newest().to_string());
+    let error = CommandError::new(ExitKind::Usage, format!("which version? This control plane has {own}"));
+    match next {
+        Some(next) => error.hint(format!("for example: rkadm upgrade apply {next}")),
+        None => error.hint("rkadm upgrade apply VERSION"),
+    }
+}
+
+/// The versions to go through. Several control planes have to be brought to each of them before the next.
+async fn steps(
+    session: &Session,
+    found: &Found,
+    settings: &Settings,
+    only: Option<&str>,
+    to: &KubeVersion,
+) -> Result<Vec<KubeVersion>, CommandError> {
+    let from = found.own.as_ref().unwrap_or(&found.cluster).min(&found.cluster);
+    let hops = hops::between(from, to);
+    if hops.len() == 1 || only.is_some() {
+        return Ok(vec![to.clone()]);
+    }
+    let host = session.host(API_TIMEOUT);
+    let probe = request::request(found, settings, to, None)?;
+    let upgrading = Upgrading::new(probe);
+    let access = upgrading.cluster.admin(&host).await.map_err(CommandError::failed)?;
+    let servers = state::api_servers(&host, &access).await.map_err(CommandError::failed)?;
+    if servers.len() < 2 {
+        return Ok(hops);
+    }
+    let nodes: Vec<_> = servers.iter().map(|server| server.node.as_str()).collect();
+    let path: Vec<_> = hops.iter().map(ToString::to_string).collect();
+    let message = format!(
+        "from {from} to {to} there are {} steps, and each is to be taken by all control planes ({}) before the next",
+        hops.len(),
+        nodes.join(", ")
+    );
+    let mut error = CommandError::new(ExitKind::Preflight, message).detail("Nothing was changed.");
+    for hop in path {
+        error = error.hint(format!("here `rkadm upgrade apply {hop}`, then on each other control plane `rkadm upgrade node`"));
+    }
+    Err(error)
+}
+
+/// The same command, cut off: it goes on from what was known then.
+fn unfinished(
+    session: &Session,
+    settings: &Settings,
+    only: Option<&str>,
+    wanted: Option<&KubeVersion>,
+) -> Option<Result<Upgrade, CommandError>> {
+    if settings.dry_run {
+        return None;
+    }
+    let verb = verb(settings.scope);
+    let name = phase_tree::workflow_name(verb, only);
+    let operations = JournalDir::below(&session.root).load_all().ok()?;
+    let operation = operations
+        .into_iter()
+        .rev()
+        .find(|operation| operation.status.is_resumable() && operation.workflow() == name)?;
+    let mut upgrade: Upgrade = match operation::request(session, &operation) {
+        Ok(upgrade) => upgrade,
+        Err(error) => return Some(Err(error)),
+    };
+    // One that goes through several minors may have been cut off on its way.
+    if wanted.is_some_and(|wanted| *wanted < upgrade.config.kubernetes_version) {
+        return None;
+    }
+    upgrade.config.ignore_preflight_errors.clone_from(&settings.ignore_preflight_errors);
+    Some(Ok(upgrade))
+}
+
+fn verb(scope: Scope) -> &'static str {
+    match scope {
+        Scope::Cluster => APPLY,
+        Scope::Node => NODE,
+    }
+}
+
+/// Goes on with an unfinished upgrade.
+pub async fn resume(session: &Session, operation: &Operation) -> Result<(), CommandError> {
+    Session::require_root("op resume")?;
+    let upgrade: Upgrade = operation::request(session, operation)?;
+    execute(session, upgrade, OnFailure::Stop).await
+}
+
+async fn execute(session: &Session, upgrade: Upgrade, on_failure: OnFailure) -> Result<(), CommandError> {
+    for warning in &upgrade.config.warnings {
+        session.reporter.report(Event::Warning { message: warning.to_string() });
+    }
+    let verb = verb(upgrade.scope);
+    let only = upgrade.only.clone();
+    let upgrading = Arc::new(Upgrading::new(upgrade));
+    let config = &upgrading.request.config;
+    let whole = match upgrading.request.scope {
+        Scope::Cluster => upgrade::apply(&upgrading),
+        Scope::Node => upgrade::node(&upgrading),
+    };
+    let Selected { workflow, skip } = Selected::of(verb, whole, &config.skip_phases, only.as_deref())?;
+    let manner = Manner {
+        dry_run: config.dry_run,
+        on_failure,
+        key_algorithm: upgrading.request.control_plane.then(|| config.key_algorithm()),
+        skip,
+        digest: Some(digest(&upgrading.request)),
+        config: serde_json::to_value(&upgrading.request.config).ok(),
+        ..Manner::default()
+    };
+    let host = session.host(config.timeouts.kubernetes_api_call.map_or(API_TIMEOUT, GoDuration::as_std));
+    let measuring = match upgrading.cluster.admin(&host).await {
+        Ok(access) if upgrading.request.control_plane && !config.dry_run => {
+            Some(Measuring::start(session, access))
+        }
+        _ => None,
+    };
+    let done = operation::carry_out(session, &host, &workflow, &upgrading.request, &manner).await;
+    let downtime = match measuring {
+        Some(measuring) => Some(measuring.end().await),
+        None => None,
+    };
+    if let Some(done) = done? {
+        report::finished(session, &upgrading, &done, downtime).await;
+    }
+    Ok(())
+}
+
+/// The same command has the same.
+fn digest(upgrade: &Upgrade) -> String {
+    let text = format!(
+        "{:?}\n{}\n{}\n{}\n{:?}\n{:?}",
+        upgrade.scope,
+        upgrade.config.kubernetes_version,
+        upgrade.certificate_renewal,
+        upgrade.etcd_upgrade,
+        upgrade.config.patches_dir,
+        upgrade.only
+    );
+    rkadm_core::text::sha256_hex(text.as_bytes())
+}
