@@ -76,7 +76,11 @@ impl Phase for ControlPlane {
             Step::Record { name: CHANGED.into(), value: json!(names) },
             Step::Record { name: EtcdBefore::OUTPUT.into(), value: json!(etcd) },
             // Their undo comes last, with everything in its place.
-            Step::Action(Arc::new(Guard { socket: socket.clone(), within: timeout })),
+            Step::Action(Arc::new(Guard {
+                seconds: timeout.as_secs(),
+                access: self.upgrading.cluster.admin(cx.host).await?,
+                node: self.upgrading.cluster.config.node_name().to_owned(),
+            })),
             service(ServiceVerb::Stop),
         ];
         steps.extend(renewed.steps);

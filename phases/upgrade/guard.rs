@@ -1,4 +1,4 @@
-//! What a rollback ends with: the control plane as it was before, and healthy.
+//! What a rollback ends with: the control plane as it was before, healthy, and seen by the cluster.
 
 use std::time::Duration;
 
@@ -9,23 +9,31 @@ use rkadm_core::{
         act::{ActCx, StepError},
         action::UndoAction,
     },
-    host::Actuator,
+    host::{Actuator, ApiAccess},
     manifest::{Component, health_target},
 };
-use serde_json::{Value, json};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
+use super::post_upgrade::not_seen;
 use crate::static_pods;
 
 /// Name of the action in journals: never renamed.
 pub const GUARD_ACTION: &str = "old-control-plane";
 const PAUSE_MS: u64 = 100;
+/// The kubelet tells the API server of its pods every few seconds. That it has is worth a wait, and no failure.
+const SEEN_TRIES: u64 = 400;
 
 /// Does nothing; its undo, the last one, waits for the control plane of before.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub struct Guard {
-    /// The runtime's socket URL.
-    pub socket: String,
-    /// How long it may take.
-    pub within: Duration,
+    /// How many seconds it may take.
+    pub seconds: u64,
+    /// An administrator at this node's API server.
+    pub access: ApiAccess,
+    /// Name of the node.
+    pub node: String,
 }
 
 #[async_trait]
@@ -35,11 +43,11 @@ impl Action for Guard {
     }
 
     fn describe(&self) -> String {
-        "note that a rollback waits until the control plane of before is healthy".into()
+        "see that a rollback waits until the control plane of before is healthy".into()
     }
 
     async fn prepare(&self, _host: &dyn Actuator) -> Result<Value, StepError> {
-        Ok(json!({ "socket": self.socket, "seconds": self.within.as_secs() }))
+        serde_json::to_value(self).map_err(|error| StepError::Content(error.to_string()))
     }
 
     async fn act(&self, _cx: &ActCx<'_>) -> Result<(), StepError> {
@@ -53,16 +61,28 @@ pub struct UndoGuard;
 #[async_trait]
 impl UndoAction for UndoGuard {
     async fn undo(&self, host: &dyn Actuator, data: &Value) -> Result<(), StepError> {
-        let seconds = data["seconds"].as_u64().unwrap_or(240);
+        let guard: Guard =
+            serde_json::from_value(data.clone()).map_err(|error| StepError::Content(error.to_string()))?;
         let mut missing = vec![];
-        for _ in 0..seconds * 1000 / PAUSE_MS {
+        for _ in 0..guard.seconds * 1000 / PAUSE_MS {
             missing = not_healthy(host).await?;
             if missing.is_empty() {
-                return Ok(());
+                break;
             }
             host.pause(Duration::from_millis(PAUSE_MS)).await;
         }
-        Err(StepError::Content(format!("not healthy after {seconds} s: {}", missing.join("; "))))
+        if !missing.is_empty() {
+            let text = format!("not healthy after {} s: {}", guard.seconds, missing.join("; "));
+            return Err(StepError::Content(text));
+        }
+        for _ in 0..SEEN_TRIES {
+            let unseen = not_seen(host.probe(), &guard.access, &guard.node).await;
+            if unseen.is_ok_and(|unseen| unseen.is_empty()) {
+                break;
+            }
+            host.pause(Duration::from_millis(PAUSE_MS)).await;
+        }
+        Ok(())
     }
 
     fn by_hand(&self, _data: &Value) -> Vec<String> {

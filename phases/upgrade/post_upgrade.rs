@@ -5,9 +5,11 @@ use std::{sync::Arc, time::Duration};
 use async_trait::async_trait;
 use rkadm_core::{
     engine::{
-        Phase, PhaseError, PhaseMeta, PlanCx, Step, Verdict, operation::REVERSIBLE, wait::Condition,
+        Phase, PhaseError, PhaseMeta, PlanCx, Step, Verdict, operation::REVERSIBLE,
+        wait::{Condition, pod_state},
     },
-    kube::objects,
+    host::{ApiAccess, Probe},
+    kube::{ObjectRef, objects},
     manifest::{Component, pod::container},
 };
 
@@ -58,14 +60,35 @@ impl Phase for PostUpgrade {
 impl PostUpgrade {
     async fn pods_are_seen(&self, cx: &PlanCx<'_>) -> Result<Condition, PhaseError> {
         let access = self.upgrading.cluster.admin(cx.host).await?;
-        let mut conditions = vec![];
-        for component in Component::ALL {
-            let Some(pod) = static_pods::read(cx.host, component).await? else { continue };
-            let Some(image) = container(&pod).and_then(|container| container.image.clone()) else { continue };
-            let name = format!("{}-{}", component.name(), self.upgrading.cluster.config.node_name());
-            let target = named("Pod", Some("kube-system"), &name)?;
-            conditions.push(Condition::PodReady { access: access.clone(), target, image });
-        }
-        Ok(Condition::All(conditions))
+        let pods = pods(cx.host, self.upgrading.cluster.config.node_name()).await?.into_iter();
+        let seen = pods.map(|(target, image)| Condition::PodReady { access: access.clone(), target, image });
+        Ok(Condition::All(seen.collect()))
     }
+}
+
+/// The static pods of this node, as the API server names them, with the images in their manifests.
+async fn pods(host: &dyn Probe, node: &str) -> Result<Vec<(ObjectRef, String)>, PhaseError> {
+    let mut pods = vec![];
+    for component in Component::ALL {
+        let Some(pod) = static_pods::read(host, component).await? else { continue };
+        let Some(image) = container(&pod).and_then(|container| container.image.clone()) else { continue };
+        pods.push((named("Pod", Some("kube-system"), &format!("{}-{node}", component.name()))?, image));
+    }
+    Ok(pods)
+}
+
+/// Those that the API server does not show as ready with these images.
+pub(super) async fn not_seen(
+    host: &dyn Probe,
+    access: &ApiAccess,
+    node: &str,
+) -> Result<Vec<ObjectRef>, PhaseError> {
+    let mut missing = vec![];
+    for (target, image) in pods(host, node).await? {
+        let live = host.object(access, &target).await?.unwrap_or_default();
+        if pod_state(&live, &image).is_err() {
+            missing.push(target);
+        }
+    }
+    Ok(missing)
 }

@@ -82,7 +82,7 @@ async fn killed_at_every_record(names: &[&str], check: impl AsyncFn(&Scenario, &
     }
 }
 
-const WORKFLOWS: [&str; 4] = ["init", "join (worker)", "join (control plane)", "reset"];
+const WORKFLOWS: [&str; 5] = ["init", "join (worker)", "join (control plane)", "reset", "upgrade node"];
 
 #[tokio::test(flavor = "multi_thread")]
 async fn killed_after_any_record_it_can_be_resumed() {

@@ -10,7 +10,7 @@ use std::{
     },
 };
 
-use crate::joining;
+use crate::{joining, upgrading};
 use rkadm_core::{
     backup::trial::Peer,
     config::{
@@ -35,6 +35,7 @@ use rkadm_phases::{
     renew::{self, Renewal},
     reset::Reset,
     restore::{self, NodeEtcd, Restore},
+    upgrade,
 };
 use tempfile::TempDir;
 use tokio::sync::OnceCell;
@@ -48,7 +49,13 @@ encryptionAlgorithm: ECDSA-P256
 ";
 
 pub fn config() -> ResolvedInit {
-    let documents = Documents::load(&[Source::new("scenario.yaml", CONFIG)]).unwrap();
+    config_of("v1.37.2")
+}
+
+/// The same of another version.
+pub fn config_of(version: &str) -> ResolvedInit {
+    let text = CONFIG.replace("v1.37.2", version);
+    let documents = Documents::load(&[Source::new("scenario.yaml", text)]).unwrap();
     let flags = InitFlags { upload_certs: true, ..InitFlags::default() };
     let facts = HostFacts {
         hostname: "node1".into(),
@@ -80,6 +87,8 @@ enum What {
     Restore,
     Survivor,
     Together,
+    Upgrade,
+    UpgradeNode,
 }
 
 /// Every workflow that exists.
@@ -97,6 +106,8 @@ pub fn workflows() -> Vec<Scenario> {
         scenario("restore etcd", What::Restore),
         scenario("restore etcd --from-survivor", What::Survivor),
         scenario("restore etcd --initial-cluster", What::Together),
+        scenario("upgrade apply", What::Upgrade),
+        scenario("upgrade node", What::UpgradeNode),
     ]
 }
 
@@ -168,6 +179,8 @@ impl Scenario {
                 kubeconfig_dir: Some("/etc/csr".into()),
             })),
             What::Reset => reset().workflow(),
+            What::Upgrade => upgrade::apply(&upgrading::of(upgrade::Scope::Cluster)),
+            What::UpgradeNode => upgrade::node(&upgrading::of(upgrade::Scope::Node)),
         };
         workflow.phases.retain(|phase| Some(phase.meta().id) != self.without);
         workflow
@@ -182,6 +195,7 @@ impl Scenario {
     pub async fn machine(&self) -> Machine {
         static FINISHED: OnceCell<World> = OnceCell::const_new();
         match self.what {
+            What::Upgrade | What::UpgradeNode => return Machine::from_world(upgrading::world().await),
             What::Renewal | What::Reset | What::Restore | What::Survivor | What::Together => {}
             What::JoinWorker | What::JoinControlPlane => {
                 return Machine::from_world(joining::world(Machine::ready().host.world()));
@@ -215,6 +229,11 @@ impl Scenario {
 
     pub fn without(&self, phase: &'static str) -> Self {
         Self { without: Some(phase), ..self.clone() }
+    }
+
+    /// Of another version of Kubernetes.
+    pub fn of_version(&self, version: &str) -> Self {
+        Self { config: Arc::new(config_of(version)), ..self.clone() }
     }
 
     pub fn with_digest(&self, digest: &'static str) -> Self {
@@ -254,9 +273,13 @@ pub struct Machine {
 impl Machine {
     /// Prepared for `init`.
     pub fn ready() -> Self {
-        let config = config();
+        Self::ready_for(&config())
+    }
+
+    /// With the images of this configuration.
+    pub fn ready_for(config: &ResolvedInit) -> Self {
         let mut world = World::ready()
-            .with_answer("kubelet --version", "Kubernetes v1.37.2\n")
+            .with_answer("kubelet --version", &format!("Kubernetes {}\n", config.kubernetes_version))
             .with_answer("getent ahosts node1", "10.0.0.1 STREAM node1\n")
             .with_file("/proc/swaps", "")
             .with_file("/proc/sys/net/ipv4/ip_forward", "1\n");

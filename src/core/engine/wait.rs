@@ -276,6 +276,11 @@ async fn pod_ready(
         Ok(Err(error)) => return Err(error.to_string()),
         Err(_) => return Err("the API server does not answer".into()),
     };
+    pod_state(&pod, image)
+}
+
+/// Whether a pod is of this image and ready; else what it is.
+pub fn pod_state(pod: &serde_json::Value, image: &str) -> Result<(), String> {
     if pod["spec"]["containers"][0]["image"] != image {
         return Err("is still the one of before".into());
     }

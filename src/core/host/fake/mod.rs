@@ -175,11 +175,16 @@ impl World {
             && self.paths.contains_key(Path::new(&format!("/etc/kubernetes/manifests/{component}.yaml")))
     }
 
+    fn manifest(&self, component: &str) -> Option<String> {
+        match self.paths.get(Path::new(&format!("/etc/kubernetes/manifests/{component}.yaml")))? {
+            Node::File(text, _) => Some(String::from_utf8_lossy(text).into_owned()),
+            Node::Dir(_) => None,
+        }
+    }
+
     /// The minor of the etcd in the manifest.
     fn etcd_minor(&self) -> Option<(u64, u64)> {
-        let path = Path::new("/etc/kubernetes/manifests/etcd.yaml");
-        let Some(Node::File(text, _)) = self.paths.get(path) else { return None };
-        let text = String::from_utf8_lossy(text);
+        let text = self.manifest("etcd")?;
         let (_, tag) = text.split_once("/etcd:")?;
         let mut numbers = tag.split('.').map_while(|number| number.parse().ok());
         Some((numbers.next()?, numbers.next()?))
@@ -193,6 +198,11 @@ impl World {
         if !self.others_serve && !self.paths.contains_key(Path::new(ETCD_DATA)) {
             self.objects.clear();
         }
+        let manifests: Vec<_> = STATIC_PODS.into_iter().filter(|name| self.manifest(name).is_some()).collect();
+        self.objects.retain(|_, object| {
+            let of_here = object["kind"] == "Pod" && object["spec"]["nodeName"] == "node1";
+            !of_here || manifests.iter().any(|name| object["metadata"]["labels"]["component"] == *name)
+        });
         if !self.kubelet_is_up() || !self.kubelet_works {
             return;
         }
@@ -207,7 +217,7 @@ impl World {
             self.paths.entry(conf).or_insert_with(|| Node::File(b"kind: Config\n".to_vec(), 0o600));
         }
         self.mounts.insert("/var/lib/kubelet/pods/token".into());
-        for component in ["etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler"] {
+        for component in STATIC_PODS {
             let known = self.sandboxes.iter().any(|sandbox| sandbox.pod.starts_with(component));
             if self.serves(component) && !known {
                 let pod = format!("{component}-node1");
@@ -236,9 +246,31 @@ impl World {
                 let made = json!({"apiVersion": "v1", "kind": kind, "metadata": {"name": name}, "spec": {}});
                 self.objects.entry(key(&made)).or_insert(made);
             }
+            self.mirror_static_pods();
+        }
+    }
+
+    /// The kubelet tells the API server of the pods that it runs.
+    fn mirror_static_pods(&mut self) {
+        for component in STATIC_PODS {
+            let Some(text) = self.manifest(component) else { continue };
+            let image = text.lines().find_map(|line| line.trim().trim_start_matches("- ").strip_prefix("image: "));
+            let pod = json!({
+                "apiVersion": "v1", "kind": "Pod",
+                "metadata": {
+                    "name": format!("{component}-node1"), "namespace": "kube-system",
+                    "labels": {"component": component, "tier": "control-plane"},
+                },
+                "spec": {"nodeName": "node1", "containers": [{"name": component, "image": image}]},
+                "status": {"conditions": [{"type": "Ready", "status": "True"}]},
+            });
+            self.objects.insert(key(&pod), pod);
         }
     }
 }
+
+/// What the kubelet runs by itself.
+const STATIC_PODS: [&str; 4] = ["etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler"];
 
 /// What etcd makes in its data directory; the objects live in it.
 const ETCD_DATA: &str = "/var/lib/etcd/member";
