@@ -78,6 +78,8 @@ fn braces_go_with_the_last_option_unless_a_comment_is_there() {
     assert_eq!(text, " kubernetes a # end\n ready\n");
     let (text, _) = changed(" kubernetes a {\n  # why\n  upstream\n }\n ready\n");
     assert_eq!(text, " kubernetes a {\n  # why\n }\n ready\n");
+    let (text, _) = changed(" health {\n }\n ready {\n }\n any x\n");
+    assert_eq!(text, " health {\n }\n ready {\n }\n any\n");
     let (text, _) = changed(" kubernetes a { upstream\n  ttl 5\n }\n ready\n");
     assert_eq!(text, " kubernetes a {\n  ttl 5\n }\n ready\n");
 }

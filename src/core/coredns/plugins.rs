@@ -34,8 +34,11 @@ impl Work {
             }
             let zones = zones(entry);
             let Some(options) = &mut entry.body else { continue };
+            let had_options = !options.entries.is_empty();
             let addresses = self.options(&name, options);
-            entry.drop_empty_body();
+            if had_options {
+                entry.drop_empty_body();
+            }
             if !addresses.is_empty() {
                 let added = add_transfer(body, at, zones, addresses);
                 at += usize::from(added);
@@ -143,6 +146,7 @@ impl Work {
                 self.changed(entry.line(), &format!("plugin {name} takes no options since {since}: dropped"));
             }
             let Some(body) = &mut entry.body else { continue };
+            let had_options = !body.entries.is_empty();
             let mut at = 0;
             while at < body.entries.len() {
                 let option = body.entries[at].name();
@@ -159,7 +163,9 @@ impl Work {
                     ),
                 );
             }
-            entry.drop_empty_body();
+            if had_options {
+                entry.drop_empty_body();
+            }
         }
     }
 
