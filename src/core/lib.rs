@@ -5,6 +5,7 @@
 pub mod archive;
 pub mod backup;
 pub mod config;
+pub mod coredns;
 pub mod cri;
 pub mod discovery;
 pub mod drill;
