@@ -11,7 +11,7 @@ pub mod init;
 pub mod join;
 mod objects;
 mod patches;
-mod preflight;
+pub mod preflight;
 pub mod renew;
 pub mod reset;
 pub mod restore;
@@ -43,6 +43,8 @@ pub fn actions() -> ActionRegistry {
         .with(restore::TOGETHER_ACTION, NoUndo)
         // A backup is never taken back.
         .with(upgrade::BACKUP_ACTION, NoUndo)
+        // Pods that moved away are at home elsewhere.
+        .with(upgrade::kubelet::DRAIN_ACTION, NoUndo)
         .with(upgrade::GUARD_ACTION, upgrade::UndoGuard)
         .with(upgrade::SWITCH_ACTION, upgrade::UndoSwitch)
         // The way back is the old data.

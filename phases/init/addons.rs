@@ -4,17 +4,23 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use rkadm_core::{
+    config::Image,
     engine::{Phase, PhaseError, PhaseMeta, PlanCx, Verdict},
-    kube::{
-        ObjectRef,
-        objects::{self, CoreDnsInputs, KubeProxyInputs},
-    },
+    kube::objects::{self, CoreDnsInputs, KubeProxyInputs},
     manifest::patch::PatchTarget,
 };
 use serde_json::Value;
 
-use super::cluster::Cluster;
-use crate::{objects::wanted, patches};
+use super::{
+    cluster::Cluster,
+    coredns::{self, Corefile},
+};
+use crate::{
+    objects::{named, wanted},
+    patches,
+};
+
+const SYSTEM: Option<&str> = Some("kube-system");
 
 /// Both of them.
 pub fn phases(cluster: &Arc<Cluster>) -> Vec<Box<dyn Phase>> {
@@ -39,18 +45,29 @@ impl Phase for CoreDns {
         if self.cluster.config.cluster.dns.disabled {
             return Ok(Verdict::NotApplicable("dns.disabled is set".into()));
         }
-        let deployment = ObjectRef::new("Deployment", Some("kube-system"), "coredns")
-            .map_err(|error| PhaseError::Config { message: error.to_string() })?;
-        let live = cx.host.object(&self.cluster.admin(cx.host).await?, &deployment).await?;
-        let replicas = live.as_ref().and_then(|live| live.pointer("/spec/replicas")).and_then(Value::as_i64);
-        // An operator's Corefile is kept.
-        let config_map = ObjectRef::new("ConfigMap", Some("kube-system"), "coredns")
-            .map_err(|error| PhaseError::Config { message: error.to_string() })?;
-        let live = cx.host.object(&self.cluster.admin(cx.host).await?, &config_map).await?;
-        let corefile = live.as_ref().and_then(|live| live.pointer("/data/Corefile")).and_then(Value::as_str);
-        let corefile = corefile.map(str::to_owned);
+        let access = self.cluster.admin(cx.host).await?;
+        let deployment = cx.host.object(&access, &named("Deployment", SYSTEM, "coredns")?).await?;
+        let config_map = cx.host.object(&access, &named("ConfigMap", SYSTEM, "coredns")?).await?;
+        let replicas = deployment.as_ref().and_then(|live| live.pointer("/spec/replicas")?.as_i64());
         let replicas = replicas.and_then(|replicas| i32::try_from(replicas).ok());
-        let objects = coredns(cx, &self.cluster, replicas, corefile.as_deref()).await?;
+        let config = &self.cluster.config;
+        let image = config.image(Image::CoreDns);
+        let tag = image.rsplit_once(':').map_or("", |(_, tag)| tag);
+        let domain = &config.cluster.networking.dns_domain;
+        let corefile = match coredns::judge(deployment.as_ref(), config_map.as_ref(), domain, tag) {
+            Corefile::Default => None,
+            Corefile::Own(text, changes) => {
+                for change in changes {
+                    cx.warn(format!("Corefile, {change}"));
+                }
+                Some(text)
+            }
+            Corefile::Keep(why) => {
+                cx.warn(format!("CoreDNS stays as it is: {why}"));
+                return Ok(Verdict::NotApplicable(format!("CoreDNS stays as it is: {why}")));
+            }
+        };
+        let objects = coredns_objects(cx, &self.cluster, replicas, corefile.as_deref()).await?;
         let steps = wanted(cx, &self.cluster, objects).await?;
         Ok(Verdict::from_steps(steps, "CoreDNS is installed"))
     }
@@ -83,13 +100,13 @@ impl Phase for KubeProxy {
 /// Patches that cannot be read or do not apply.
 pub async fn manifests(cx: &PlanCx<'_>, cluster: &Cluster, addon: &str) -> Result<Vec<Value>, PhaseError> {
     match addon {
-        "coredns" => coredns(cx, cluster, None, None).await,
+        "coredns" => coredns_objects(cx, cluster, None, None).await,
         "kube-proxy" => kube_proxy(cx, cluster).await,
         _ => Ok(vec![]),
     }
 }
 
-async fn coredns(
+async fn coredns_objects(
     cx: &PlanCx<'_>,
     cluster: &Cluster,
     replicas: Option<i32>,

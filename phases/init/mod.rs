@@ -5,6 +5,7 @@ mod bootstrap_token;
 mod certs;
 mod cluster;
 mod control_plane;
+mod coredns;
 mod etcd;
 mod in_use;
 mod kubeconfig;

@@ -56,12 +56,13 @@ impl Phase for Addon {
             return Ok(Verdict::NotApplicable(format!("{} is not installed in this cluster", self.name)));
         }
         let behind = state::api_servers(cx.host, &access).await?.into_iter().filter(|server| {
-            server.node != upgrading.cluster.config.node_name() && is_older(&server.version, upgrading.version())
+            server.node != upgrading.cluster.config.node_name()
+                && is_older(&server.version, upgrading.version())
         });
-        let behind: Vec<_> =
-            behind.map(|server| format!("{} on {}", server.version, server.node)).collect();
+        let behind: Vec<_> = behind.map(|server| format!("{} on {}", server.version, server.node)).collect();
         if !behind.is_empty() {
-            let why = format!("not before all API servers are of {}: {}", upgrading.version(), behind.join(", "));
+            let why =
+                format!("not before all API servers are of {}: {}", upgrading.version(), behind.join(", "));
             return Ok(Verdict::NotApplicable(why));
         }
         self.inner.plan(cx).await

@@ -151,11 +151,7 @@ impl ControlPlane {
     }
 
     /// Certificates of the components that change, and of nobody. The API server's and etcd's go together, as in kubeadm.
-    async fn renewals(
-        &self,
-        cx: &PlanCx<'_>,
-        changed: &BTreeSet<Component>,
-    ) -> Result<Renewed, PhaseError> {
+    async fn renewals(&self, cx: &PlanCx<'_>, changed: &BTreeSet<Component>) -> Result<Renewed, PhaseError> {
         let mut renewed = Renewed { steps: vec![], used_by: BTreeSet::new() };
         let request = &self.upgrading.request;
         if !request.certificate_renewal {
@@ -175,7 +171,8 @@ impl ControlPlane {
             let due = target
                 .used_by
                 .is_none_or(|user| changed.contains(&user) || (both && together.contains(&user)));
-            if !due {
+            // An etcd that is to be left alone is not restarted for its certificates, either.
+            if !due || (target.used_by == Some(Component::Etcd) && !request.etcd_upgrade) {
                 continue;
             }
             if let Some(steps) = renew::steps(cx, &renewal, target).await? {

@@ -62,7 +62,10 @@ async fn settings(cx: &PlanCx<'_>, upgrading: &Upgrading) -> Result<Value, Phase
     if let Some(own) = cx.host.read(INSTANCE_CONFIG_FILE.as_ref()).await? {
         let own: Value = yaml::from_str(&String::from_utf8_lossy(&own)).map_err(|error| {
             let message = format!("{INSTANCE_CONFIG_FILE} cannot be read: {error}");
-            PhaseError::Unusable { message, hint: "mend it: it holds this node's own kubelet settings".into() }
+            PhaseError::Unusable {
+                message,
+                hint: "mend it: it holds this node's own kubelet settings".into(),
+            }
         })?;
         rkadm_core::manifest::patch::merge::apply(&mut settings, &own);
         yaml::sort_keys(&mut settings);

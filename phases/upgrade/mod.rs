@@ -6,6 +6,7 @@ mod backup;
 mod control_plane;
 pub mod findings;
 mod guard;
+pub mod kubelet;
 mod kubelet_config;
 mod lease;
 mod post_upgrade;
@@ -30,7 +31,6 @@ pub use backup::BACKUP_ACTION;
 pub use guard::{GUARD_ACTION, UndoGuard};
 pub use lease::LEASE;
 pub use switch::{SWITCH_ACTION, UndoSwitch};
-
 
 /// Which of the two commands it is.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -69,6 +69,9 @@ pub struct Upgrade {
     pub backup_dir: PathBuf,
     /// What the process that ran the command hands on.
     pub environment: Environment,
+    /// The kubelet's own version changes, too.
+    #[serde(default)]
+    pub kubelet: Option<kubelet::KubeletUpgrade>,
     /// Only this phase, or the phases below this name.
     #[serde(default)]
     pub only: Option<String>,
@@ -134,6 +137,7 @@ pub fn node(upgrading: &Arc<Upgrading>) -> Workflow {
         Box::new(kubelet_config::KubeletConfig::new(upgrading)),
     ];
     phases.extend(addons::phases(upgrading));
+    phases.extend(kubelet::phases(upgrading));
     phases.push(Box::new(post_upgrade::PostUpgrade::new(upgrading)));
     phases.push(Box::new(lease::GiveBack::new(upgrading)));
     Workflow { name: NODE.into(), phases }

@@ -5,7 +5,8 @@ use std::{sync::Arc, time::Duration};
 use async_trait::async_trait;
 use rkadm_core::{
     engine::{
-        Phase, PhaseError, PhaseMeta, PlanCx, Step, Verdict, operation::REVERSIBLE,
+        Phase, PhaseError, PhaseMeta, PlanCx, Step, Verdict,
+        operation::REVERSIBLE,
         wait::{Condition, pod_state},
     },
     host::{ApiAccess, Probe},

@@ -1,12 +1,15 @@
 //! `preflight`: whether the upgrade may begin, and the images that it needs.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use rkadm_core::engine::{Phase, PhaseError, PhaseMeta, PlanCx, Verdict};
 
-use super::{Upgrading, findings, state};
-use crate::preflight::{images, judge};
+use super::{
+    Upgrading, findings,
+    state::{self, Seen},
+};
+use crate::preflight::{Found, Severity, images, judge};
 
 pub struct Preflight {
     upgrading: Arc<Upgrading>,
@@ -37,8 +40,29 @@ impl Phase for Preflight {
             seen = state::look(cx.host, &access).await.ok();
             (missing, found) = images::missing(cx.host, &upgrading.cluster).await;
         }
-        found.extend(findings::look(cx.host, upgrading, seen.as_ref()).await);
+        found.extend(self.look(cx, seen.as_ref()).await);
         let steps = judge(cx, &upgrading.cluster, found, missing)?;
         Ok(Verdict::from_steps(steps, "all checks passed and all images are here"))
+    }
+}
+
+/// What is not ready in one moment may be in the next: pods that have just started, a machine with much to do.
+const LOOKS: u32 = 6;
+const PAUSE: Duration = Duration::from_secs(2);
+
+impl Preflight {
+    async fn look(&self, cx: &PlanCx<'_>, seen: Option<&Seen>) -> Vec<Found> {
+        let ignored = &self.upgrading.request.config.ignore_preflight_errors;
+        let passes = |(severity, finding): &Found| {
+            *severity != Severity::Error || finding.check != findings::HEALTH || !ignored.is_empty()
+        };
+        for _ in 1..LOOKS {
+            let found = findings::look(cx.host, &self.upgrading, seen).await;
+            if cx.is_dry_run() || found.iter().all(passes) {
+                return found;
+            }
+            tokio::time::sleep(PAUSE).await;
+        }
+        findings::look(cx.host, &self.upgrading, seen).await
     }
 }

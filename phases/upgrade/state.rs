@@ -3,11 +3,16 @@
 use futures::future::try_join3;
 use rkadm_core::{
     host::{ApiAccess, HostError, Probe},
+    kube::ObjectRef,
+    manifest,
     version::skew::{Component, Running},
 };
 use serde_json::Value;
 
-use crate::health::versions::{component, kubelet};
+use crate::{
+    health::versions::{component, kubelet},
+    static_pods,
+};
 
 const API_SERVERS: &str = "component=kube-apiserver,tier=control-plane";
 
@@ -81,4 +86,29 @@ impl Seen {
     pub fn of(&self, component: Component) -> impl Iterator<Item = &Running> {
         self.running.iter().filter(move |running| running.component == component)
     }
+}
+
+/// The image of an addon's first container; `None` where it is not installed.
+///
+/// # Errors
+/// The API server cannot be asked.
+pub async fn addon_image(
+    host: &dyn Probe,
+    access: &ApiAccess,
+    kind: &str,
+    name: &str,
+) -> Result<Option<String>, HostError> {
+    let target = ObjectRef::new(kind, Some("kube-system"), name)?;
+    let live = host.object(access, &target).await?;
+    let image = live.as_ref().and_then(|live| live.pointer("/spec/template/spec/containers/0/image"));
+    Ok(image.and_then(Value::as_str).map(str::to_owned))
+}
+
+/// The node whose member leads this cluster's etcd.
+pub async fn etcd_leader(host: &dyn Probe) -> Option<String> {
+    let pod = static_pods::read(host, manifest::Component::Etcd).await.ok()??;
+    let access = manifest::pod::etcd_access(&pod);
+    let members = host.etcd_members(&access).await.ok()?;
+    let status = host.etcd_status(&access, access.endpoints.first()?).await.ok()?;
+    members.into_iter().find(|member| member.id == status.leader).map(|member| member.name)
 }

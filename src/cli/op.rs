@@ -42,7 +42,7 @@ pub enum OpCommand {
         /// Id, or a unique beginning of it; the unfinished operation when left out
         id: Option<String>,
     },
-    /// Take an unfinished operation back, newest step first; or a reset or a restore that has finished
+    /// Take an unfinished operation back, newest step first; or a reset, a restore or an upgrade that has finished
     Rollback {
         /// Id, or a unique beginning of it; the unfinished operation when left out
         id: Option<String>,
@@ -273,6 +273,7 @@ async fn roll_back(
     let later = all.iter().position(|other| other.id == operation.id).map_or(&[][..], |at| &all[at + 1..]);
     super::reset::may_roll_back(&host, &operation, later).await?;
     super::restore::may_roll_back(&host, &operation, later).await?;
+    super::upgrade::may_roll_back(&host, &operation, later).await?;
     if !force {
         let why = rkadm_phases::init::in_use(&host, &operation).await;
         if !why.is_empty() {

@@ -33,6 +33,7 @@ mod server;
 mod survivor;
 mod together;
 mod token;
+mod upgrade;
 mod usage;
 
 /// A file that no `mod` names would be tests that never run.

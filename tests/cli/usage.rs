@@ -286,6 +286,44 @@ reset
     remove-etcd-member
     cleanup-node
     cleanup-network
+upgrade
+  plan
+  diff
+  apply
+    phase
+      preflight
+      backup
+      control-plane
+      upload-config
+        all
+        kubeadm
+        kubelet
+      kubelet-config
+      bootstrap-token
+      addon
+        all
+        coredns
+        kube-proxy
+      post-upgrade
+  node
+    phase
+      preflight
+      backup
+      control-plane
+      kubelet-config
+      addon
+        all
+        coredns
+        kube-proxy
+      kubelet
+        all
+        fetch
+        cordon
+        drain
+        install
+        start
+        uncordon
+      post-upgrade
 certs
   check-expiration
   renew

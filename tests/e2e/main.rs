@@ -7,6 +7,7 @@
 mod backup;
 mod bench;
 mod bench_join;
+mod bench_upgrade;
 mod certificates;
 mod chaos;
 mod failures;
@@ -23,3 +24,4 @@ mod restore;
 mod support;
 mod survivor;
 mod together;
+mod upgrade;

@@ -80,7 +80,9 @@ pub fn of(scope: Scope) -> Arc<Upgrading> {
 }
 
 fn etcd_image(world: &World) -> bool {
-    let Some(Node::File(text, _)) = world.paths.get(std::path::Path::new("/etc/kubernetes/manifests/etcd.yaml")) else {
+    let Some(Node::File(text, _)) =
+        world.paths.get(std::path::Path::new("/etc/kubernetes/manifests/etcd.yaml"))
+    else {
         return false;
     };
     String::from_utf8_lossy(text).contains("/etcd:3.7")

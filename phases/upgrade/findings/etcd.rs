@@ -57,7 +57,8 @@ pub async fn look(host: &dyn Probe, upgrading: &Upgrading) -> Vec<Found> {
     }))
     .await;
     let mut found = of_members(&asked);
-    let quota = flag(&pod, "quota-backend-bytes").and_then(|text| text.parse().ok()).filter(|quota| *quota > 0);
+    let quota =
+        flag(&pod, "quota-backend-bytes").and_then(|text| text.parse().ok()).filter(|quota| *quota > 0);
     for (member, status) in asked.iter().filter_map(|(member, status)| Some((member, status.as_ref()?))) {
         found.extend(of_status(member, status, quota.unwrap_or(DEFAULT_QUOTA)));
     }
@@ -81,7 +82,11 @@ fn of_members(asked: &[(&Member, Option<MemberStatus>)]) -> Vec<Found> {
             let hint = format!("finish that join, or `etcdctl member remove {}`", member.hex_id());
             found.push(error(NAME, message, &hint));
         } else if member.is_learner {
-            found.push(error(NAME, format!("member {name} is a learner"), "finish its join, or take it back"));
+            found.push(error(
+                NAME,
+                format!("member {name} is a learner"),
+                "finish its join, or take it back",
+            ));
         } else if status.is_none() {
             let message = format!("member {name} does not answer");
             let hint = "bring it up again; a machine that is gone for good: `etcdctl member remove`, as `rkadm health` shows";
@@ -91,7 +96,11 @@ fn of_members(asked: &[(&Member, Option<MemberStatus>)]) -> Vec<Found> {
     let voters = asked.iter().filter(|(member, _)| !member.is_learner).count();
     if voters > 1 && voters - 1 < quorum(voters) {
         let message = format!("etcd has {voters} members: while one of them restarts, there is no quorum");
-        found.push(warning(NAME, message, "the API answers nothing in these seconds; three members do not have that"));
+        found.push(warning(
+            NAME,
+            message,
+            "the API answers nothing in these seconds; three members do not have that",
+        ));
     }
     found
 }
@@ -101,14 +110,21 @@ fn of_status(member: &Member, status: &MemberStatus, quota: i64) -> Vec<Found> {
     let mut found: Vec<_> = status
         .errors
         .iter()
-        .map(|alarm| error("EtcdAlarm", format!("member {name}: {alarm}"), "clear the cause, then `etcdctl alarm disarm`"))
+        .map(|alarm| {
+            error(
+                "EtcdAlarm",
+                format!("member {name}: {alarm}"),
+                "clear the cause, then `etcdctl alarm disarm`",
+            )
+        })
         .collect();
     if let Some(minor) = &status.downgrading_to {
         let message = format!("etcd is on its way back to {minor}");
         found.push(error("EtcdVersion", message, "finish that, or end it: `etcdctl downgrade cancel`"));
     }
     if status.db_size > quota / 10 * 8 {
-        let message = format!("member {name} uses {} of its quota of {} MiB", mib(status.db_size), mib(quota));
+        let message =
+            format!("member {name} uses {} of its quota of {} MiB", mib(status.db_size), mib(quota));
         found.push(warning("EtcdSize", message, "compact and defragment it, or raise quota-backend-bytes"));
     }
     if status.db_size > SMALL && status.db_size_in_use * 2 < status.db_size {

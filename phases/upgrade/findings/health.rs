@@ -8,6 +8,9 @@ use crate::{
     upgrade::state::Seen,
 };
 
+/// Name of the check.
+pub const CHECK: &str = "ClusterHealth";
+
 /// Judges what `rkadm health` finds.
 pub async fn look(host: &dyn Probe, seen: Option<&Seen>) -> Vec<Found> {
     let report = health::look(host).await;
@@ -19,8 +22,12 @@ pub async fn look(host: &dyn Probe, seen: Option<&Seen>) -> Vec<Found> {
             let hint = check.hint.unwrap_or_default();
             // They are renewed.
             let is_certificate = check.component == "certificates";
-            let judge = if is_certificate { warning } else { |check, message, hint: &str| error(check, message, hint) };
-            judge("ClusterHealth", format!("{}: {}", check.component, check.message), &hint)
+            let judge = if is_certificate {
+                warning
+            } else {
+                |check, message, hint: &str| error(check, message, hint)
+            };
+            judge(CHECK, format!("{}: {}", check.component, check.message), &hint)
         })
         .collect();
     for (node, is_control_plane) in seen.into_iter().flat_map(|seen| &seen.not_ready) {

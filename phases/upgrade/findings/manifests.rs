@@ -73,7 +73,9 @@ fn judged(
 ) -> Vec<Found> {
     let diff = manifest::diff(expected, bytes);
     let of_sign = |sign: char| -> Vec<String> {
-        let lines = diff.lines().filter(|line| line.starts_with(sign) && !line.starts_with("---") && !line.starts_with("+++"));
+        let lines = diff
+            .lines()
+            .filter(|line| line.starts_with(sign) && !line.starts_with("---") && !line.starts_with("+++"));
         lines.map(|line| line[1..].trim().trim_start_matches("- ").to_owned()).collect()
     };
     let (lost, gained) = (of_sign('-'), of_sign('+'));
@@ -82,7 +84,8 @@ fn judged(
     let own_image = container(there).and_then(|it| it.image.clone()).unwrap_or_default();
     let mut found = vec![];
     if component != Component::Etcd && lost.iter().any(is_image) {
-        let message = format!("{} runs {own_image}, which is not of the cluster's imageRepository", path.display());
+        let message =
+            format!("{} runs {own_image}, which is not of the cluster's imageRepository", path.display());
         let hint = "set imageRepository in the ClusterConfiguration of ConfigMap kube-system/kubeadm-config, or the upgrade pulls from there";
         found.push(warning(DRIFT, message, hint));
     }
@@ -149,11 +152,15 @@ async fn strays(host: &dyn Probe) -> Vec<Found> {
         });
         match component {
             Some(component) => {
-                let message = format!("{} is a second manifest of {component}: the kubelet runs it too", path.display());
+                let message = format!(
+                    "{} is a second manifest of {component}: the kubelet runs it too",
+                    path.display()
+                );
                 found.push(error(STRAY, message, &format!("move it away: mv {} /root/", path.display())));
             }
             None if pod.is_none() => {
-                let message = format!("{} is no pod: the kubelet complains of it every few seconds", path.display());
+                let message =
+                    format!("{} is no pod: the kubelet complains of it every few seconds", path.display());
                 found.push(warning(STRAY, message, "move it away"));
             }
             None => {}
@@ -184,17 +191,29 @@ mod tests {
         let edited = POD.replace("--v=2", "--v=2, --profiling=false");
         assert_eq!(
             messages(&edited),
-            [(true, "/m.yaml was edited by hand, and the upgrade writes it anew: it would lose --profiling=false".into())]
+            [(
+                true,
+                "/m.yaml was edited by hand, and the upgrade writes it anew: it would lose --profiling=false"
+                    .into()
+            )]
         );
         let behind = POD.replace(", --v=2", "");
         assert_eq!(
             messages(&behind),
-            [(false, "/m.yaml: the configuration has what the manifest has not, and the upgrade brings it: --v=2".into())]
+            [(
+                false,
+                "/m.yaml: the configuration has what the manifest has not, and the upgrade brings it: --v=2"
+                    .into()
+            )]
         );
         let image = POD.replace("r/kube", "mirror/kube");
         assert_eq!(
             messages(&image),
-            [(false, "/m.yaml runs mirror/kube-scheduler:v1.36.4, which is not of the cluster's imageRepository".into())]
+            [(
+                false,
+                "/m.yaml runs mirror/kube-scheduler:v1.36.4, which is not of the cluster's imageRepository"
+                    .into()
+            )]
         );
     }
 }

@@ -1,9 +1,11 @@
 //! What an upgrade will meet: each finding stops it, unless it is ignored by its name, or is only told.
 
 mod etcd;
+mod flags;
 mod health;
 mod manifests;
 mod version;
+mod workloads;
 
 use futures::future::{BoxFuture, FutureExt, join_all};
 use rkadm_core::{
@@ -15,8 +17,10 @@ use rkadm_core::{
 use super::{Upgrading, state::Seen};
 use crate::{
     init::{Cluster, Environment},
-    preflight::{Found, machine, runtime, storage},
+    preflight::{Found, images, machine, runtime, storage},
 };
+
+pub use health::CHECK as HEALTH;
 
 /// Looks at everything on this machine and in its cluster, all at once.
 pub async fn look(host: &dyn Probe, upgrading: &Upgrading, seen: Option<&Seen>) -> Vec<Found> {
@@ -30,10 +34,28 @@ pub async fn look(host: &dyn Probe, upgrading: &Upgrading, seen: Option<&Seen>) 
         checks.push(health::look(host, seen).boxed());
         checks.push(manifests::look(host, upgrading).boxed());
         checks.push(etcd::look(host, upgrading).boxed());
+        checks.push(
+            async {
+                match cluster.admin(host).await {
+                    Ok(access) => workloads::look(host, &access, upgrading.version()).await,
+                    // Whether the API server answers is told by its health.
+                    Err(_) => vec![],
+                }
+            }
+            .boxed(),
+        );
     }
     let mut found: Vec<_> = join_all(checks).await.into_iter().flatten().collect();
+    if upgrading.request.control_plane {
+        found.extend(flags::look(upgrading));
+    }
     found.extend(version::look(upgrading, seen));
     found
+}
+
+/// The images of the new version that this machine does not hold.
+pub async fn missing_images(host: &dyn Probe, upgrading: &Upgrading) -> Vec<String> {
+    images::missing(host, &upgrading.cluster).await.0
 }
 
 /// The cluster as it is configured now, for a version: what the manifests on disk were made from, if nobody edited them.

@@ -79,7 +79,10 @@ fn of_all_nodes(upgrading: &Upgrading, seen: &Seen) -> Vec<Found> {
             Component::Kubelet => format!("upgrade the kubelet of {} first", violation.of.node),
             Component::KubeProxy => "upgrade kube-proxy first".to_owned(),
             _ if upgrading.request.scope == Scope::Cluster => {
-                format!("bring the control planes to one minor first: `rkadm upgrade node` on {}", violation.of.node)
+                format!(
+                    "bring the control planes to one minor first: `rkadm upgrade node` on {}",
+                    violation.of.node
+                )
             }
             _ => format!("look at {} first", violation.of.node),
         };

@@ -3,8 +3,8 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use rkadm_core::config::types::{UpgradeConfiguration, UpgradeApply, UpgradeNode};
-use rkadm_phases::upgrade::Scope;
+use rkadm_core::config::types::{UpgradeApply, UpgradeConfiguration, UpgradeNode};
+use rkadm_phases::upgrade::{Scope, kubelet::KubeletUpgrade};
 
 use crate::cli::args::{FailurePolicy, absolute};
 
@@ -74,6 +74,33 @@ pub struct ApplyArgs {
 pub struct NodeArgs {
     #[command(flatten)]
     pub common: CommonArgs,
+    /// Upgrade the kubelet too: drain the node, install the package by the machine's package manager (apt, dnf, zypper), restart,
+    /// wait until the node is Ready, uncordon it
+    #[arg(long)]
+    pub kubelet: bool,
+    /// With --kubelet, put this program in place of the kubelet instead of a package
+    #[arg(long, value_name = "FILE")]
+    pub kubelet_binary: Option<PathBuf>,
+    /// With --kubelet, how many seconds the pods may take to move away
+    #[arg(long, value_name = "SECONDS", default_value_t = 600)]
+    pub drain_timeout: u64,
+    /// With --kubelet, let pods go that are managed by nobody and do not come back
+    #[arg(long)]
+    pub drain_unmanaged: bool,
+    /// With --kubelet, let pods go that have data in an emptyDir
+    #[arg(long)]
+    pub drain_empty_dir: bool,
+}
+
+impl NodeArgs {
+    fn kubelet(&self) -> Option<KubeletUpgrade> {
+        (self.kubelet || self.kubelet_binary.is_some()).then(|| KubeletUpgrade {
+            binary: self.kubelet_binary.as_ref().map(absolute),
+            drain_seconds: self.drain_timeout,
+            unmanaged: self.drain_unmanaged,
+            empty_dir: self.drain_empty_dir,
+        })
+    }
 }
 
 /// How an upgrade is to be done, from files and flags.
@@ -96,9 +123,33 @@ pub struct Settings {
     pub kubeconfig: Option<PathBuf>,
     pub backup_dir: PathBuf,
     pub timeouts: rkadm_core::config::types::Timeouts,
+    /// Of `node`.
+    pub kubelet: Option<KubeletUpgrade>,
 }
 
 impl Settings {
+    /// Without any flag.
+    pub fn default_of(scope: Scope) -> Self {
+        Self {
+            scope,
+            version: None,
+            certificate_renewal: true,
+            etcd_upgrade: true,
+            ignore_preflight_errors: vec![],
+            skip_phases: vec![],
+            patches_dir: None,
+            dry_run: false,
+            force: false,
+            yes: true,
+            print_config: false,
+            allow_prereleases: scope == Scope::Node,
+            kubeconfig: None,
+            backup_dir: crate::cli::backup::DEFAULT_DIR.into(),
+            timeouts: rkadm_core::config::types::Timeouts::default().with_defaults(),
+            kubelet: None,
+        }
+    }
+
     /// Of `upgrade apply`: a flag wins over the file.
     pub fn of_apply(args: &ApplyArgs, config: &UpgradeConfiguration) -> Self {
         let file: &UpgradeApply = &config.apply;
@@ -131,6 +182,7 @@ impl Settings {
         let directory = file.patches.as_ref().map(|patches| patches.directory.clone());
         Self {
             dry_run: args.common.dry_run || file.dry_run.unwrap_or(false),
+            kubelet: args.kubelet(),
             ..Self::common(
                 Scope::Node,
                 &args.common,
@@ -150,22 +202,18 @@ impl Settings {
     ) -> Self {
         let patches = args.patches.as_ref().map(|dir| absolute(dir).display().to_string());
         let skip = if args.skip_phases.is_empty() { skipped.to_vec() } else { args.skip_phases.clone() };
+        let base = Self::default_of(scope);
         Self {
-            scope,
-            version: None,
             certificate_renewal: args.certificate_renewal.or(certificate_renewal).unwrap_or(true),
             etcd_upgrade: args.etcd_upgrade.or(etcd_upgrade).unwrap_or(true),
             ignore_preflight_errors: [ignored, &args.ignore_preflight_errors].concat(),
             skip_phases: skip,
             patches_dir: patches.or(directory).filter(|dir| !dir.is_empty()),
             dry_run: args.dry_run,
-            force: false,
-            yes: true,
-            print_config: false,
-            allow_prereleases: scope == Scope::Node,
             kubeconfig: args.kubeconfig.as_ref().map(absolute),
-            backup_dir: args.backup_dir.as_ref().map_or_else(|| crate::cli::backup::DEFAULT_DIR.into(), absolute),
-            timeouts: config.timeouts.clone().unwrap_or_default(),
+            backup_dir: args.backup_dir.as_ref().map_or(base.backup_dir.clone(), absolute),
+            timeouts: config.timeouts.clone().unwrap_or_else(|| base.timeouts.clone()),
+            ..base
         }
     }
 }

@@ -2,21 +2,29 @@
 
 mod args;
 mod confirm;
+mod diff;
 mod downtime;
 mod hops;
+mod plan;
 mod report;
 mod request;
+mod rollback;
 mod run;
 
 use clap::{ArgMatches, Args, Command};
 use rkadm_phases::upgrade::{self, Scope};
 
-use self::args::{ApplyArgs, NodeArgs};
+use self::{
+    args::{ApplyArgs, NodeArgs},
+    diff::DiffArgs,
+    plan::PlanArgs,
+};
 use super::{
     Session,
     exit::{CommandError, ExitKind},
-    phase_tree,
+    phase_tree, typed,
 };
+pub use rollback::may_roll_back;
 pub use run::resume;
 
 /// The subcommand.
@@ -25,6 +33,19 @@ pub fn command() -> Command {
         .about("Upgrade a cluster to another version of Kubernetes, a node at a time")
         .subcommand_required(true)
         .arg_required_else_help(true)
+        .subcommand(
+            PlanArgs::augment_args(Command::new("plan"))
+                .about("Show what runs where, which versions are within reach, and what an upgrade would meet")
+                .long_about(
+                    "Show every component on every node with its version, the versions within reach, everything that would stop or \
+                     hurt an upgrade, and the commands in their order. Nothing is changed, and nothing but the cluster is asked. The \
+                     exit code is 3 when something speaks against the upgrade; warnings alone leave it 0.",
+                ),
+        )
+        .subcommand(
+            DiffArgs::augment_args(Command::new("diff"))
+                .about("Show what an upgrade would change: manifests, ConfigMaps, roles, addons, kubelet settings"),
+        )
         .subcommand(phase_tree::with_phases(
             ApplyArgs::augment_args(Command::new("apply"))
                 .about("Upgrade this control plane, and what all nodes of the cluster share")
@@ -53,6 +74,8 @@ pub fn command() -> Command {
 /// Runs it.
 pub async fn run(session: &Session, matches: &ArgMatches) -> Result<(), CommandError> {
     match matches.subcommand() {
+        Some(("plan", matches)) => plan::run(session, &typed(matches)?).await,
+        Some(("diff", matches)) => diff::run(session, &typed(matches)?).await,
         Some(("apply", matches)) => run::apply(session, matches).await,
         Some(("node", matches)) => run::node(session, matches).await,
         _ => Err(CommandError::new(ExitKind::Usage, "no command given").hint("rkadm upgrade --help")),

@@ -44,7 +44,10 @@ pub async fn finished(
         node: upgrading.cluster.config.node_name().to_owned(),
         from: upgrading.request.from.clone(),
         to: to.clone(),
-        changed: done.phases.iter().any(|phase| phase.phase == "control-plane" && phase.outcome == Some(Outcome::Done)),
+        changed: done
+            .phases
+            .iter()
+            .any(|phase| phase.phase == "control-plane" && phase.outcome == Some(Outcome::Done)),
         api: downtime,
         control_planes_left: vec![],
         kubelets_left: vec![],

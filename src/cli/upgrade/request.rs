@@ -42,9 +42,15 @@ pub async fn find(host: &LocalHost, settings: &Settings) -> Result<Found, Comman
         (None, Some(_)) => ApiAccess { kubeconfig: "/etc/kubernetes/admin.conf".into(), server: None },
         (None, None) => by_kubelet(),
     };
-    if own.is_none() && rkadm_core::host::Probe::stat(host, &access.kubeconfig).await.ok().flatten().is_none() {
-        let message = format!("there is no Kubernetes node on this machine: {} does not exist", access.kubeconfig.display());
-        return Err(CommandError::new(ExitKind::Preflight, message).hint("`rkadm init` or `rkadm join` makes one"));
+    if own.is_none() && rkadm_core::host::Probe::stat(host, &access.kubeconfig).await.ok().flatten().is_none()
+    {
+        let message = format!(
+            "there is no Kubernetes node on this machine: {} does not exist",
+            access.kubeconfig.display()
+        );
+        return Err(
+            CommandError::new(ExitKind::Preflight, message).hint("`rkadm init` or `rkadm join` makes one")
+        );
     }
     let stored = source::stored(host, &access).await.map_err(|error| unusable(&error))?;
     node.patches_dir.clone_from(&settings.patches_dir);
@@ -85,11 +91,8 @@ pub fn request(
         (Some(own), Scope::Cluster) => own.min(&found.cluster).clone(),
         (None, _) => found.cluster.clone(),
     };
-    let environment = Environment {
-        proxies: proxies(),
-        kubeconfig: settings.kubeconfig.clone(),
-        ..Environment::default()
-    };
+    let environment =
+        Environment { proxies: proxies(), kubeconfig: settings.kubeconfig.clone(), ..Environment::default() };
     Ok(Upgrade {
         scope: settings.scope,
         config,
@@ -102,6 +105,7 @@ pub fn request(
         allow_prereleases: settings.allow_prereleases,
         backup_dir: PathBuf::from(&settings.backup_dir),
         environment,
+        kubelet: settings.kubelet.clone(),
         only: only.map(str::to_owned),
     })
 }

@@ -5,9 +5,7 @@ use std::sync::Arc;
 use clap::ArgMatches;
 use rkadm_core::{
     config::{GoDuration, resolve_upgrade},
-    engine::{
-        Event, OnFailure, journal::JournalDir, operation::Operation,
-    },
+    engine::{Event, OnFailure, journal::JournalDir, operation::Operation},
     version::{KubeVersion, check_supported},
 };
 use rkadm_phases::upgrade::{self, APPLY, NODE, Scope, Upgrade, Upgrading, state};
@@ -65,7 +63,9 @@ pub async fn apply(session: &Session, matches: &ArgMatches) -> Result<(), Comman
         execute(session, upgrade, on_failure).await?;
         if settings.dry_run && hops.len() > 1 {
             session.reporter.report(Event::Warning {
-                message: format!("this is the plan to {hop}; what comes after it depends on what is there then"),
+                message: format!(
+                    "this is the plan to {hop}; what comes after it depends on what is there then"
+                ),
             });
             break;
         }
@@ -102,10 +102,9 @@ fn configuration(
     Ok(config)
 }
 
-fn version(text: &str) -> Result<KubeVersion, CommandError> {
+pub fn version(text: &str) -> Result<KubeVersion, CommandError> {
     let wrong = |why: String| {
-        let known: Vec<_> =
-            rkadm_core::version::ROWS.iter().map(|row| row.newest().to_string()).collect();
+        let known: Vec<_> = rkadm_core::version::ROWS.iter().map(|row| row.newest().to_string()).collect();
         CommandError::new(ExitKind::Usage, why)
             .hint(format!("the newest patches that this rkadm knows: {}", known.join(", ")))
     };
@@ -114,7 +113,7 @@ fn version(text: &str) -> Result<KubeVersion, CommandError> {
     Ok(version)
 }
 
-fn not_here() -> CommandError {
+pub fn not_here() -> CommandError {
     CommandError::new(ExitKind::Preflight, "this machine has no API server: it is no control plane")
         .detail("Nothing was changed.")
         .hint("on a control plane: `rkadm upgrade apply VERSION`; then here: `rkadm upgrade node`")
@@ -159,7 +158,9 @@ async fn steps(
     );
     let mut error = CommandError::new(ExitKind::Preflight, message).detail("Nothing was changed.");
     for hop in path {
-        error = error.hint(format!("here `rkadm upgrade apply {hop}`, then on each other control plane `rkadm upgrade node`"));
+        error = error.hint(format!(
+            "here `rkadm upgrade apply {hop}`, then on each other control plane `rkadm upgrade node`"
+        ));
     }
     Err(error)
 }
@@ -226,7 +227,7 @@ async fn execute(session: &Session, upgrade: Upgrade, on_failure: OnFailure) -> 
         key_algorithm: upgrading.request.control_plane.then(|| config.key_algorithm()),
         skip,
         digest: Some(digest(&upgrading.request)),
-        config: serde_json::to_value(&upgrading.request.config).ok(),
+        config: Some(recorded(&upgrading.request)),
         ..Manner::default()
     };
     let host = session.host(config.timeouts.kubernetes_api_call.map_or(API_TIMEOUT, GoDuration::as_std));
@@ -247,15 +248,23 @@ async fn execute(session: &Session, upgrade: Upgrade, on_failure: OnFailure) -> 
     Ok(())
 }
 
+/// What the journal says of the request: without the environment, whose proxies may have passwords.
+fn recorded(upgrade: &Upgrade) -> serde_json::Value {
+    let mut config = serde_json::to_value(&upgrade.config).unwrap_or_default();
+    config[super::rollback::FROM] = upgrade.from.to_string().into();
+    config
+}
+
 /// The same command has the same.
 fn digest(upgrade: &Upgrade) -> String {
     let text = format!(
-        "{:?}\n{}\n{}\n{}\n{:?}\n{:?}",
+        "{:?}\n{}\n{}\n{}\n{:?}\n{:?}\n{:?}",
         upgrade.scope,
         upgrade.config.kubernetes_version,
         upgrade.certificate_renewal,
         upgrade.etcd_upgrade,
         upgrade.config.patches_dir,
+        upgrade.kubelet,
         upgrade.only
     );
     rkadm_core::text::sha256_hex(text.as_bytes())

@@ -20,6 +20,7 @@ pub use error::{ConfigError, ConfigErrors, Warning};
 pub use resolve::{
     Completed, FieldDifference, HostFacts, Image, InitFlags, JoinFlags, ResetFlags, ResolvedInit,
     ResolvedJoin, StoredConfigError, StoredSettings, UpgradedNode, contradictions, joined, resolve_init,
-    resolve_join, resolve_reset, resolve_token, resolve_upgrade, stored_version, upgraded, validate_documents,
+    resolve_join, resolve_reset, resolve_token, resolve_upgrade, stored_version, upgraded,
+    validate_documents,
 };
 pub use secret::Secret;

@@ -58,6 +58,23 @@ pub async fn dry_run(
     skip: &BTreeSet<&'static str>,
     reporter: &dyn Reporter,
 ) -> Result<Vec<PlannedPhase>, (String, PhaseError)> {
+    dry_run_with(workflow, host, skip, reporter, CONTEXT).await
+}
+
+/// Lines around a change in a unified diff.
+pub const CONTEXT: usize = 3;
+
+/// The same with another number of lines around the changes.
+///
+/// # Errors
+/// As [`dry_run`].
+pub async fn dry_run_with(
+    workflow: &Workflow,
+    host: &dyn Probe,
+    skip: &BTreeSet<&'static str>,
+    reporter: &dyn Reporter,
+    context: usize,
+) -> Result<Vec<PlannedPhase>, (String, PhaseError)> {
     let overlay = Overlay::over(host);
     let mut store = Store::default();
     let mut planned = vec![];
@@ -81,7 +98,7 @@ pub async fn dry_run(
             Verdict::AlreadyDone(why) => (line.outcome, line.why) = (Outcome::AlreadyDone, Some(why)),
             Verdict::Apply(steps) => {
                 for step in steps {
-                    let diff = diff(&overlay, &step).await;
+                    let diff = diff(&overlay, &step, context).await;
                     line.steps.push(PlannedStep {
                         action: step.action(),
                         targets: step.targets(),
@@ -100,7 +117,7 @@ pub async fn dry_run(
     Ok(planned)
 }
 
-async fn diff(host: &dyn Probe, step: &Step) -> Option<String> {
+async fn diff(host: &dyn Probe, step: &Step, context: usize) -> Option<String> {
     match step {
         Step::WriteFile { path, content, .. } => {
             let new = shown(content)?;
@@ -110,7 +127,7 @@ async fn diff(host: &dyn Probe, step: &Step) -> Option<String> {
                 // Of what may hold secrets, only what is known to be none is shown.
                 _ => redact::kubeconfig(&old).unwrap_or_default(),
             };
-            Some(unified(&path.display().to_string(), &old, &new))
+            Some(unified(&path.display().to_string(), &old, &new, context))
         }
         // Line by line what goes.
         Step::Feed { input, .. } => Some(input.clone()),
@@ -136,7 +153,8 @@ async fn diff(host: &dyn Probe, step: &Step) -> Option<String> {
             let mut new = live.clone();
             crate::manifest::patch::merge::apply(&mut new, &patch);
             let text = |object: Value| crate::yaml::to_string(&without_bookkeeping(redact::secret(object)));
-            Some(unified(&target.to_string(), &text(live), &text(new))).filter(|text| !text.is_empty())
+            Some(unified(&target.to_string(), &text(live), &text(new), context))
+                .filter(|text| !text.is_empty())
         }
         Step::Apply { access, objects, .. } => {
             let mut text = String::new();
@@ -144,7 +162,7 @@ async fn diff(host: &dyn Probe, step: &Step) -> Option<String> {
                 let ObjectSource::Plain(new) = object else { continue };
                 let target = object.reference()?;
                 let old = host.object(access, &target).await.ok().flatten();
-                text += &object_diff(&target.to_string(), old.as_ref(), new);
+                text += &object_diff_with(&target.to_string(), old.as_ref(), new, context);
             }
             Some(text).filter(|text| !text.is_empty())
         }
@@ -154,10 +172,14 @@ async fn diff(host: &dyn Probe, step: &Step) -> Option<String> {
 
 /// How an object would differ from the live one: whole where there is none, and without a Secret's values.
 pub fn object_diff(name: &str, live: Option<&Value>, new: &Value) -> String {
+    object_diff_with(name, live, new, CONTEXT)
+}
+
+fn object_diff_with(name: &str, live: Option<&Value>, new: &Value, context: usize) -> String {
     let old = live.map(|live| only_fields_of(live, new));
     let (old, new) = redact::secrets(old, new.clone());
     let old = old.map(|old| crate::yaml::to_string(&old)).unwrap_or_default();
-    unified(name, &old, &crate::yaml::to_string(&new))
+    unified(name, &old, &crate::yaml::to_string(&new), context)
 }
 
 /// What a file will hold, as far as it is known now and no secret.
@@ -170,9 +192,13 @@ fn shown(content: &Content) -> Option<String> {
     }
 }
 
-fn unified(name: &str, old: &str, new: &str) -> String {
+fn unified(name: &str, old: &str, new: &str, context: usize) -> String {
     let (old, new) = (redact::passwords(old), redact::passwords(new));
-    similar::TextDiff::from_lines(&old, &new).unified_diff().header(name, name).to_string()
+    similar::TextDiff::from_lines(&old, &new)
+        .unified_diff()
+        .context_radius(context)
+        .header(name, name)
+        .to_string()
 }
 
 /// What the server keeps about an object changes with every change.

@@ -58,6 +58,15 @@ pub enum Condition {
         /// The image of its first container.
         image: String,
     },
+    /// A node is Ready, with a kubelet of this version.
+    NodeReady {
+        /// How to reach the API server.
+        access: ApiAccess,
+        /// Which.
+        target: ObjectRef,
+        /// `v1.37.2`.
+        version: String,
+    },
     /// The etcd member at a peer URL has started: it has told the others its name.
     EtcdStarted {
         /// How to reach the others.
@@ -89,6 +98,7 @@ impl Condition {
             Self::ApiHealthy { path, .. } => format!("the API server answers {path}"),
             Self::ObjectExists { target, .. } => format!("{target} exists"),
             Self::PodReady { target, image, .. } => format!("{target} of {image} is ready"),
+            Self::NodeReady { target, version, .. } => format!("{target} is Ready with {version}"),
             Self::EtcdStarted { peer_url, .. } => format!("the etcd member at {peer_url} has started"),
             Self::FileExists { path } => format!("{} exists", path.display()),
             Self::All(conditions) => conditions.iter().map(Self::describe).collect::<Vec<_>>().join(" and "),
@@ -228,7 +238,9 @@ fn name(condition: &Condition) -> String {
     match condition {
         Condition::Healthy { what, .. } => what.clone(),
         Condition::ApiHealthy { path, .. } => format!("API server {path}"),
-        Condition::ObjectExists { target, .. } | Condition::PodReady { target, .. } => target.to_string(),
+        Condition::ObjectExists { target, .. }
+        | Condition::PodReady { target, .. }
+        | Condition::NodeReady { target, .. } => target.to_string(),
         Condition::EtcdStarted { .. } => "the etcd member".into(),
         Condition::FileExists { path } => path.display().to_string(),
         Condition::All(_) | Condition::ByKubelet { .. } => String::new(),
@@ -239,15 +251,13 @@ async fn look(host: &dyn Probe, condition: &Condition) -> Result<(), String> {
     let health = match condition {
         Condition::Healthy { target, .. } => host.health(target).await?,
         Condition::ApiHealthy { access, path } => host.api_health(access, path).await?,
-        Condition::ObjectExists { access, target } => {
-            return match tokio::time::timeout(LONGEST_LOOK, host.object(access, target)).await {
-                Ok(Ok(Some(_))) => Ok(()),
-                Ok(Ok(None)) => Err("does not exist yet".into()),
-                Ok(Err(error)) => Err(error.to_string()),
-                Err(_) => Err("the API server does not answer".into()),
-            };
+        Condition::ObjectExists { access, target } => return seen(host, access, target).await.map(drop),
+        Condition::PodReady { access, target, image } => {
+            return seen(host, access, target).await.and_then(|pod| pod_state(&pod, image));
         }
-        Condition::PodReady { access, target, image } => return pod_ready(host, access, target, image).await,
+        Condition::NodeReady { access, target, version } => {
+            return seen(host, access, target).await.and_then(|node| node_state(&node, version));
+        }
         Condition::EtcdStarted { access, peer_url } => return etcd_started(host, access, peer_url).await,
         Condition::FileExists { path } => {
             return match host.stat(path).await {
@@ -264,19 +274,27 @@ async fn look(host: &dyn Probe, condition: &Condition) -> Result<(), String> {
     Err(format!("status {}: {}", health.status, health.body.lines().last().unwrap_or_default()))
 }
 
-async fn pod_ready(
-    host: &dyn Probe,
-    access: &ApiAccess,
-    target: &ObjectRef,
-    image: &str,
-) -> Result<(), String> {
-    let pod = match tokio::time::timeout(LONGEST_LOOK, host.object(access, target)).await {
-        Ok(Ok(Some(pod))) => pod,
-        Ok(Ok(None)) => return Err("does not exist yet".into()),
-        Ok(Err(error)) => return Err(error.to_string()),
-        Err(_) => return Err("the API server does not answer".into()),
-    };
-    pod_state(&pod, image)
+/// The object, within a time that a wait can bear.
+async fn seen(host: &dyn Probe, access: &ApiAccess, target: &ObjectRef) -> Result<serde_json::Value, String> {
+    match tokio::time::timeout(LONGEST_LOOK, host.object(access, target)).await {
+        Ok(Ok(Some(object))) => Ok(object),
+        Ok(Ok(None)) => Err("does not exist yet".into()),
+        Ok(Err(error)) => Err(error.to_string()),
+        Err(_) => Err("the API server does not answer".into()),
+    }
+}
+
+fn node_state(node: &serde_json::Value, version: &str) -> Result<(), String> {
+    let running = node["status"]["nodeInfo"]["kubeletVersion"].as_str().unwrap_or_default();
+    if running != version {
+        return Err(format!("its kubelet is still {running}"));
+    }
+    if is_ready(node) { Ok(()) } else { Err("is not Ready yet".into()) }
+}
+
+fn is_ready(object: &serde_json::Value) -> bool {
+    let conditions = object["status"]["conditions"].as_array().into_iter().flatten();
+    conditions.into_iter().any(|it| it["type"] == "Ready" && it["status"] == "True")
 }
 
 /// Whether a pod is of this image and ready; else what it is.
@@ -284,9 +302,7 @@ pub fn pod_state(pod: &serde_json::Value, image: &str) -> Result<(), String> {
     if pod["spec"]["containers"][0]["image"] != image {
         return Err("is still the one of before".into());
     }
-    let conditions = pod["status"]["conditions"].as_array().into_iter().flatten();
-    let ready = conditions.into_iter().any(|it| it["type"] == "Ready" && it["status"] == "True");
-    if ready { Ok(()) } else { Err("is not ready yet".into()) }
+    if is_ready(pod) { Ok(()) } else { Err("is not ready yet".into()) }
 }
 
 async fn etcd_started(host: &dyn Probe, access: &EtcdAccess, peer_url: &str) -> Result<(), String> {

@@ -316,10 +316,14 @@ pub trait Probe: Send + Sync {
         namespace: &str,
         labels: &str,
     ) -> Result<Vec<Value>, HostError>;
+    /// The pods on a node, of every namespace.
+    async fn pods_on(&self, access: &ApiAccess, node: &str) -> Result<Vec<Value>, HostError>;
     /// Asks a health endpoint once, with a short timeout. `Err` holds why it could not be reached.
     async fn health(&self, target: &HealthTarget) -> Result<Health, String>;
     /// Asks the API server once on a path such as `/readyz`. `Err` holds why it could not be reached.
     async fn api_health(&self, access: &ApiAccess, path: &str) -> Result<Health, String>;
+    /// The lines of one of the API server's metrics.
+    async fn api_metric(&self, access: &ApiAccess, name: &str) -> Result<Vec<String>, HostError>;
     /// The container runtime's name and version.
     async fn runtime_version(&self, socket: &str) -> Result<String, HostError>;
     /// The cgroup driver that the container runtime uses, `systemd` or `cgroupfs`; `None` where it cannot tell
@@ -414,6 +418,8 @@ pub trait Actuator: Probe {
     ) -> Result<(), HostError>;
     /// Deletes an object; nothing there is fine.
     async fn delete(&self, access: &ApiAccess, target: &ObjectRef) -> Result<(), HostError>;
+    /// Asks for the eviction of a pod, once. `Err` of [`KubeError::Throttled`] while a budget forbids it.
+    async fn evict(&self, access: &ApiAccess, namespace: &str, name: &str) -> Result<(), HostError>;
     /// Pulls an image.
     async fn pull_image(&self, socket: &str, image: &str) -> Result<(), HostError>;
     /// Stops and removes a pod sandbox with its containers.

@@ -281,6 +281,14 @@ impl Probe for Overlay<'_> {
         self.inner.api_health(access, path).await
     }
 
+    async fn pods_on(&self, access: &ApiAccess, node: &str) -> Result<Vec<Value>, HostError> {
+        self.inner.pods_on(access, node).await
+    }
+
+    async fn api_metric(&self, access: &ApiAccess, name: &str) -> Result<Vec<String>, HostError> {
+        self.inner.api_metric(access, name).await
+    }
+
     async fn runtime_version(&self, socket: &str) -> Result<String, HostError> {
         self.inner.runtime_version(socket).await
     }

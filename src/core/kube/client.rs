@@ -219,6 +219,31 @@ impl KubeClient {
         self.value(&call).await
     }
 
+    /// Asks for the eviction of a pod, once.
+    ///
+    /// # Errors
+    /// [`KubeError::Throttled`] while a `PodDisruptionBudget` forbids it; its message says which.
+    pub async fn evict(&self, namespace: &str, name: &str) -> Result<(), KubeError> {
+        let pod = ObjectRef::new("Pod", Some(namespace), name)?;
+        let action = format!("evict {pod}");
+        let body = serde_json::json!({
+            "apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"name": name, "namespace": namespace},
+        });
+        let call = Call {
+            method: Method::POST,
+            path: format!("{}/eviction", pod.path()?),
+            action: action.clone(),
+            body: Some((JSON, body.to_string().into_bytes())),
+            repeatable: true,
+        };
+        let reply = call.once(&self.transport, self.call_timeout).await.map_err(|failure| failure.error)?;
+        match reply.status.as_u16() {
+            // Gone already is as good.
+            200..=299 | 404 => Ok(()),
+            status => Err(KubeError::of_reply(&action, status, reply.retry_after, &reply.body)),
+        }
+    }
+
     async fn merge(&self, object: &ObjectRef, suffix: &str, patch: &Value) -> Result<Value, KubeError> {
         let call = Call {
             method: Method::PATCH,
@@ -283,6 +308,15 @@ fn with_type(mut item: Value, resource: &Resource) -> Value {
     if let Some(fields) = item.as_object_mut() {
         fields.entry("apiVersion").or_insert_with(|| resource.api_version.into());
         fields.entry("kind").or_insert_with(|| resource.kind.into());
+        // What nobody reads in lists, and what is most of them where a cluster has thousands of nodes.
+        if let Some(metadata) = fields.get_mut("metadata").and_then(Value::as_object_mut) {
+            metadata.remove("managedFields");
+        }
+        if let (true, Some(status)) =
+            (resource.kind == "Node", fields.get_mut("status").and_then(Value::as_object_mut))
+        {
+            status.remove("images");
+        }
     }
     item
 }

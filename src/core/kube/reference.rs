@@ -32,7 +32,7 @@ const fn cluster(api_version: &'static str, kind: &'static str, plural: &'static
 }
 
 /// Every kind this tool reads or writes. All are built into the API server and stable.
-static RESOURCES: [Resource; 17] = [
+static RESOURCES: [Resource; 21] = [
     namespaced("v1", "ConfigMap", "configmaps"),
     namespaced("v1", "Event", "events"),
     namespaced("v1", "Pod", "pods"),
@@ -43,6 +43,18 @@ static RESOURCES: [Resource; 17] = [
     cluster("v1", "Node", "nodes"),
     namespaced("apps/v1", "DaemonSet", "daemonsets"),
     namespaced("apps/v1", "Deployment", "deployments"),
+    cluster(
+        "admissionregistration.k8s.io/v1",
+        "MutatingWebhookConfiguration",
+        "mutatingwebhookconfigurations",
+    ),
+    cluster(
+        "admissionregistration.k8s.io/v1",
+        "ValidatingWebhookConfiguration",
+        "validatingwebhookconfigurations",
+    ),
+    cluster("apiextensions.k8s.io/v1", "CustomResourceDefinition", "customresourcedefinitions"),
+    namespaced("policy/v1", "PodDisruptionBudget", "poddisruptionbudgets"),
     cluster("certificates.k8s.io/v1", "CertificateSigningRequest", "certificatesigningrequests"),
     namespaced("coordination.k8s.io/v1", "Lease", "leases"),
     namespaced("discovery.k8s.io/v1", "EndpointSlice", "endpointslices"),

@@ -47,7 +47,12 @@ fn compare(path: &str, old: &Value, new: &Value, found: &mut Vec<String>) {
         names.dedup();
         for name in names {
             let path = if path.is_empty() { name.clone() } else { format!("{path}.{name}") };
-            compare(&path, &olds.get(name).cloned().unwrap_or_default(), &news.get(name).cloned().unwrap_or_default(), found);
+            compare(
+                &path,
+                &olds.get(name).cloned().unwrap_or_default(),
+                &news.get(name).cloned().unwrap_or_default(),
+                found,
+            );
         }
     } else if old.is_null() && new != old {
         found.push(format!("{path}: {new} comes"));

@@ -1,5 +1,6 @@
 //! Kubernetes versions and what differs between minors, as data. Nothing here asks the network.
 
+pub mod removed;
 mod rows;
 pub mod skew;
 

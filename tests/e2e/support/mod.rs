@@ -5,6 +5,7 @@ mod config;
 mod faults;
 mod host;
 mod join;
+mod load;
 mod random;
 mod running;
 
@@ -13,6 +14,7 @@ pub use config::{Config, patch_version};
 pub use faults::{fill, make_room, overload, relieve, small_disk};
 pub use host::{Snapshot, nothing_half_written};
 pub use join::{IGNORE, Ticket, etcdctl, joined, machine, members, members_agree};
+pub use load::Load;
 pub use random::Random;
 pub use running::Running;
 

@@ -8,6 +8,7 @@ use super::{
     input::Flags,
     stored::{self, StoredConfigError},
 };
+use crate::config::ResolvedInit;
 use crate::config::document::Documents;
 use crate::config::error::{ConfigError, ConfigErrors, Problems, Warning};
 use crate::config::secret::{Secret, exposed};
@@ -16,7 +17,6 @@ use crate::config::types::{
     JoinControlPlane, Kind, NodeRegistration, Patches, Timeouts,
 };
 use crate::config::validate::other_kinds::check_join;
-use crate::config::ResolvedInit;
 use crate::text::sha256_hex;
 
 /// The flags of `join`, one field each; `None`, empty or false when not given.

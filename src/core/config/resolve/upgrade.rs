@@ -12,9 +12,7 @@ use crate::config::{
     ResolvedInit, component,
     document::Documents,
     error::{ConfigError, ConfigErrors, Problems, Warning},
-    types::{
-        ClusterConfiguration, Kind, LocalApiEndpoint, NodeRegistration, Timeouts, UpgradeConfiguration,
-    },
+    types::{ClusterConfiguration, Kind, LocalApiEndpoint, NodeRegistration, Timeouts, UpgradeConfiguration},
     validate::{node::check_ignored, other_kinds::check_upgrade},
 };
 use crate::version::{KubeVersion, NEWEST};
@@ -32,9 +30,7 @@ impl Flags for NoFlags {
 ///
 /// # Errors
 /// Every problem at once.
-pub fn resolve_upgrade(
-    documents: &Documents,
-) -> Result<(UpgradeConfiguration, Vec<Warning>), ConfigErrors> {
+pub fn resolve_upgrade(documents: &Documents) -> Result<(UpgradeConfiguration, Vec<Warning>), ConfigErrors> {
     let mut report = Report::new(documents, &NoFlags);
     if documents.given() && documents.find(UpgradeConfiguration::KIND).is_none() {
         let message = format!("no {} was found", UpgradeConfiguration::KIND);
@@ -152,8 +148,10 @@ pub fn upgraded(
 fn drop_spent_gates(cluster: &mut ClusterConfiguration, version: &KubeVersion, warnings: &mut Vec<Warning>) {
     let Some(row) = version.row() else { return };
     let mut told = |gate: &str, value: bool| {
-        let message =
-            format!("{gate}={value} is dropped: kubeadm of v1.{} does not know this gate any more", row.minor);
+        let message = format!(
+            "{gate}={value} is dropped: kubeadm of v1.{} does not know this gate any more",
+            row.minor
+        );
         warnings.push(Warning(ConfigError::new("featureGates", message)));
     };
     cluster.feature_gates.retain(|gate, value| {

@@ -261,6 +261,13 @@ impl Actuator for FakeHost {
         })
     }
 
+    async fn evict(&self, _access: &ApiAccess, namespace: &str, name: &str) -> Result<(), HostError> {
+        drop(self.api()?);
+        self.change(format!("evict {namespace}/{name}"), |world| {
+            world.objects.remove(&format!("Pod {namespace}/{name}"));
+        })
+    }
+
     async fn pull_image(&self, _socket: &str, image: &str) -> Result<(), HostError> {
         if !lock(&self.world).registry.contains(image) {
             return Err(HostError::Injected(format!("no registry has {image}")));

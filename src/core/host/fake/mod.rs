@@ -198,7 +198,8 @@ impl World {
         if !self.others_serve && !self.paths.contains_key(Path::new(ETCD_DATA)) {
             self.objects.clear();
         }
-        let manifests: Vec<_> = STATIC_PODS.into_iter().filter(|name| self.manifest(name).is_some()).collect();
+        let manifests: Vec<_> =
+            STATIC_PODS.into_iter().filter(|name| self.manifest(name).is_some()).collect();
         self.objects.retain(|_, object| {
             let of_here = object["kind"] == "Pod" && object["spec"]["nodeName"] == "node1";
             !of_here || manifests.iter().any(|name| object["metadata"]["labels"]["component"] == *name)
@@ -254,7 +255,8 @@ impl World {
     fn mirror_static_pods(&mut self) {
         for component in STATIC_PODS {
             let Some(text) = self.manifest(component) else { continue };
-            let image = text.lines().find_map(|line| line.trim().trim_start_matches("- ").strip_prefix("image: "));
+            let image =
+                text.lines().find_map(|line| line.trim().trim_start_matches("- ").strip_prefix("image: "));
             let pod = json!({
                 "apiVersion": "v1", "kind": "Pod",
                 "metadata": {

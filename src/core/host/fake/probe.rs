@@ -145,6 +145,16 @@ impl Probe for FakeHost {
         self.api().map(|_| Health { status: 200, body: "ok".into() }).map_err(|error| error.to_string())
     }
 
+    async fn pods_on(&self, _access: &ApiAccess, node: &str) -> Result<Vec<Value>, HostError> {
+        let world = self.api()?;
+        let on_it = |object: &&Value| object["kind"] == "Pod" && object["spec"]["nodeName"] == node;
+        Ok(world.objects.values().filter(on_it).cloned().collect())
+    }
+
+    async fn api_metric(&self, _access: &ApiAccess, _name: &str) -> Result<Vec<String>, HostError> {
+        self.api().map(|_| vec![])
+    }
+
     async fn runtime_version(&self, _socket: &str) -> Result<String, HostError> {
         Ok("containerd 1.6.20".into())
     }

@@ -156,6 +156,17 @@ impl Probe for LocalHost {
         self.ask_api_health(access, path).await
     }
 
+    async fn pods_on(&self, access: &ApiAccess, node: &str) -> Result<Vec<Value>, HostError> {
+        let selector = Selector { fields: format!("spec.nodeName={node}"), ..Selector::default() };
+        Ok(self.client(access).await?.list_selected("Pod", None, &selector).await?)
+    }
+
+    async fn api_metric(&self, access: &ApiAccess, name: &str) -> Result<Vec<String>, HostError> {
+        let (_, text) = self.client(access).await?.raw_get("/metrics").await?;
+        let of_it = |line: &&str| line.strip_prefix(name).is_some_and(|rest| rest.starts_with(['{', ' ']));
+        Ok(text.lines().filter(of_it).map(str::to_owned).collect())
+    }
+
     async fn runtime_version(&self, socket: &str) -> Result<String, HostError> {
         let version = self.runtime(socket).await?.version().await?;
         Ok(format!("{} {}", version.runtime_name, version.runtime_version))
@@ -329,6 +340,10 @@ impl Actuator for LocalHost {
     async fn delete(&self, access: &ApiAccess, target: &ObjectRef) -> Result<(), HostError> {
         self.client(access).await?.delete(target).await?;
         Ok(())
+    }
+
+    async fn evict(&self, access: &ApiAccess, namespace: &str, name: &str) -> Result<(), HostError> {
+        Ok(self.client(access).await?.evict(namespace, name).await?)
     }
 
     async fn pull_image(&self, socket: &str, image: &str) -> Result<(), HostError> {

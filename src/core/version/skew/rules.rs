@@ -65,14 +65,19 @@ const fn to_api_server(id: &'static str, of: Component, behind: u64, ahead: u64)
     Rule { id, of, against: Component::ApiServer, behind, ahead, same_node: false }
 }
 
+/// On control planes of kubeadm and rkadm these talk to the API server beside them, and to no other.
+const fn to_own_api_server(id: &'static str, of: Component) -> Rule {
+    Rule { same_node: true, ..to_api_server(id, of, 1, 0) }
+}
+
 /// How many minors a kubelet may be older than its API server; it is never newer.
 pub const KUBELET_MINORS_BEHIND: u64 = 3;
 
 /// The policy.
 pub static RULES: [Rule; 7] = [
     to_api_server("api-servers", Component::ApiServer, 1, 1),
-    to_api_server("controller-manager", Component::ControllerManager, 1, 0),
-    to_api_server("scheduler", Component::Scheduler, 1, 0),
+    to_own_api_server("controller-manager", Component::ControllerManager),
+    to_own_api_server("scheduler", Component::Scheduler),
     to_api_server("kubelet", Component::Kubelet, KUBELET_MINORS_BEHIND, 0),
     to_api_server("kube-proxy", Component::KubeProxy, KUBELET_MINORS_BEHIND, 0),
     Rule {
@@ -226,6 +231,19 @@ mod tests {
             let mut turned = cluster.clone();
             turned.reverse();
             assert_eq!(violations(&turned).len(), before.len(), "{cluster:?}");
+        }
+    }
+
+    /// A control plane after the other, each with all that it runs, then kubelets.
+    #[test]
+    fn control_planes_may_be_upgraded_one_by_one() {
+        let mut cluster = [node("a", [36; 5]), node("b", [36; 5]), node("c", [36; 5])].concat();
+        for name in ["a", "b", "c"] {
+            for part in &PARTS[..3] {
+                let it = cluster.iter_mut().find(|it| it.component == *part && it.node == name).unwrap();
+                it.version = KubeVersion::new(1, 37, 2);
+            }
+            assert_eq!(violations(&cluster), [], "after {name}");
         }
     }
 

@@ -1,0 +1,158 @@
+//! The machine's package manager: which version of a package it would install, and how.
+
+use rkadm_core::{host::Probe, version::KubeVersion};
+
+/// A package manager that is known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Manager {
+    /// Debian and its kin.
+    Apt,
+    /// Fedora and its kin.
+    Dnf,
+    /// SUSE.
+    Zypper,
+}
+
+const PACKAGE: &str = "kubelet";
+
+impl Manager {
+    /// The one that installed the kubelet of this machine.
+    pub async fn of_kubelet(host: &dyn Probe) -> Option<Self> {
+        let known = async |program: &str, query: &[&str]| {
+            host.find_program(program).await.is_some()
+                && host.query(query).await.is_ok_and(|output| output.success())
+        };
+        if known("apt-get", &["dpkg-query", "--show", PACKAGE]).await {
+            return Some(Self::Apt);
+        }
+        if known("dnf", &["rpm", "--query", PACKAGE]).await {
+            return Some(Self::Dnf);
+        }
+        if known("zypper", &["rpm", "--query", PACKAGE]).await {
+            return Some(Self::Zypper);
+        }
+        None
+    }
+
+    /// The command that reads the lists of the repositories.
+    pub fn refresh(self) -> Vec<String> {
+        words(match self {
+            Self::Apt => &["apt-get", "update", "-q"],
+            Self::Dnf => &["dnf", "makecache", "-q"],
+            Self::Zypper => &["zypper", "--non-interactive", "refresh"],
+        })
+    }
+
+    /// The full version of the package that holds this version of the kubelet, `1.37.2-1.1`; `None` where no list has one.
+    pub async fn available(self, host: &dyn Probe, version: &KubeVersion) -> Option<String> {
+        let number = version.to_string().trim_start_matches('v').to_owned();
+        let query: &[&str] = match self {
+            Self::Apt => &["apt-cache", "madison", PACKAGE],
+            Self::Dnf => &["dnf", "repoquery", "-q", "--qf", "%{version}-%{release}\n", PACKAGE],
+            Self::Zypper => &["zypper", "--non-interactive", "search", "-s", "--match-exact", PACKAGE],
+        };
+        let output = host.query(query).await.ok().filter(rkadm_core::host::CommandOutput::success)?;
+        newest(&output.stdout, &number)
+    }
+
+    /// The full version of the package that is installed.
+    pub async fn installed(self, host: &dyn Probe) -> Option<String> {
+        let query: &[&str] = match self {
+            Self::Apt => &["dpkg-query", "--show", "--showformat=${Version}", PACKAGE],
+            Self::Dnf | Self::Zypper => &["rpm", "--query", "--qf", "%{version}-%{release}", PACKAGE],
+        };
+        let output = host.query(query).await.ok().filter(rkadm_core::host::CommandOutput::success)?;
+        Some(output.stdout.trim().to_owned()).filter(|version| !version.is_empty())
+    }
+
+    /// The command that brings the package of this full version to the machine, without installing it.
+    pub fn download(self, version: &str) -> Vec<String> {
+        match self {
+            Self::Apt => self.apt(version, &["--download-only"]),
+            Self::Dnf => {
+                words(&["dnf", "install", "-y", "-q", "--downloadonly", &format!("{PACKAGE}-{version}")])
+            }
+            Self::Zypper => words(&[
+                "zypper",
+                "--non-interactive",
+                "install",
+                "--download-only",
+                "--oldpackage",
+                &format!("{PACKAGE}={version}"),
+            ]),
+        }
+    }
+
+    /// The command that installs this full version, newer or older than what is there.
+    pub fn install(self, version: &str) -> Vec<String> {
+        let named = format!("{PACKAGE}-{version}");
+        match self {
+            Self::Apt => self.apt(version, &[]),
+            // `install` takes older ones, too, where the version is named.
+            Self::Dnf => words(&[
+                "dnf",
+                "install",
+                "-y",
+                "-q",
+                "--allowerasing",
+                "--setopt=disable_excludes=*",
+                &named,
+            ]),
+            Self::Zypper => words(&[
+                "zypper",
+                "--non-interactive",
+                "install",
+                "--oldpackage",
+                &format!("{PACKAGE}={version}"),
+            ]),
+        }
+    }
+
+    /// Packages of Kubernetes are held, so that they are not upgraded by accident: this is none.
+    fn apt(self, version: &str, flags: &[&str]) -> Vec<String> {
+        let mut argv = words(&[
+            "env",
+            "DEBIAN_FRONTEND=noninteractive",
+            "apt-get",
+            "install",
+            "-y",
+            "-q",
+            "--no-remove",
+            "--allow-downgrades",
+            "--allow-change-held-packages",
+            "-o",
+            "Dpkg::Options::=--force-confold",
+        ]);
+        argv.extend(flags.iter().map(|flag| (*flag).to_owned()));
+        argv.push(format!("{PACKAGE}={version}"));
+        argv
+    }
+}
+
+fn words(words: &[&str]) -> Vec<String> {
+    words.iter().map(|word| (*word).to_owned()).collect()
+}
+
+/// Of the words of all lines, the first that is a package of this version: lists have the newest build first.
+fn newest(text: &str, number: &str) -> Option<String> {
+    let is_it = |word: &&str| {
+        word.strip_prefix(number).is_some_and(|rest| rest.is_empty() || rest.starts_with(['-', '+', '~']))
+    };
+    let words = text.split(|letter: char| letter.is_whitespace() || letter == '|');
+    words.filter(is_it).map(str::to_owned).next()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_package_of_a_version_is_found_in_every_list() {
+        let apt = "   kubelet | 1.37.20-1.1 | https://pkgs.k8s.io deb  Packages\n   kubelet | 1.37.2-1.2 | x\n   kubelet | 1.37.2-1.1 | x\n";
+        assert_eq!(newest(apt, "1.37.2").as_deref(), Some("1.37.2-1.2"));
+        assert_eq!(newest("1.37.2-150500.1.1\n1.36.4-1\n", "1.37.2").as_deref(), Some("1.37.2-150500.1.1"));
+        let zypper = "S | Name    | Type    | Version      | Arch\n  | kubelet | package | 1.37.2-150500.1.1 | x86_64\n";
+        assert_eq!(newest(zypper, "1.37.2").as_deref(), Some("1.37.2-150500.1.1"));
+        assert_eq!(newest(apt, "1.36.4"), None);
+    }
+}

@@ -1,0 +1,374 @@
+//! `rkadm upgrade plan`: what runs where, what may come next, and what an upgrade would meet.
+
+use clap::Args;
+use rkadm_core::{
+    config::{Image, resolve_upgrade},
+    engine::Event,
+    host::{ApiAccess, LocalHost},
+    version::{KubeVersion, MinorRow, ROWS, skew::Component},
+};
+use rkadm_phases::{
+    preflight::Severity,
+    upgrade::{
+        Scope, Upgrading, findings,
+        state::{self, Seen},
+    },
+};
+use serde::Serialize;
+
+use super::{args::Settings, hops, request, run::version};
+use crate::{
+    cli::{
+        Session, documents,
+        exit::{CommandError, ExitKind},
+    },
+    output::text,
+};
+
+/// Somebody sits and waits.
+const PATIENCE: std::time::Duration = std::time::Duration::from_secs(10);
+
+/// Flags of `upgrade plan`: kubeadm's.
+#[derive(Debug, Args)]
+pub struct PlanArgs {
+    /// Version to look at [default: kubernetesVersion of --config, else the newest within reach that this rkadm knows]
+    #[arg(value_name = "VERSION")]
+    version: Option<String>,
+    /// Allow alphas, betas and release candidates
+    #[arg(long)]
+    allow_experimental_upgrades: bool,
+    /// Allow release candidates
+    #[arg(long)]
+    allow_release_candidate_upgrades: bool,
+    /// Configuration file (kubeadm.k8s.io/v1beta4, UpgradeConfiguration); may be given several times, `-` reads stdin
+    #[arg(long, value_name = "FILE")]
+    config: Vec<std::path::PathBuf>,
+    /// Look at etcd too [default: true]
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true", require_equals = true)]
+    etcd_upgrade: Option<bool>,
+    /// Checks whose errors become warnings; `all` for every one
+    #[arg(long, value_name = "CHECK,…", value_delimiter = ',')]
+    ignore_preflight_errors: Vec<String>,
+    /// Kubeconfig to reach the API server with [default: /etc/kubernetes/admin.conf]
+    #[arg(long, value_name = "FILE")]
+    kubeconfig: Option<std::path::PathBuf>,
+    /// Directory of patches for static pods, the kubelet's configuration and addons
+    #[arg(long, value_name = "DIR")]
+    patches: Option<std::path::PathBuf>,
+    /// Show the cluster's configuration
+    #[arg(long)]
+    print_config: bool,
+}
+
+/// The result.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Plan {
+    /// Of the cluster's configuration.
+    cluster: KubeVersion,
+    /// What is looked at.
+    target: KubeVersion,
+    /// What this rkadm knows to be within reach: patches of this minor and of the next.
+    reachable: Vec<KubeVersion>,
+    /// The versions to go through.
+    steps: Vec<KubeVersion>,
+    components: Vec<Line>,
+    kubelets: Vec<Line>,
+    /// Images of the target that this machine does not hold yet.
+    images_to_pull: Vec<String>,
+    findings: Vec<Told>,
+    /// What to do, in this order.
+    order: Vec<Command>,
+}
+
+/// A component on a node, or of the cluster.
+#[derive(Debug, Serialize)]
+struct Line {
+    component: String,
+    node: String,
+    current: String,
+    target: String,
+}
+
+#[derive(Debug, Serialize)]
+struct Told {
+    severity: &'static str,
+    check: String,
+    message: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    hint: Option<String>,
+}
+
+#[derive(Debug, Serialize)]
+struct Command {
+    node: String,
+    command: String,
+}
+
+/// Runs it.
+pub async fn run(session: &Session, args: &PlanArgs) -> Result<(), CommandError> {
+    let (config, warnings) =
+        resolve_upgrade(&documents::load(&args.config)?).map_err(|errors| documents::invalid(&errors))?;
+    for warning in warnings {
+        session.reporter.report(Event::Warning { message: warning.to_string() });
+    }
+    let given = args.version.clone().or_else(|| Some(config.plan.kubernetes_version.clone()));
+    let given = given.filter(|text| !text.is_empty()).map(|text| version(&text)).transpose()?;
+    let settings = Settings {
+        version: None,
+        allow_prereleases: args.allow_experimental_upgrades || args.allow_release_candidate_upgrades,
+        etcd_upgrade: args.etcd_upgrade.or(config.plan.etcd_upgrade).unwrap_or(true),
+        ignore_preflight_errors: [&config.plan.ignore_preflight_errors[..], &args.ignore_preflight_errors]
+            .concat(),
+        kubeconfig: args.kubeconfig.as_ref().map(crate::cli::args::absolute),
+        patches_dir: args.patches.as_ref().map(|dir| crate::cli::args::absolute(dir).display().to_string()),
+        ..Settings::default_of(Scope::Cluster)
+    };
+    let host = session.host(PATIENCE);
+    let found = request::find(&host, &settings).await?;
+    let Some(own) = found.own.clone() else { return Err(super::run::not_here()) };
+    if args.print_config || config.plan.print_config.unwrap_or(false) {
+        crate::output::note(&found.stored.cluster);
+    }
+    let from = own.min(found.cluster.clone());
+    let reachable = reachable(&from);
+    let target = given.or_else(|| reachable.last().cloned()).unwrap_or_else(|| from.clone());
+    let steps = hops::between(&from, &target);
+    // What an upgrade meets is what its first step meets.
+    let first = steps.first().unwrap_or(&target);
+    let upgrading = Upgrading::new(request::request(&found, &settings, first, None)?);
+    let access = upgrading.cluster.admin(&host).await.map_err(CommandError::failed)?;
+    let seen = state::look(&host, &access).await.map_err(CommandError::failed)?;
+    let last = Upgrading::new(request::request(&found, &settings, &target, None)?);
+    let (all, images_to_pull, leader, addons) = tokio::join!(
+        findings::look(&host, &upgrading, Some(&seen)),
+        findings::missing_images(&host, &last),
+        state::etcd_leader(&host),
+        addons(&host, &access, &last),
+    );
+    let own_name = upgrading.cluster.config.node_name().to_owned();
+    let mut components = components(&seen, &last);
+    components.extend(addons);
+    let plan = Plan {
+        cluster: found.cluster.clone(),
+        kubelets: kubelets(&seen, &target),
+        order: order(&own_name, &seen, leader.as_deref(), &steps),
+        findings: told(all, &settings.ignore_preflight_errors),
+        target,
+        reachable,
+        steps,
+        components,
+        images_to_pull,
+    };
+    session.printer.result("UpgradePlan", &plan, || human(&plan));
+    let errors = plan.findings.iter().filter(|told| told.severity == "error").count();
+    if errors == 0 {
+        return Ok(());
+    }
+    let message = format!("{} speak against the upgrade", text::count(errors, "finding"));
+    Err(CommandError::new(ExitKind::Preflight, message).after_result())
+}
+
+/// Newer patches of the minor that is there, and the next minor, as far as this rkadm knows them: nothing is asked of any
+/// network.
+fn reachable(from: &KubeVersion) -> Vec<KubeVersion> {
+    let within = |row: &&MinorRow| row.minor == from.minor() || row.minor == from.minor() + 1;
+    ROWS.iter().filter(within).map(MinorRow::newest).filter(|version| version > from).collect()
+}
+
+fn components(seen: &Seen, last: &Upgrading) -> Vec<Line> {
+    let config = &last.cluster.config;
+    let of_name = |name: &str| match name {
+        "etcd" => Some(Image::Etcd),
+        "kube-apiserver" => Some(Image::ApiServer),
+        "kube-controller-manager" => Some(Image::ControllerManager),
+        "kube-scheduler" => Some(Image::Scheduler),
+        _ => None,
+    };
+    let mut lines: Vec<_> = seen
+        .images
+        .iter()
+        .filter_map(|(node, name, image)| {
+            let target = config.image(of_name(name)?);
+            let keeps = name == "etcd" && !last.request.etcd_upgrade;
+            let current = tag(image);
+            let target = if keeps { current.clone() } else { tag(&target) };
+            Some(Line { component: name.clone(), node: node.clone(), current, target })
+        })
+        .collect();
+    lines.sort_by(|one, other| (&one.component, &one.node).cmp(&(&other.component, &other.node)));
+    lines
+}
+
+async fn addons(host: &LocalHost, access: &ApiAccess, last: &Upgrading) -> Vec<Line> {
+    let config = &last.cluster.config;
+    let mut lines = vec![];
+    for (name, kind, workload, image) in [
+        ("kube-proxy", "DaemonSet", "kube-proxy", Image::Proxy),
+        ("CoreDNS", "Deployment", "coredns", Image::CoreDns),
+    ] {
+        if let Ok(Some(current)) = state::addon_image(host, access, kind, workload).await {
+            let (current, target) = (tag(&current), tag(&config.image(image)));
+            lines.push(Line { component: name.into(), node: String::new(), current, target });
+        }
+    }
+    lines
+}
+
+fn tag(image: &str) -> String {
+    let image = image.split('@').next().unwrap_or_default();
+    let name = image.rsplit_once('/').map_or(image, |(_, name)| name);
+    name.rsplit_once(':').map_or_else(|| image.to_owned(), |(_, tag)| tag.to_owned())
+}
+
+fn kubelets(seen: &Seen, target: &KubeVersion) -> Vec<Line> {
+    let line = |running: &rkadm_core::version::skew::Running| Line {
+        component: "kubelet".into(),
+        node: running.node.clone(),
+        current: running.version.to_string(),
+        target: target.to_string(),
+    };
+    seen.of(Component::Kubelet).filter(|running| running.version < *target).map(line).collect()
+}
+
+/// This control plane first, that of etcd's leader last, then kubelets.
+fn order(own: &str, seen: &Seen, leader: Option<&str>, steps: &[KubeVersion]) -> Vec<Command> {
+    let mut others: Vec<_> = seen.control_planes.iter().filter(|name| *name != own).collect();
+    others.sort_by_key(|name| (leader == Some(name.as_str()), (*name).clone()));
+    let alone = others.is_empty();
+    let mut all = vec![];
+    let whole: &[KubeVersion] =
+        if alone { steps.last().map(std::slice::from_ref).unwrap_or_default() } else { steps };
+    for step in whole {
+        all.push(Command { node: own.to_owned(), command: format!("rkadm upgrade apply {step}") });
+        for node in &others {
+            all.push(Command { node: (*node).clone(), command: "rkadm upgrade node".into() });
+        }
+    }
+    if let Some(last) = steps.last() {
+        let behind = seen.of(Component::Kubelet).filter(|running| running.version < *last);
+        for running in behind {
+            let node = running.node.clone();
+            let command = format!(
+                "rkadm upgrade node; kubectl drain {node} --ignore-daemonsets; install the kubelet of {last}; systemctl restart kubelet; \
+                 kubectl uncordon {node}"
+            );
+            all.push(Command { node, command });
+        }
+    }
+    all
+}
+
+fn told(found: Vec<rkadm_phases::preflight::Found>, ignored: &[String]) -> Vec<Told> {
+    let is_ignored = |check: &str| {
+        ignored.iter().any(|name| name.eq_ignore_ascii_case("all") || name.eq_ignore_ascii_case(check))
+    };
+    let mut told: Vec<_> = found
+        .into_iter()
+        .map(|(severity, finding)| {
+            let is_error = severity == Severity::Error && !is_ignored(&finding.check);
+            let severity = if is_error { "error" } else { "warning" };
+            Told { severity, check: finding.check, message: finding.message, hint: finding.hint }
+        })
+        .collect();
+    told.sort_by_key(|told| told.severity);
+    told
+}
+
+fn human(plan: &Plan) -> String {
+    let mut out = format!("The cluster has {}; looked at is {}.\n", plan.cluster, plan.target);
+    if plan.reachable.is_empty() {
+        out += "This rkadm knows no newer version within reach.\n";
+    } else {
+        let names: Vec<_> = plan.reachable.iter().map(ToString::to_string).collect();
+        out += &format!("Within reach, as far as this rkadm knows: {}\n", names.join(", "));
+    }
+    if plan.steps.len() > 1 {
+        let names: Vec<_> = plan.steps.iter().map(ToString::to_string).collect();
+        out += &format!("The way goes over {}; the findings are about the first step.\n", names.join(", "));
+    }
+    let row = |line: &Line| {
+        vec![line.component.clone(), line.node.clone(), line.current.clone(), line.target.clone()]
+    };
+    let rows = plan.components.iter().chain(&plan.kubelets).map(row).collect();
+    out += &format!("\n{}", text::table(&["COMPONENT", "NODE", "CURRENT", "TARGET"], rows));
+    if !plan.images_to_pull.is_empty() {
+        out += &format!(
+            "\nNot on this machine yet, and pulled before anything is touched: {}\n",
+            plan.images_to_pull.join(", ")
+        );
+    }
+    out += "\n";
+    for told in &plan.findings {
+        let severity = if told.severity == "error" { "ERROR" } else { "warning" };
+        out += &format!("{severity} [{}] {}\n", told.check, told.message);
+        if let Some(hint) = &told.hint {
+            out += &format!("    {hint}\n");
+        }
+    }
+    if plan.findings.is_empty() {
+        out += "Nothing was found that speaks against it.\n";
+    }
+    if !plan.order.is_empty() {
+        out += "\nIn this order:\n";
+        for command in &plan.order {
+            out += &format!("  on {}: {}\n", command.node, command.command);
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use rkadm_core::version::skew::Running;
+
+    use super::*;
+
+    #[test]
+    fn a_patch_and_the_next_minor_are_within_reach() {
+        let names = |from: &str| {
+            reachable(&from.parse().unwrap()).iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")
+        };
+        assert_eq!(names("v1.36.1"), "v1.36.4 v1.37.2");
+        assert_eq!(names("v1.36.4"), "v1.37.2");
+        assert_eq!(names("v1.37.2"), "");
+        assert_eq!(names("v1.34.4"), "v1.35.8");
+    }
+
+    #[test]
+    fn the_leader_goes_last_and_each_step_is_taken_by_all() {
+        let kubelet = |node: &str| Running {
+            component: Component::Kubelet,
+            node: node.into(),
+            version: "v1.36.4".parse().unwrap(),
+        };
+        let seen = Seen {
+            control_planes: ["cp1", "cp2", "cp3"].map(str::to_owned).into(),
+            running: vec![kubelet("cp1"), kubelet("w1")],
+            ..Seen::default()
+        };
+        let steps = [KubeVersion::new(1, 37, 2)];
+        let lines: Vec<_> = order("cp1", &seen, Some("cp2"), &steps)
+            .into_iter()
+            .map(|command| {
+                format!("{}: {}", command.node, command.command.split(';').next().unwrap_or_default())
+            })
+            .collect();
+        assert_eq!(
+            lines,
+            [
+                "cp1: rkadm upgrade apply v1.37.2",
+                "cp3: rkadm upgrade node",
+                "cp2: rkadm upgrade node",
+                "cp1: rkadm upgrade node",
+                "w1: rkadm upgrade node"
+            ]
+        );
+    }
+
+    #[test]
+    fn tags_are_told_apart_from_ports_and_digests() {
+        assert_eq!(tag("mirror:5000/etcd:3.7.0-0@sha256:00"), "3.7.0-0");
+        assert_eq!(tag("mirror:5000/etcd"), "mirror:5000/etcd");
+    }
+}

@@ -1,0 +1,370 @@
+//! `rkadm upgrade`: real clusters that go from one minor to the next, and back.
+
+use anyhow::{Context as _, Result, ensure};
+use rkadm_nodes::{Lab, Node, NodeSpec, run};
+
+use crate::support::{
+    Load, Ticket, expect, fresh_of, get, init, install_network, json, kubectl, machine, members_agree, rkadm,
+    wait,
+};
+
+const OLD: &str = "1.36";
+const NEW: &str = "1.37";
+const FROM: &str = "v1.36.4";
+const TO: &str = "v1.37.2";
+
+fn spec() -> NodeSpec {
+    NodeSpec::new(OLD).images_of(&[OLD, NEW])
+}
+
+fn cluster(lab: &Lab) -> Result<Node> {
+    let cp1 = fresh_of(lab, "cp1", spec())?;
+    expect(&init(&cp1)?, 0, &[])?;
+    install_network(&cp1, &[&cp1])?;
+    Ok(cp1)
+}
+
+/// Versions as the cluster sees them: API server, the configuration, kube-proxy.
+fn versions(node: &Node) -> Result<[String; 3]> {
+    let server = kubectl(node, "version -o json")?;
+    let server: serde_json::Value = serde_json::from_str(&server)?;
+    let text = |value: &serde_json::Value| value.as_str().unwrap_or_default().to_owned();
+    let config = text(&get(node, "-n kube-system configmap/kubeadm-config")?["data"]["ClusterConfiguration"]);
+    let stored = config
+        .lines()
+        .find_map(|line| line.strip_prefix("kubernetesVersion: "))
+        .unwrap_or_default()
+        .to_owned();
+    let proxy = get(node, "-n kube-system daemonset/kube-proxy")?;
+    let image = text(&proxy["spec"]["template"]["spec"]["containers"][0]["image"]);
+    let proxy = image.rsplit(':').next().unwrap_or_default().to_owned();
+    Ok([text(&server["serverVersion"]["gitVersion"]), stored, proxy])
+}
+
+/// A new leader is elected once the old one's lease is over.
+fn healthy(node: &Node) -> Result<()> {
+    wait(node, "rkadm health -q").map(drop)
+}
+
+#[test]
+fn a_cluster_of_kubeadm_goes_to_the_next_minor_and_back_and_loses_nothing() {
+    run("upgrade", |lab| {
+        let cp1 = fresh_of(lab, "cp1", spec())?;
+        cp1.sh_ok(&format!("kubeadm init --config {}", crate::support::CONFIG))?;
+        install_network(&cp1, &[&cp1])?;
+        a_dry_run_writes_nothing(&cp1)?;
+        let before = files(&cp1)?;
+
+        let load = Load::start(&cp1, &[&cp1])?;
+        let output = rkadm(&cp1, &["upgrade", "apply", TO, "--yes", "-o", "json"])?;
+        expect(&output, 0, &[])?;
+        let result = json(&output)?;
+        ensure!(result["from"] == FROM && result["to"] == TO && result["changed"] == true, "{result}");
+        // An answer within a fifth of what kubeadm takes (about 89 s); most of it is the API server's own start.
+        let silent = result["api"]["noAnswerMs"].as_u64().context("no downtime")?;
+        ensure!(silent < 17_000, "the API did not answer for {silent} ms");
+        ensure!(versions(&cp1)? == [TO; 3], "{:?}", versions(&cp1)?);
+        healthy(&cp1)?;
+        taken_over_by_kubeadm(&cp1)?;
+
+        let operation = result["operation"].as_str().context("no operation")?;
+        expect(&rkadm(&cp1, &["op", "rollback", operation])?, 0, &[])?;
+        ensure!(versions(&cp1)? == [FROM; 3], "{:?}", versions(&cp1)?);
+        healthy(&cp1)?;
+        let after = files(&cp1)?;
+        ensure!(before == after, "the files are not as they were:\n{before}\n\n{after}");
+        // All that was written, before, between and after.
+        load.nothing_is_lost()?;
+        let backups = cp1.sh_ok("rkadm backup list -o json")?;
+        ensure!(backups.contains("etcd"), "no backup was kept: {backups}");
+        cp1.sh_ok("rkadm backup verify latest").map(drop)
+    });
+}
+
+fn a_dry_run_writes_nothing(cp1: &Node) -> Result<()> {
+    let before = files(cp1)?;
+    let plan = expect(&rkadm(cp1, &["upgrade", "apply", TO, "--dry-run"])?, 0, &[])?;
+    for words in [
+        "+    image: registry.k8s.io/kube-apiserver:v1.37.2",
+        "end the old etcd",
+        "+        kubernetesVersion: v1.37.2",
+    ] {
+        let squeezed = plan.split_whitespace().collect::<Vec<_>>().join(" ");
+        let words = words.split_whitespace().collect::<Vec<_>>().join(" ");
+        ensure!(squeezed.contains(&words), "{words:?} is not in the plan:\n{plan}");
+    }
+    ensure!(!plan.contains("PRIVATE KEY"), "secrets in the plan:\n{plan}");
+    ensure!(files(cp1)? == before, "a dry run wrote something");
+    Ok(())
+}
+
+/// All that is configured, which etcd's data and the pods of a living cluster are not.
+fn files(node: &Node) -> Result<String> {
+    node.sh_ok(
+        "find /etc/kubernetes -type f ! -path '*/tmp/*' -exec sha256sum {} + | sort; sha256sum /var/lib/kubelet/*.yaml /var/lib/kubelet/*.env",
+    )
+}
+
+fn taken_over_by_kubeadm(cp1: &Node) -> Result<()> {
+    cp1.install_programs(NEW, &["kubeadm"])?;
+    let plan = cp1.sh_ok(&format!("kubeadm upgrade plan {TO} --ignore-preflight-errors=all"))?;
+    ensure!(!plan.contains(FROM) || plan.contains("kubelet"), "{plan}");
+    cp1.sh_ok(&format!("kubeadm upgrade diff {TO} 2>&1 | grep -E '^[-+] ' && exit 1 || true"))?;
+    cp1.install_programs(OLD, &["kubeadm"])
+}
+
+#[test]
+fn an_upgrade_that_cannot_work_leaves_the_cluster_as_it_was() {
+    run("failing upgrade", |lab| {
+        let cp1 = cluster(lab)?;
+        messages(&cp1)?;
+        // Real: nobody but the API server of the new version knows that it does not know this flag.
+        edit_config(&cp1, "apiServer: {}", "apiServer: {extraArgs: [{name: no-such-flag, value: \"1\"}]}")?;
+        let output = rkadm(&cp1, &["upgrade", "apply", TO, "--yes"])?;
+        expect(
+            &output,
+            1,
+            &["kube-apiserver crashes again and again", "unknown flag: --no-such-flag", "Rolled back: all"],
+        )?;
+        ensure!(versions(&cp1)? == [FROM; 3], "{:?}", versions(&cp1)?);
+        healthy(&cp1)?;
+        killed_and_resumed(&cp1)
+    });
+}
+
+/// Puts another text into the cluster's configuration.
+fn edit_config(cp1: &Node, from: &str, to: &str) -> Result<()> {
+    let config = get(cp1, "-n kube-system configmap/kubeadm-config")?;
+    let text = config["data"]["ClusterConfiguration"].as_str().context("no configuration")?;
+    ensure!(text.contains(from), "{from:?} is not in\n{text}");
+    set_config(cp1, &text.replace(from, to))
+}
+
+fn set_config(cp1: &Node, text: &str) -> Result<()> {
+    let patch = serde_json::json!({"data": {"ClusterConfiguration": text}}).to_string();
+    cp1.write("/root/patch.json", patch, 0o600)?;
+    kubectl(cp1, "-n kube-system patch configmap kubeadm-config --type merge --patch-file /root/patch.json")
+        .map(drop)
+}
+
+/// Each refused before anything is done.
+fn messages(cp1: &Node) -> Result<()> {
+    let before = files(cp1)?;
+    let refused = |args: &[&str], code, words: &[&str]| -> Result<()> {
+        let output = rkadm(cp1, &[&["upgrade", "apply", "--yes"], args].concat())?;
+        expect(&output, code, words).map(drop)
+    };
+    refused(&[], 2, &["which version? This control plane has v1.36.4", "rkadm upgrade apply v1.37.2"])?;
+    refused(&["v1.99.0"], 2, &["version v1.99.0 is not supported", "v1.37.2"])?;
+    refused(&["v1.35.8"], 3, &["[KubernetesVersion] v1.35.8 is older than v1.36.4", "rkadm op rollback"])?;
+    refused(&["v1.37.0-rc.1"], 3, &["[KubernetesVersion] v1.37.0-rc.1 is no release"])?;
+    refused(&["v1.37.77"], 1, &["kube-apiserver:v1.37.77", "Nothing was changed on this machine"])?;
+    // An edit by hand would be lost.
+    cp1.sh_ok("sed -i 's/^    - --leader-elect=true/&\\n    - --profiling=false/' /etc/kubernetes/manifests/kube-scheduler.yaml")?;
+    refused(
+        &[TO],
+        3,
+        &[
+            "[ManifestDrift]",
+            "kube-scheduler.yaml was edited by hand",
+            "--profiling=false",
+            "scheduler.extraArgs",
+        ],
+    )?;
+    cp1.sh_ok("sed -i '/--profiling=false/d' /etc/kubernetes/manifests/kube-scheduler.yaml")?;
+    cp1.sh_ok(
+        "cp /etc/kubernetes/manifests/kube-scheduler.yaml /etc/kubernetes/manifests/kube-scheduler.yaml.bak",
+    )?;
+    refused(&[TO], 3, &["[StrayManifest]", "kube-scheduler.yaml.bak is a second manifest"])?;
+    cp1.sh_ok("rm /etc/kubernetes/manifests/kube-scheduler.yaml.bak")?;
+    wait(cp1, "rkadm health -q")?;
+    ensure!(files(cp1)? == before, "what was refused has changed something");
+    Ok(())
+}
+
+/// kill -9 while the control plane is down, power loss, and the same command again.
+fn killed_and_resumed(cp1: &Node) -> Result<()> {
+    set_plain(cp1)?;
+    let mut running = crate::support::Running::start(cp1, &["upgrade", "apply", TO, "--yes"])?;
+    running.until_waiting("control-plane")?;
+    cp1.sh_ok("pkill -9 -x rkadm")?;
+    drop(running);
+    cp1.power_loss()?;
+    cp1.boot()?;
+    expect(&rkadm(cp1, &["upgrade", "apply", TO, "--yes"])?, 0, &["resum"])?;
+    ensure!(versions(cp1)? == [TO; 3], "{:?}", versions(cp1)?);
+    healthy(cp1)
+}
+
+fn set_plain(cp1: &Node) -> Result<()> {
+    let config = get(cp1, "-n kube-system configmap/kubeadm-config")?;
+    let text = config["data"]["ClusterConfiguration"].as_str().context("no configuration")?;
+    let plain: Vec<_> = text
+        .lines()
+        .map(|line| if line.starts_with("apiServer: ") { "apiServer: {}" } else { line })
+        .collect();
+    set_config(cp1, &(plain.join("\n") + "\n"))
+}
+
+#[test]
+fn three_control_planes_are_upgraded_under_load() {
+    run("upgrade of three", |lab| {
+        let cp1 = cluster(lab)?;
+        let ticket = Ticket::of(&cp1)?;
+        let [cp2, cp3, w1] = ["cp2", "cp3", "w1"].map(|name| machine(lab, name, spec()));
+        let (cp2, cp3, w1) = (cp2?, cp3?, w1?);
+        for (node, control_plane) in [(&cp2, true), (&cp3, true), (&w1, false)] {
+            expect(&ticket.join(node, control_plane)?, 0, &[])?;
+        }
+        let nodes = [&cp1, &cp2, &cp3, &w1];
+        install_network(&cp1, &nodes)?;
+        wait(&cp1, "rkadm health -q")?;
+        let load = Load::start(&w1, &[&cp1, &cp2, &cp3])?;
+
+        // Nobody begins with a worker, and a worker is no place to begin.
+        expect(&rkadm(&w1, &["upgrade", "apply", TO, "--yes"])?, 3, &["it is no control plane"])?;
+        let said = expect(
+            &rkadm(&cp1, &["upgrade", "apply", TO, "--yes"])?,
+            0,
+            &["not before all API servers are of v1.37.2"],
+        )?;
+        ensure!(said.contains("cp2, cp3"), "{said}");
+        ensure!(versions(&cp1)?[2] == FROM, "kube-proxy went first");
+        for node in [&cp2, &cp3] {
+            wait(node, "rkadm health -q")?;
+            expect(&rkadm(node, &["upgrade", "node"])?, 0, &[])?;
+        }
+        for node in [&cp1, &cp2, &cp3] {
+            ensure!(versions(node)? == [TO; 3], "{}: {:?}", node.name(), versions(node)?);
+        }
+        members_agree(&cp1)?;
+        // The way back of one of them, when etcd as a whole is of the new minor already.
+        wait(&cp1, "rkadm health -q")?;
+        expect(&rkadm(&cp3, &["op", "rollback", &newest(&cp3)?])?, 0, &[])?;
+        expect(&rkadm(&cp3, &["upgrade", "node", "--ignore-preflight-errors=EtcdVersion"])?, 0, &[])?;
+        load.nothing_is_lost()?;
+        kubelet_by_package(&cp1, &w1)?;
+        kubelet_by_file(&cp2)?;
+        for node in [&cp2, &w1] {
+            wait(node, "rkadm health -q")?;
+        }
+        kubelets(&cp1, &[("cp2", TO), ("w1", TO)])
+    });
+}
+
+/// From a real repository of apt, with a drain that a budget holds up first.
+fn kubelet_by_package(cp1: &Node, w1: &Node) -> Result<()> {
+    apt_repository(w1, &[(OLD, "1.36.4-1.1"), (NEW, "1.37.2-1.1")])?;
+    w1.sh_ok("apt-get update -q && apt-get install -y -q kubelet=1.36.4-1.1 && apt-mark hold kubelet")?;
+    let objects = "kubectl create deployment web --image registry.k8s.io/pause:3.10.2 --replicas 2 && \
+                   kubectl create poddisruptionbudget web --selector app=web --max-unavailable 0 && \
+                   kubectl rollout status deployment/web --timeout 60s";
+    wait(cp1, objects)?;
+    let output = rkadm(w1, &["upgrade", "node", "--kubelet", "--drain-timeout", "3"])?;
+    expect(
+        &output,
+        1,
+        &["node w1 is not empty", "pod default/web-", "disruption budget", "Rolled back: all"],
+    )?;
+    kubelets(cp1, &[("w1", FROM)])?;
+    kubectl(cp1, "delete poddisruptionbudget web")?;
+    kubectl(cp1, "run alone --image registry.k8s.io/pause:3.10.2")?;
+    wait(cp1, "kubectl wait --for=condition=Ready pod/alone --timeout=30s")?;
+    let output = rkadm(w1, &["upgrade", "node", "--kubelet"])?;
+    expect(&output, 1, &["default/alone is managed by nobody", "--drain-unmanaged"])?;
+    expect(&rkadm(w1, &["upgrade", "node", "--kubelet", "--drain-unmanaged"])?, 0, &[])?;
+    kubelets(cp1, &[("w1", TO)])?;
+    ensure!(w1.sh_ok("dpkg-query -Wf '${Version}' kubelet; apt-mark showhold")?.starts_with("1.37.2-1.1"));
+    wait(cp1, "kubectl rollout status deployment/web --timeout 60s")?;
+    // Once more is nothing to do, and the way back is the package that was there.
+    expect(&rkadm(w1, &["upgrade", "node", "--kubelet"])?, 0, &["the kubelet is v1.37.2"])?;
+    Ok(())
+}
+
+/// The kubelets of these nodes, all of which take pods.
+fn kubelets(cp1: &Node, wanted: &[(&str, &str)]) -> Result<()> {
+    for (name, version) in wanted {
+        let node = get(cp1, &format!("node {name}"))?;
+        let running = &node["status"]["nodeInfo"]["kubeletVersion"];
+        ensure!(running == version, "{name}: {running}");
+        ensure!(node["spec"]["unschedulable"].is_null(), "{name} is cordoned");
+    }
+    Ok(())
+}
+
+fn kubelet_by_file(node: &Node) -> Result<()> {
+    node.sh_ok("cp /usr/bin/kubelet /root/old")?;
+    let output = rkadm(node, &["upgrade", "node", "--kubelet-binary", "/root/old"])?;
+    expect(&output, 1, &["/root/old is a kubelet of v1.36.4, and v1.37.2 is needed"])?;
+    node.sh_ok("cp /usr/bin/kubelet /root/keep")?;
+    node.install_programs(NEW, &["kubelet"])?;
+    node.sh_ok("mv /usr/bin/kubelet /root/new && mv /root/keep /usr/bin/kubelet")?;
+    expect(&rkadm(node, &["upgrade", "node", "--kubelet-binary", "/root/new"])?, 0, &[]).map(drop)
+}
+
+/// A repository of this machine with packages of the kubelet.
+fn apt_repository(node: &Node, packages: &[(&str, &str)]) -> Result<()> {
+    let mut index = String::new();
+    node.sh_ok("cp /usr/bin/kubelet /root/kubelet.now; mkdir -p /srv/repo")?;
+    for (minor, version) in packages {
+        node.install_programs(minor, &["kubelet"])?;
+        let control = format!(
+            "Package: kubelet\nVersion: {version}\nArchitecture: amd64\nMaintainer: nobody <nobody@example.com>\nDescription: the kubelet\n"
+        );
+        node.write("/root/deb/DEBIAN/control", &control, 0o644)?;
+        node.sh_ok(&format!(
+            "mkdir -p /root/deb/usr/bin && cp /usr/bin/kubelet /root/deb/usr/bin/ && dpkg-deb -q -Znone --build /root/deb /srv/repo/kubelet_{version}.deb"
+        ))?;
+        let sum = node.sh_ok(&format!(
+            "cd /srv/repo && stat -c %s kubelet_{version}.deb && sha256sum kubelet_{version}.deb"
+        ))?;
+        let (size, rest) = sum.split_once('\n').context("no size")?;
+        let hash = rest.split_whitespace().next().context("no hash")?;
+        index += &format!("{control}Filename: ./kubelet_{version}.deb\nSize: {size}\nSHA256: {hash}\n\n");
+    }
+    node.write("/srv/repo/Packages", index, 0o644)?;
+    node.write("/etc/apt/sources.list", "deb [trusted=yes] file:/srv/repo ./\n", 0o644)?;
+    node.sh_ok("rm -rf /etc/apt/sources.list.d/* /root/deb; mv /root/kubelet.now /usr/bin/kubelet").map(drop)
+}
+
+/// Over every supported minor in one command. Takes the programs of all of them, which are not built unless they are asked
+/// for: `make upgrade-chain`.
+#[test]
+#[ignore = "needs Kubernetes 1.34 and 1.35: make upgrade-chain"]
+fn chain_of_all_minors() {
+    run("chain", |lab| {
+        let all = ["1.34", "1.35", OLD, NEW];
+        let cp1 = fresh_of(lab, "cp1", NodeSpec::new(all[0]).images_of(&all))?;
+        cp1.sh_ok(&format!("kubeadm init --config {}", crate::support::CONFIG))?;
+        install_network(&cp1, &[&cp1])?;
+        wait(&cp1, "rkadm health -q")?;
+        let flags = cp1.sh_ok("cat /var/lib/kubelet/kubeadm-flags.env")?;
+        ensure!(flags.contains("--pod-infra-container-image"), "{flags}");
+        let load = Load::start(&cp1, &[&cp1])?;
+        let plan = rkadm(&cp1, &["upgrade", "plan", TO])?;
+        expect(&plan, 0, &[])?;
+        ensure!(plan.stdout.contains("The way goes over v1.35.8, v1.36.4, v1.37.2"), "{}", plan.stdout);
+        let said = expect(&rkadm(&cp1, &["upgrade", "apply", TO, "--yes"])?, 0, &[])?;
+        for step in ["from v1.34.4 to v1.35.8", "from v1.35.8 to v1.36.4", "from v1.36.4 to v1.37.2"] {
+            ensure!(said.contains(step), "{step:?} is not in\n{said}");
+        }
+        println!("{said}");
+        ensure!(versions(&cp1)? == [TO; 3], "{:?}", versions(&cp1)?);
+        load.nothing_is_lost()?;
+        // The kubelet, three minors behind, still works; then it follows.
+        wait(&cp1, "rkadm health -q")?;
+        cp1.install_programs(NEW, &["kubelet"])?;
+        let flags = cp1.sh_ok("systemctl restart kubelet; cat /var/lib/kubelet/kubeadm-flags.env")?;
+        ensure!(!flags.contains("--pod-infra-container-image"), "{flags}");
+        wait(&cp1, "kubectl get node cp1 -o jsonpath='{.status.nodeInfo.kubeletVersion}' | grep v1.37.2")?;
+        wait(&cp1, "rkadm health -q")?;
+        Ok(())
+    });
+}
+
+fn newest(node: &Node) -> Result<String> {
+    let list: serde_json::Value = serde_json::from_str(&node.sh_ok("rkadm op list -o json")?)?;
+    let operations = list["items"].as_array().context("no list")?;
+    let upgrades = operations.iter().rev().find(|one| one["command"] == "upgrade node");
+    upgrades.and_then(|one| one["id"].as_str()).map(str::to_owned).context("no upgrade")
+}
