@@ -46,6 +46,7 @@ pub enum Scope {
 /// What was asked for, and what was found then. A resume works from this.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
+#[expect(clippy::struct_excessive_bools, reason = "each is a separate choice of the operator")]
 pub struct Upgrade {
     /// Which command.
     pub scope: Scope,

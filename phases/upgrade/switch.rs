@@ -89,6 +89,14 @@ impl Action for Switch {
     }
 
     async fn act(&self, cx: &ActCx<'_>) -> Result<(), StepError> {
+        // One that a rollback has begun would hold etcd's data at the old minor.
+        if let Some(etcd) = &self.etcd
+            && let Some(endpoint) = etcd.access.endpoints.first()
+            && let Ok(status) = cx.host.etcd_status(&etcd.access, endpoint).await
+            && status.downgrading_to.is_some()
+        {
+            cx.host.etcd_end_downgrade(&etcd.access).await?;
+        }
         stop_pods_of(cx.host, &self.socket, &self.components).await
     }
 }

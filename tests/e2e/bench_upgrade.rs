@@ -1,6 +1,6 @@
 //! How long upgrades take and the API is away, beside kubeadm on the same kind of node: each upgrades what the other made.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
 use rkadm_nodes::{Node, NodeSpec, run};
@@ -19,8 +19,8 @@ while :; do
 done
 "#;
 
-/// Milliseconds without an answer, and without `200`.
-fn downtime(node: &Node) -> Result<(u64, u64)> {
+/// Time without an answer, and without `200`.
+fn downtime(node: &Node) -> Result<(Duration, Duration)> {
     let log =
         node.sh_ok("systemctl stop probe; echo $(date +%s%3N) end >>/run/probe.log; cat /run/probe.log")?;
     let lines: Vec<(u64, &str)> = log
@@ -29,7 +29,8 @@ fn downtime(node: &Node) -> Result<(u64, u64)> {
         .filter_map(|(at, code)| Some((at.parse().ok()?, code)))
         .collect();
     let sum = |counts: fn(&str) -> bool| {
-        lines.windows(2).filter(|pair| counts(pair[0].1)).map(|pair| pair[1].0 - pair[0].0).sum()
+        let gaps = lines.windows(2).filter(|pair| counts(pair[0].1)).map(|pair| pair[1].0 - pair[0].0);
+        Duration::from_millis(gaps.sum())
     };
     Ok((sum(|code| code == "000"), sum(|code| code != "200")))
 }
@@ -49,8 +50,8 @@ fn measured(node: &Node, name: &str, plan: &str, work: impl FnOnce() -> Result<(
         "| {name} | plan {:.2} s | apply {:.1} s | no answer {:.1} s | not ready {:.1} s |",
         planned.as_secs_f64(),
         took.as_secs_f64(),
-        silent as f64 / 1000.0,
-        unready as f64 / 1000.0
+        silent.as_secs_f64(),
+        unready.as_secs_f64()
     );
     Ok(())
 }

@@ -57,6 +57,15 @@ pub async fn look(host: &dyn Probe, upgrading: &Upgrading) -> Vec<Found> {
     }))
     .await;
     let mut found = of_members(&asked);
+    let downgrading = asked.iter().find_map(|(_, status)| status.as_ref()?.downgrading_to.clone());
+    if let Some(version) = downgrading {
+        let message = format!("etcd is on its way back to {version}: the upgrade ends that");
+        found.push(warning(
+            "EtcdVersion",
+            message,
+            "see that nobody is about to take another control plane back",
+        ));
+    }
     let quota =
         flag(&pod, "quota-backend-bytes").and_then(|text| text.parse().ok()).filter(|quota| *quota > 0);
     for (member, status) in asked.iter().filter_map(|(member, status)| Some((member, status.as_ref()?))) {
@@ -118,10 +127,6 @@ fn of_status(member: &Member, status: &MemberStatus, quota: i64) -> Vec<Found> {
             )
         })
         .collect();
-    if let Some(minor) = &status.downgrading_to {
-        let message = format!("etcd is on its way back to {minor}");
-        found.push(error("EtcdVersion", message, "finish that, or end it: `etcdctl downgrade cancel`"));
-    }
     if status.db_size > quota / 10 * 8 {
         let message =
             format!("member {name} uses {} of its quota of {} MiB", mib(status.db_size), mib(quota));
@@ -171,8 +176,8 @@ mod tests {
         Member { id, name: format!("cp{id}"), ..Member::default() }
     }
 
-    fn status(version: &str) -> Option<MemberStatus> {
-        Some(MemberStatus { version: version.into(), ..MemberStatus::default() })
+    fn status(version: &str) -> MemberStatus {
+        MemberStatus { version: version.into(), ..MemberStatus::default() }
     }
 
     fn messages(found: Vec<Found>) -> Vec<String> {
@@ -183,13 +188,13 @@ mod tests {
     fn members_below_the_floor_of_the_next_minor_are_told() {
         let (one, two) = (member(1), member(2));
         let wanted = semver::Version::new(3, 7, 0);
-        let asked = [(&one, status("3.6.16")), (&two, status("3.6.8"))];
+        let asked = [(&one, Some(status("3.6.16"))), (&two, Some(status("3.6.8")))];
         assert_eq!(
             messages(floors(&asked, &wanted)),
             ["member cp2 (2) is of 3.6.8: etcd 3.7.0 asks for 3.6.11 or newer on all members first"]
         );
         // One that was upgraded before is beyond it.
-        let asked = [(&one, status("3.7.0"))];
+        let asked = [(&one, Some(status("3.7.0")))];
         assert!(floors(&asked, &wanted).is_empty());
     }
 
@@ -198,7 +203,7 @@ mod tests {
         let learner = Member { is_learner: true, ..member(1) };
         let unborn = Member { name: String::new(), peer_urls: vec!["https://a:2380".into()], ..member(2) };
         let silent = member(3);
-        let asked = [(&learner, status("3.6.16")), (&unborn, None), (&silent, None)];
+        let asked = [(&learner, Some(status("3.6.16"))), (&unborn, None), (&silent, None)];
         assert_eq!(
             messages(of_members(&asked)),
             [
@@ -211,14 +216,13 @@ mod tests {
     }
 
     #[test]
-    fn alarms_size_and_a_way_back_are_told() {
+    fn alarms_and_size_are_told() {
         let status = MemberStatus {
             errors: vec!["NOSPACE".into()],
             db_size: 1900 << 20,
             db_size_in_use: 100 << 20,
-            downgrading_to: Some("3.6".into()),
             ..MemberStatus::default()
         };
-        assert_eq!(messages(of_status(&member(1), &status, DEFAULT_QUOTA)).len(), 4);
+        assert_eq!(messages(of_status(&member(1), &status, DEFAULT_QUOTA)).len(), 3);
     }
 }

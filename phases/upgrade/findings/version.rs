@@ -39,8 +39,7 @@ fn of_the_way(from: &KubeVersion, to: &KubeVersion, allow_prereleases: bool) -> 
     if to.minor() > from.minor() + 1 {
         let message = format!("from {from} to {to} minors would be skipped");
         let next = rkadm_core::version::row(from.minor() + 1)
-            .map(|row| row.newest().to_string())
-            .unwrap_or_else(|| format!("v1.{}", from.minor() + 1));
+            .map_or_else(|| format!("v1.{}", from.minor() + 1), |row| row.newest().to_string());
         found.push(error(CHECK, message, &format!("one minor at a time: rkadm upgrade apply {next}")));
     }
     if to.is_prerelease() && !allow_prereleases {

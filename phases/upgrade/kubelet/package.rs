@@ -68,7 +68,7 @@ impl Manager {
     /// The command that brings the package of this full version to the machine, without installing it.
     pub fn download(self, version: &str) -> Vec<String> {
         match self {
-            Self::Apt => self.apt(version, &["--download-only"]),
+            Self::Apt => Self::apt(version, &["--download-only"]),
             Self::Dnf => {
                 words(&["dnf", "install", "-y", "-q", "--downloadonly", &format!("{PACKAGE}-{version}")])
             }
@@ -87,7 +87,7 @@ impl Manager {
     pub fn install(self, version: &str) -> Vec<String> {
         let named = format!("{PACKAGE}-{version}");
         match self {
-            Self::Apt => self.apt(version, &[]),
+            Self::Apt => Self::apt(version, &[]),
             // `install` takes older ones, too, where the version is named.
             Self::Dnf => words(&[
                 "dnf",
@@ -109,7 +109,7 @@ impl Manager {
     }
 
     /// Packages of Kubernetes are held, so that they are not upgraded by accident: this is none.
-    fn apt(self, version: &str, flags: &[&str]) -> Vec<String> {
+    fn apt(version: &str, flags: &[&str]) -> Vec<String> {
         let mut argv = words(&[
             "env",
             "DEBIAN_FRONTEND=noninteractive",

@@ -174,7 +174,20 @@ impl EtcdClient {
     /// The cluster is not of the minor after `minor` (`3.6`).
     pub async fn downgrade(&self, minor: &str) -> Result<(), EtcdError> {
         const ENABLE: i32 = 1;
-        let request = proto::DowngradeRequest { action: ENABLE, version: minor.to_owned() };
+        self.ask_downgrade(ENABLE, minor).await
+    }
+
+    /// Ends the way back to the minor before: the members are free to go on again.
+    ///
+    /// # Errors
+    /// None is under way.
+    pub async fn end_downgrade(&self) -> Result<(), EtcdError> {
+        const CANCEL: i32 = 2;
+        self.ask_downgrade(CANCEL, "").await
+    }
+
+    async fn ask_downgrade(&self, action: i32, minor: &str) -> Result<(), EtcdError> {
+        let request = proto::DowngradeRequest { action, version: minor.to_owned() };
         let _: proto::DowngradeResponse = self.any(MAINTENANCE, "Downgrade", request).await?;
         Ok(())
     }

@@ -377,6 +377,8 @@ pub trait Actuator: Probe {
     async fn backup_etcd(&self, dir: &Path) -> Result<PathBuf, HostError>;
     /// Begins the formal way of an etcd cluster back to the minor before, `3.6`.
     async fn etcd_downgrade(&self, access: &EtcdAccess, minor: &str) -> Result<(), HostError>;
+    /// Ends it.
+    async fn etcd_end_downgrade(&self, access: &EtcdAccess) -> Result<(), HostError>;
     /// Makes a data directory of etcd from a backup, in place of what an earlier try left, and verifies it.
     async fn restore_etcd(&self, trial: &Trial) -> Result<(), HostError>;
     /// Makes a data directory of old data that is newer than all that was served meanwhile. False where there is no need, or

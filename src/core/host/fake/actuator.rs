@@ -124,6 +124,11 @@ impl Actuator for FakeHost {
         self.change(format!("downgrade etcd to {minor}"), |world| world.etcd_downgrading = to)
     }
 
+    async fn etcd_end_downgrade(&self, access: &EtcdAccess) -> Result<(), HostError> {
+        drop(self.etcd(access)?);
+        self.change("end the downgrade of etcd".into(), |world| world.etcd_downgrading = None)
+    }
+
     async fn restore_etcd(&self, trial: &Trial) -> Result<(), HostError> {
         self.change(format!("restore {}", trial.target.display()), |world| {
             for dir in [trial.target.clone(), trial.target.join("member")] {

@@ -266,6 +266,10 @@ impl Actuator for LocalHost {
         Ok(self.etcd(access).await?.downgrade(minor).await?)
     }
 
+    async fn etcd_end_downgrade(&self, access: &EtcdAccess) -> Result<(), HostError> {
+        Ok(self.etcd(access).await?.end_downgrade().await?)
+    }
+
     async fn restore_etcd(&self, trial: &Trial) -> Result<(), HostError> {
         let (root, trial) = (self.root.clone(), trial.clone());
         etcd::blocking(move || trial::restore(&root, &trial)).await
