@@ -242,13 +242,22 @@ fn three_control_planes_are_upgraded_under_load() {
         wait(&cp1, "rkadm health -q")?;
         expect(&rkadm(&cp3, &["op", "rollback", &newest(&cp3)?])?, 0, &[])?;
         expect(&rkadm(&cp3, &["upgrade", "node"])?, 0, &["etcd is on its way back to 3.6"])?;
-        load.nothing_is_lost()?;
+        load.nothing_is_lost()
+    });
+}
+
+#[test]
+fn a_worker_drains_itself_and_gets_its_kubelet_from_a_package_or_a_file() {
+    run("kubelet", |lab| {
+        let cp1 = fresh_of(lab, "cp1", NodeSpec::new(NEW))?;
+        expect(&init(&cp1)?, 0, &[])?;
+        let w1 = machine(lab, "w1", spec())?;
+        expect(&Ticket::of(&cp1)?.join(&w1, false)?, 0, &[])?;
+        install_network(&cp1, &[&cp1, &w1])?;
         kubelet_by_package(&cp1, &w1)?;
-        kubelet_by_file(&cp2)?;
-        for node in [&cp2, &w1] {
-            wait(node, "rkadm health -q")?;
-        }
-        kubelets(&cp1, &[("cp2", TO), ("w1", TO)])
+        kubelet_by_file(&cp1, &w1)?;
+        healthy(&cp1)?;
+        healthy(&w1)
     });
 }
 
@@ -276,9 +285,16 @@ fn kubelet_by_package(cp1: &Node, w1: &Node) -> Result<()> {
     kubelets(cp1, &[("w1", TO)])?;
     ensure!(w1.sh_ok("dpkg-query -Wf '${Version}' kubelet; apt-mark showhold")?.starts_with("1.37.2-1.1"));
     wait(cp1, "kubectl rollout status deployment/web --timeout 60s")?;
-    // Once more is nothing to do, and the way back is the package that was there.
     expect(&rkadm(w1, &["upgrade", "node", "--kubelet"])?, 0, &["the kubelet is v1.37.2"])?;
-    Ok(())
+    // The way back is the package that was there. What did nothing since is no reason against it.
+    let upgrades = w1.sh_ok("rkadm op list -o json | jq -r '.items[] | select(.command == \"upgrade node\" and .status == \"finished\") | .id'")?;
+    let first = upgrades.lines().next().context("no upgrade")?;
+    for id in upgrades.lines().rev() {
+        expect(&rkadm(w1, &["op", "rollback", id])?, 0, &[])?;
+    }
+    ensure!(first.len() == 26, "{upgrades}");
+    wait(cp1, "kubectl get node w1 -o jsonpath='{.status.nodeInfo.kubeletVersion}' | grep v1.36.4")?;
+    kubelets(cp1, &[("w1", FROM)])
 }
 
 /// The kubelets of these nodes, all of which take pods.
@@ -292,14 +308,15 @@ fn kubelets(cp1: &Node, wanted: &[(&str, &str)]) -> Result<()> {
     Ok(())
 }
 
-fn kubelet_by_file(node: &Node) -> Result<()> {
-    node.sh_ok("cp /usr/bin/kubelet /root/old")?;
-    let output = rkadm(node, &["upgrade", "node", "--kubelet-binary", "/root/old"])?;
+fn kubelet_by_file(cp1: &Node, w1: &Node) -> Result<()> {
+    w1.sh_ok("cp /usr/bin/kubelet /root/old")?;
+    let output = rkadm(w1, &["upgrade", "node", "--kubelet-binary", "/root/old"])?;
     expect(&output, 1, &["/root/old is a kubelet of v1.36.4, and v1.37.2 is needed"])?;
-    node.sh_ok("cp /usr/bin/kubelet /root/keep")?;
-    node.install_programs(NEW, &["kubelet"])?;
-    node.sh_ok("mv /usr/bin/kubelet /root/new && mv /root/keep /usr/bin/kubelet")?;
-    expect(&rkadm(node, &["upgrade", "node", "--kubelet-binary", "/root/new"])?, 0, &[]).map(drop)
+    w1.install_programs(NEW, &["kubelet"])?;
+    w1.sh_ok("mv /usr/bin/kubelet /root/new && cp /root/old /usr/bin/kubelet")?;
+    let args = ["upgrade", "node", "--kubelet-binary", "/root/new", "--drain-unmanaged"];
+    expect(&rkadm(w1, &args)?, 0, &[])?;
+    kubelets(cp1, &[("w1", TO)])
 }
 
 /// A repository of this machine with packages of the kubelet.
@@ -313,7 +330,7 @@ fn apt_repository(node: &Node, packages: &[(&str, &str)]) -> Result<()> {
         );
         node.write("/root/deb/DEBIAN/control", &control, 0o644)?;
         node.sh_ok(&format!(
-            "mkdir -p /root/deb/usr/bin && cp /usr/bin/kubelet /root/deb/usr/bin/ && dpkg-deb -q -Znone --build /root/deb /srv/repo/kubelet_{version}.deb"
+            "mkdir -p /root/deb/usr/bin && cp /usr/bin/kubelet /root/deb/usr/bin/ && dpkg-deb -Znone --build /root/deb /srv/repo/kubelet_{version}.deb >/dev/null"
         ))?;
         let sum = node.sh_ok(&format!(
             "cd /srv/repo && stat -c %s kubelet_{version}.deb && sha256sum kubelet_{version}.deb"

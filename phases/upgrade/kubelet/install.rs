@@ -6,6 +6,7 @@ use std::{path::Path, sync::Arc};
 use async_trait::async_trait;
 use rkadm_core::{
     engine::{Phase, PhaseError, PhaseMeta, PlanCx, Step, Verdict},
+    host::ServiceVerb,
     preflight::parse,
     version::KubeVersion,
 };
@@ -116,7 +117,9 @@ impl Phase for Install {
             Some(binary) => self.by_file(cx, binary).await?,
             None => self.by_package(cx, wanted).await?,
         };
-        let mut steps = run;
+        // Its undo comes after the other's: the kubelet of before starts once it is there again.
+        let mut steps = vec![Step::Service { unit: KUBELET.into(), verb: ServiceVerb::Stop }];
+        steps.extend(run);
         steps.push(Step::Record { name: INSTALLED.into(), value: what.into() });
         Ok(Verdict::Apply(steps))
     }
