@@ -44,7 +44,7 @@ fn a_configuration_of_another_kind_is_refused_with_the_place_where_the_cluster_h
     machine.refuses(
         "upgrade apply v1.37.2 --yes --config c.yaml",
         4,
-        &["c.yaml:3", "apply.forceUpgrades", "did you mean \"forceUpgrade\"?"],
+        &["c.yaml:3", "apply.forceUpgrades", "did you mean `forceUpgrade`?"],
     );
 }
 
