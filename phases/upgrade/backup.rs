@@ -12,7 +12,7 @@ use rkadm_core::{
 };
 use serde_json::Value;
 
-use super::{Upgrading, WORKER};
+use super::{Upgrading, WORKER, control_plane::ControlPlane};
 
 /// Name of the action in journals: never renamed.
 pub const BACKUP_ACTION: &str = "backup-etcd";
@@ -38,10 +38,13 @@ impl Phase for Backup {
             .once()
     }
 
-    async fn plan(&self, _cx: &PlanCx<'_>) -> Result<Verdict, PhaseError> {
+    async fn plan(&self, cx: &PlanCx<'_>) -> Result<Verdict, PhaseError> {
         let request = &self.upgrading.request;
         if !request.control_plane {
             return Ok(Verdict::NotApplicable(WORKER.into()));
+        }
+        if !ControlPlane::new(&self.upgrading).changes(cx).await? {
+            return Ok(Verdict::NotApplicable("the control plane does not change".into()));
         }
         let dir = request.backup_dir.clone();
         Ok(Verdict::Apply(vec![Step::Action(Arc::new(Take { dir }))]))

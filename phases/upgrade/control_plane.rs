@@ -117,6 +117,11 @@ struct Renewed {
 }
 
 impl ControlPlane {
+    /// Whether a component is to change, or was about to when an earlier run was cut off.
+    pub async fn changes(&self, cx: &PlanCx<'_>) -> Result<bool, PhaseError> {
+        Ok(!recorded(cx).is_empty() || self.wanted(cx).await?.iter().any(|one| one.write.is_some()))
+    }
+
     async fn wanted(&self, cx: &PlanCx<'_>) -> Result<Vec<Wanted>, PhaseError> {
         let cluster = &self.upgrading.cluster;
         let patches = patches::read(cx, cluster).await?;

@@ -2,10 +2,10 @@
 
 use rkadm_core::{
     engine::operation::{Operation, Status},
-    host::{ApiAccess, LocalHost},
+    host::{ApiAccess, LocalHost, Probe},
     version::{KubeVersion, skew::Component},
 };
-use rkadm_phases::upgrade::state;
+use rkadm_phases::upgrade::{APPLY, state};
 
 use crate::cli::exit::{CommandError, ExitKind};
 
@@ -33,7 +33,7 @@ pub async fn may_roll_back(
         .collect();
     let from = operation.begun().and_then(|begun| begun.config[FROM].as_str()?.parse::<KubeVersion>().ok());
     if let Some(from) = from {
-        why.extend(newer_kubelets(host, &from).await);
+        why.extend(too_new(host, operation, &from).await);
     }
     if why.is_empty() {
         return Ok(());
@@ -44,17 +44,25 @@ pub async fn may_roll_back(
     Err(error)
 }
 
-/// Kubelets that are of a newer minor than the API server would be. Where nobody can be asked, nobody is in the way.
-async fn newer_kubelets(host: &LocalHost, from: &KubeVersion) -> Vec<String> {
+/// Kubelets, and after an upgrade of the cluster other API servers, that are of a newer minor than this API server would be.
+/// Where nobody can be asked, nobody is in the way.
+async fn too_new(host: &LocalHost, operation: &Operation, from: &KubeVersion) -> Vec<String> {
     let access = ApiAccess { kubeconfig: "/etc/kubernetes/admin.conf".into(), server: None };
     let Ok(seen) = state::look(host, &access).await else { return vec![] };
-    let newer = seen.of(Component::Kubelet).filter(|running| running.version.minor() > from.minor());
-    newer
-        .map(|running| {
-            format!(
-                "the kubelet of {} is {}, which is newer than an API server of {from} takes: bring it back first",
-                running.node, running.version
-            )
-        })
-        .collect()
+    let newer = |component| seen.of(component).filter(|running| running.version.minor() > from.minor());
+    let kubelets = newer(Component::Kubelet).map(|running| {
+        format!(
+            "the kubelet of {} is {}, which is newer than an API server of {from} takes: bring it back first",
+            running.node, running.version
+        )
+    });
+    let own = host.hostname().await;
+    let own =
+        operation.begun().and_then(|begun| begun.config["nodeRegistration"]["name"].as_str()).unwrap_or(&own);
+    let servers =
+        newer(Component::ApiServer).filter(|running| operation.workflow() == APPLY && running.node != own);
+    let servers = servers.map(|running| {
+        format!("the API server on {} is {}: `rkadm op rollback` there first", running.node, running.version)
+    });
+    kubelets.chain(servers).collect()
 }
