@@ -46,6 +46,7 @@ pub fn actions() -> ActionRegistry {
         // Pods that moved away are at home elsewhere.
         .with(upgrade::kubelet::DRAIN_ACTION, NoUndo)
         .with(upgrade::GUARD_ACTION, upgrade::UndoGuard)
+        .with(upgrade::ETCD_MANIFEST_ACTION, upgrade::UndoEtcdManifest)
         .with(upgrade::SWITCH_ACTION, upgrade::UndoSwitch)
         // The way back is the old data.
         .with(restore::MEND_ACTION, NoUndo)

@@ -14,6 +14,7 @@ use serde_json::json;
 
 use super::{
     Upgrading, WORKER,
+    etcd_manifest::EtcdManifest,
     guard::Guard,
     switch::{EtcdBefore, Switch},
     target::{desired_pod, etcd_version, is_older_etcd},
@@ -80,6 +81,7 @@ impl Phase for ControlPlane {
                 seconds: timeout.as_secs(),
                 access: self.upgrading.cluster.admin(cx.host).await?,
                 node: self.upgrading.cluster.config.node_name().to_owned(),
+                healthy: vec![],
             })),
             service(ServiceVerb::Stop),
         ];
@@ -148,8 +150,27 @@ impl ControlPlane {
                 Existing::Absent => Some(Seen::Absent),
                 Existing::Bytes(bytes) => Some(Seen::Sha256(sha256_hex(&bytes))),
             };
-            let content = Content::text(manifest::to_yaml(&pod));
-            let write = write.map(|seen| Step::WriteFile { path, mode: PRIVATE, content, seen });
+            let text = manifest::to_yaml(&pod);
+            let write = match write {
+                Some(Seen::Sha256(seen)) if component == Component::Etcd => {
+                    let etcd = etcd_before(cx).await?;
+                    let socket = cluster.config.node_registration.cri_socket.clone();
+                    let before = String::new();
+                    Some(Step::Action(Arc::new(EtcdManifest {
+                        path,
+                        mode: PRIVATE,
+                        text,
+                        seen,
+                        socket,
+                        etcd,
+                        before,
+                    })))
+                }
+                Some(seen) => {
+                    Some(Step::WriteFile { path, mode: PRIVATE, content: Content::text(text), seen })
+                }
+                None => None,
+            };
             all.push(Wanted { component, pod, write });
         }
         Ok(all)

@@ -34,6 +34,9 @@ pub struct Guard {
     pub access: ApiAccess,
     /// Name of the node.
     pub node: String,
+    /// Components that were healthy before: what was not need not be so again.
+    #[serde(default)]
+    pub healthy: Vec<String>,
 }
 
 #[async_trait]
@@ -46,8 +49,12 @@ impl Action for Guard {
         "see that a rollback waits until the control plane of before is healthy".into()
     }
 
-    async fn prepare(&self, _host: &dyn Actuator) -> Result<Value, StepError> {
-        serde_json::to_value(self).map_err(|error| StepError::Content(error.to_string()))
+    async fn prepare(&self, host: &dyn Actuator) -> Result<Value, StepError> {
+        let ill = not_healthy(host, &Component::ALL).await?;
+        let healthy = Component::ALL.iter().filter(|component| !ill.iter().any(|(it, _)| it == *component));
+        let guard =
+            Self { healthy: healthy.map(|component| component.name().to_owned()).collect(), ..self.clone() };
+        serde_json::to_value(guard).map_err(|error| StepError::Content(error.to_string()))
     }
 
     async fn act(&self, _cx: &ActCx<'_>) -> Result<(), StepError> {
@@ -63,16 +70,20 @@ impl UndoAction for UndoGuard {
     async fn undo(&self, host: &dyn Actuator, data: &Value) -> Result<(), StepError> {
         let guard: Guard =
             serde_json::from_value(data.clone()).map_err(|error| StepError::Content(error.to_string()))?;
+        let was_healthy = |component: &Component| guard.healthy.iter().any(|name| name == component.name());
+        let wanted: Vec<_> = Component::ALL.into_iter().filter(was_healthy).collect();
         let mut missing = vec![];
         for _ in 0..guard.seconds * 1000 / PAUSE_MS {
-            missing = not_healthy(host).await?;
+            missing = not_healthy(host, &wanted).await?;
             if missing.is_empty() {
                 break;
             }
             host.pause(Duration::from_millis(PAUSE_MS)).await;
         }
         if !missing.is_empty() {
-            let text = format!("not healthy after {} s: {}", guard.seconds, missing.join("; "));
+            let words: Vec<_> =
+                missing.into_iter().map(|(component, why)| format!("{component}: {why}")).collect();
+            let text = format!("not healthy after {} s: {}", guard.seconds, words.join("; "));
             return Err(StepError::Content(text));
         }
         for _ in 0..SEEN_TRIES {
@@ -90,16 +101,20 @@ impl UndoAction for UndoGuard {
     }
 }
 
-async fn not_healthy(host: &dyn Actuator) -> Result<Vec<String>, StepError> {
+/// Those of the components that do not answer as they should, and what they do.
+async fn not_healthy(
+    host: &dyn Actuator,
+    components: &[Component],
+) -> Result<Vec<(Component, String)>, StepError> {
     let mut missing = vec![];
-    for component in Component::ALL {
-        let pod = static_pods::read(host.probe(), component).await;
+    for component in components {
+        let pod = static_pods::read(host.probe(), *component).await;
         let pod = pod.map_err(|error| StepError::Content(error.to_string()))?;
         let Some(target) = pod.as_ref().and_then(health_target) else { continue };
         match host.health(&target).await {
             Ok(health) if health.status == 200 => {}
-            Ok(health) => missing.push(format!("{component} answers {}", health.status)),
-            Err(why) => missing.push(format!("{component}: {why}")),
+            Ok(health) => missing.push((*component, format!("answers {}", health.status))),
+            Err(why) => missing.push((*component, why)),
         }
     }
     Ok(missing)

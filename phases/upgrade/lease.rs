@@ -16,7 +16,7 @@ use crate::objects::named;
 /// Name of the Lease in namespace `kube-system`.
 pub const LEASE: &str = "rkadm-upgrade";
 /// Longer than any upgrade of one node takes. After that its holder is taken for dead.
-const DURATION: SignedDuration = SignedDuration::from_mins(30);
+const DURATION: SignedDuration = SignedDuration::from_hours(1);
 
 fn target() -> Result<ObjectRef, PhaseError> {
     named("Lease", Some("kube-system"), LEASE)
@@ -60,12 +60,13 @@ impl Phase for Take {
         if !self.upgrading.request.control_plane {
             return Ok(Verdict::NotApplicable(WORKER.into()));
         }
-        // On a resume the API server may be down until the control plane is up again: the lease was taken before.
-        if cx.store.output(TAKEN).is_some() {
+        let access = self.upgrading.cluster.admin(cx.host).await?;
+        // On a resume the API server may be down until the control plane is up again, and the lease was taken before.
+        let answers = cx.host.api_health(&access, "/readyz").await.is_ok_and(|health| health.status == 200);
+        if cx.store.output(TAKEN).is_some() && !answers {
             return Ok(Verdict::AlreadyDone("it is held".into()));
         }
         self.free(cx).await?;
-        let access = self.upgrading.cluster.admin(cx.host).await?;
         let object = lease(self.upgrading.cluster.config.node_name(), Timestamp::now());
         Ok(Verdict::Apply(vec![
             Step::Apply { access, objects: vec![ObjectSource::Plain(Box::new(object))], dies_with: None },
@@ -73,7 +74,7 @@ impl Phase for Take {
         ]))
     }
 
-    /// Two that took it in the same moment both believe that they have it: the last one is right.
+    /// Of two that take it in the same moment, mostly the last one has it, and the first one finds that here.
     async fn verify(&self, cx: &PlanCx<'_>) -> Result<(), PhaseError> {
         self.free(cx).await
     }
@@ -107,6 +108,9 @@ impl Phase for GiveBack {
         let access = self.upgrading.cluster.admin(cx.host).await?;
         match cx.host.object(&access, &target()?).await? {
             None if !cx.is_dry_run() => Ok(Verdict::AlreadyDone("it is free".into())),
+            Some(lease) if lease["spec"]["holderIdentity"] != self.upgrading.cluster.config.node_name() => {
+                Ok(Verdict::NotApplicable("another upgrade holds it by now".into()))
+            }
             _ => Ok(Verdict::Apply(vec![Step::DeleteObject { access, target: target()? }])),
         }
     }
@@ -141,8 +145,8 @@ mod tests {
         let now: Timestamp = "2026-11-25T12:00:00Z".parse().unwrap();
         let taken = lease("cp1", now);
         assert_eq!(held(&taken, now), Some("cp1"));
-        assert_eq!(held(&taken, now + SignedDuration::from_mins(29)), Some("cp1"));
-        assert_eq!(held(&taken, now + SignedDuration::from_mins(31)), None);
+        assert_eq!(held(&taken, now + SignedDuration::from_mins(59)), Some("cp1"));
+        assert_eq!(held(&taken, now + SignedDuration::from_mins(61)), None);
         assert_eq!(held(&json!({"spec": {"holderIdentity": ""}}), now), None);
     }
 }

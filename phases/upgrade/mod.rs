@@ -4,6 +4,7 @@
 mod addons;
 mod backup;
 mod control_plane;
+mod etcd_manifest;
 pub mod findings;
 mod guard;
 pub mod kubelet;
@@ -28,6 +29,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::init::{Cluster, Environment, upload_configs};
 pub use backup::BACKUP_ACTION;
+pub use etcd_manifest::{ETCD_MANIFEST_ACTION, UndoEtcdManifest};
 pub use guard::{GUARD_ACTION, UndoGuard};
 pub use lease::LEASE;
 pub use switch::{SWITCH_ACTION, UndoSwitch};

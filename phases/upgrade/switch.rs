@@ -23,6 +23,8 @@ use crate::{init::KUBELET, restore::stop_pods_of};
 pub const SWITCH_ACTION: &str = "switch-control-plane-pods";
 /// etcd's servers look every four seconds whether the version of their data is to change: a minute is plenty.
 const LOWER_TRIES: u32 = 240;
+/// Servers look every five seconds whether all of them are newer.
+const RAISE_TRIES: u32 = 60;
 /// One that was just started answers within so many tries, or not at all.
 const ANSWER_TRIES: u32 = 20;
 const PAUSE: Duration = Duration::from_millis(250);
@@ -111,7 +113,7 @@ impl UndoAction for UndoSwitch {
         let switch: Switch =
             serde_json::from_value(data.clone()).map_err(|error| StepError::Content(error.to_string()))?;
         if let Some(etcd) = &switch.etcd {
-            lower(host, etcd).await?;
+            lower(host, etcd, &switch.socket).await?;
         }
         host.control_service(KUBELET, ServiceVerb::Stop).await?;
         stop_pods_of(host, &switch.socket, &switch.components).await
@@ -134,29 +136,60 @@ impl UndoAction for UndoSwitch {
     }
 }
 
-/// Gives etcd's data the version of the server that was there before, where a newer server has raised it. Nothing that was
-/// written is lost. A server that does not answer is ended as it is: where it never served, it has not raised anything.
-async fn lower(host: &dyn Actuator, etcd: &EtcdBefore) -> Result<(), StepError> {
+/// Gives etcd's data the version of the server that was there before, where newer servers have raised it or are about to. Nothing
+/// that was written is lost. A server that does not answer is ended as it is: where it never served, it has not raised anything.
+pub(super) async fn lower(host: &dyn Actuator, etcd: &EtcdBefore, socket: &str) -> Result<(), StepError> {
     let Some(endpoint) = etcd.access.endpoints.first() else { return Ok(()) };
-    let (mut silent, mut asked) = (0, false);
+    let (mut silent, mut asked, mut waited) = (0, false, 0);
     for _ in 0..LOWER_TRIES {
         match host.etcd_status(&etcd.access, endpoint).await {
-            Ok(status) if !is_newer(&status.storage_version, &etcd.minor) => return Ok(()),
-            Ok(status) if !asked => {
-                asked = true;
-                if status.downgrading_to.is_none() {
+            Ok(status) if is_newer(&status.storage_version, &etcd.minor) => {
+                if !std::mem::replace(&mut asked, true) && status.downgrading_to.is_none() {
                     host.etcd_downgrade(&etcd.access, &etcd.minor).await?;
                     continue;
                 }
             }
-            Ok(_) => {}
-            Err(_) if silent >= ANSWER_TRIES => return Ok(()),
+            // Data that is about to be raised must not be so between this look and the end of the server.
+            Ok(status) if !asked && status.downgrading_to.is_none() => {
+                let raises = is_newer(&status.version, &etcd.minor) && all_newer(host, etcd).await;
+                if !raises || waited >= RAISE_TRIES {
+                    return Ok(());
+                }
+                waited += 1;
+            }
+            Ok(_) => return Ok(()),
+            // One that runs and says nothing may have served before.
+            Err(_) if silent >= ANSWER_TRIES && !runs(host, socket).await? => return Ok(()),
             Err(_) => silent += 1,
         }
         host.pause(PAUSE).await;
     }
     let seconds = (PAUSE * LOWER_TRIES).as_secs();
-    Err(StepError::Content(format!("etcd's data is still newer than {} after {seconds} s", etcd.minor)))
+    let text = format!("within {seconds} s etcd did not say that its data is of {}", etcd.minor);
+    Err(StepError::Content(text))
+}
+
+/// Whether the kubelet keeps it running.
+async fn runs(host: &dyn Actuator, socket: &str) -> Result<bool, StepError> {
+    if !host.service(KUBELET).await?.is_up() {
+        return Ok(false);
+    }
+    let containers = host.containers(socket, "kube-system").await?;
+    Ok(containers.iter().any(|container| container.running && container.name == Component::Etcd.name()))
+}
+
+/// Whether every member runs a newer server: only then, and while all answer, do they raise the version of the data.
+async fn all_newer(host: &dyn Actuator, etcd: &EtcdBefore) -> bool {
+    let Ok(members) = host.etcd_members(&etcd.access).await else { return false };
+    for member in members {
+        let Some(endpoint) = member.client_urls.first() else { return false };
+        let access = etcd.access.at(member.client_urls.clone());
+        match host.etcd_status(&access, endpoint).await {
+            Ok(status) if is_newer(&status.version, &etcd.minor) => {}
+            _ => return false,
+        }
+    }
+    true
 }
 
 /// Whether data of this version (`3.7.0`, empty before 3.6) is newer than servers of the minor (`3.6`) can open.

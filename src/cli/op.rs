@@ -273,7 +273,7 @@ async fn roll_back(
     let later = all.iter().position(|other| other.id == operation.id).map_or(&[][..], |at| &all[at + 1..]);
     super::reset::may_roll_back(&host, &operation, later).await?;
     super::restore::may_roll_back(&host, &operation, later).await?;
-    super::upgrade::may_roll_back(&host, &operation, later).await?;
+    super::upgrade::may_roll_back(&host, &session.root, &operation, later).await?;
     if !force {
         let why = rkadm_phases::init::in_use(&host, &operation).await;
         if !why.is_empty() {

@@ -318,6 +318,7 @@ upgrade
       kubelet
         all
         fetch
+        download
         cordon
         drain
         install

@@ -296,7 +296,7 @@ fn kubelet_by_package(cp1: &Node, w1: &Node) -> Result<()> {
     wait(cp1, "kubectl rollout status deployment/web --timeout 60s")?;
     expect(&rkadm(w1, &["upgrade", "node", "--kubelet"])?, 0, &["the kubelet is v1.37.2"])?;
     // The way back is the package that was there. What did nothing since is no reason against it.
-    let upgrades = w1.sh_ok("rkadm op list -o json | jq -r '.items[] | select(.command == \"upgrade node\" and .status == \"finished\") | .id'")?;
+    let upgrades = w1.sh_ok("rkadm op list -o json | jq -r '.items[] | select(.command == \"upgrade node phase kubelet\" and .status == \"finished\") | .id'")?;
     let first = upgrades.lines().next().context("no upgrade")?;
     for id in upgrades.lines().rev() {
         expect(&rkadm(w1, &["op", "rollback", id])?, 0, &[])?;

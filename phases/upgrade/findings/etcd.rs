@@ -10,6 +10,7 @@ use rkadm_core::{
         Component,
         pod::{etcd_access, flag, image_tag},
     },
+    version::KubeVersion,
 };
 
 use crate::{
@@ -168,6 +169,20 @@ fn floors(asked: &[(&Member, Option<MemberStatus>)], wanted: &semver::Version) -
         .collect()
 }
 
+/// What a later step will ask of etcd that the step before it does not bring, in words. The images are etcd's of the two.
+pub fn floor_between(before: &str, after: &str, to: &KubeVersion) -> Option<String> {
+    let version = |image: &str| etcd_version(image.rsplit_once(':')?.1);
+    let (before, after) = (version(before)?, version(after)?);
+    let (_, floor) = FLOORS.iter().find(|(minor, _)| *minor == (after.major, after.minor))?;
+    let short = (before.major, before.minor) < (after.major, after.minor) && before < *floor;
+    short.then(|| {
+        format!(
+            "the step to {to} asks for etcd {floor} or newer, and what comes before it brings {before} unless its image holds a newer one: \
+             set etcd.local.imageTag to {floor}-0 or newer in ConfigMap kube-system/kubeadm-config before that step"
+        )
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -196,6 +211,15 @@ mod tests {
         // One that was upgraded before is beyond it.
         let asked = [(&one, Some(status("3.7.0")))];
         assert!(floors(&asked, &wanted).is_empty());
+    }
+
+    #[test]
+    fn a_later_step_that_will_ask_for_more_is_told() {
+        let to = KubeVersion::new(1, 37, 2);
+        let told = floor_between("r/etcd:3.6.8-0", "r/etcd:3.7.0-0", &to).unwrap();
+        assert!(told.contains("asks for etcd 3.6.11 or newer") && told.contains("brings 3.6.8"), "{told}");
+        assert!(floor_between("r/etcd:3.6.11-0", "r/etcd:3.7.0-0", &to).is_none());
+        assert!(floor_between("r/etcd:3.6.5-0", "r/etcd:3.6.8-0", &to).is_none());
     }
 
     #[test]

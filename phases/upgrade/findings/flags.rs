@@ -23,7 +23,7 @@ pub fn look(upgrading: &Upgrading) -> Vec<Found> {
         (Component::ControllerManager, "controllerManager", &cluster.controller_manager.extra_args),
         (Component::Scheduler, "scheduler", &cluster.scheduler.extra_args),
     ];
-    if let Some(etcd) = &cluster.etcd.local {
+    if let Some(etcd) = cluster.etcd.local.as_ref().filter(|_| upgrading.request.etcd_upgrade) {
         all.push((Component::Etcd, "etcd.local", &etcd.extra_args));
     }
     let mut found: Vec<_> = all

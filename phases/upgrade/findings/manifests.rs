@@ -4,6 +4,7 @@ use std::path::Path;
 
 use k8s_openapi::api::core::v1::Pod;
 use rkadm_core::{
+    engine::passwords,
     host::{FileKind, Probe},
     manifest::{
         self, Component,
@@ -29,7 +30,8 @@ const LINES: usize = 8;
 pub async fn look(host: &dyn Probe, upgrading: &Upgrading) -> Vec<Found> {
     let mut found = vec![];
     for component in Component::ALL {
-        if component == Component::Etcd && upgrading.cluster.etcd_data_dir().is_none() {
+        let changes = upgrading.cluster.etcd_data_dir().is_some() && upgrading.request.etcd_upgrade;
+        if component == Component::Etcd && !changes {
             continue;
         }
         found.extend(of(host, upgrading, component).await);
@@ -59,7 +61,14 @@ async fn of(host: &dyn Probe, upgrading: &Upgrading, component: Component) -> Ve
     let Some(cluster) = configured(upgrading, &version) else { return vec![] };
     // Patches that cannot be read are told where they are applied.
     let Ok(expected) = desired_pod(host, &cluster, component, &[]).await else { return vec![] };
-    judged(&path, &expected, &there, &bytes, component, upgrading.request.config.patches_dir.is_some())
+    let patched = match &upgrading.request.config.patches_dir {
+        Some(dir) => {
+            let names = host.list(dir.as_ref()).await.unwrap_or_default();
+            names.iter().any(|name| name.starts_with(component.name()))
+        }
+        None => false,
+    };
+    judged(&path, &expected, &there, &bytes, component, patched)
 }
 
 /// The lines that would go, and those that would come.
@@ -76,7 +85,7 @@ fn judged(
         let lines = diff
             .lines()
             .filter(|line| line.starts_with(sign) && !line.starts_with("---") && !line.starts_with("+++"));
-        lines.map(|line| line[1..].trim().trim_start_matches("- ").to_owned()).collect()
+        lines.map(|line| passwords(line[1..].trim().trim_start_matches("- "))).collect()
     };
     let (lost, gained) = (of_sign('-'), of_sign('+'));
     // The new image comes anyway.
@@ -89,8 +98,10 @@ fn judged(
         let hint = "set imageRepository in the ClusterConfiguration of ConfigMap kube-system/kubeadm-config, or the upgrade pulls from there";
         found.push(warning(DRIFT, message, hint));
     }
-    let lost: Vec<_> = lost.into_iter().filter(|line| !is_image(line)).collect();
-    let gained: Vec<_> = gained.into_iter().filter(|line| !is_image(line)).collect();
+    // How patient a probe is comes from a setting that clusters do not keep.
+    let is_patience = |line: &String| line.starts_with("failureThreshold:");
+    let lost: Vec<_> = lost.into_iter().filter(|line| !is_image(line) && !is_patience(line)).collect();
+    let gained: Vec<_> = gained.into_iter().filter(|line| !is_image(line) && !is_patience(line)).collect();
     let name = component.name();
     if !lost.is_empty() && !patched {
         let message = format!(
@@ -98,8 +109,13 @@ fn judged(
             path.display(),
             some_of(&lost)
         );
+        let proxies = if lost.iter().any(|line| line.to_lowercase().contains("_proxy")) {
+            "run it with the same proxy variables as `init` was; otherwise "
+        } else {
+            ""
+        };
         let hint = format!(
-            "bring it into the configuration (kubectl -n kube-system edit configmap kubeadm-config: {}.extraArgs, extraVolumes, \
+            "{proxies}bring it into the configuration (kubectl -n kube-system edit configmap kubeadm-config: {}.extraArgs, extraVolumes, \
              extraEnvs) or into a patch (--patches, {name}.yaml); --ignore-preflight-errors={DRIFT} gives it up",
             section(component)
         );

@@ -20,6 +20,7 @@ use crate::{
     preflight::{Found, images, machine, runtime, storage},
 };
 
+pub use etcd::floor_between;
 pub use health::CHECK as HEALTH;
 
 /// Looks at everything on this machine and in its cluster, all at once.

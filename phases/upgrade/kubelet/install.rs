@@ -8,11 +8,12 @@ use rkadm_core::{
     engine::{Phase, PhaseError, PhaseMeta, PlanCx, Step, Verdict},
     host::ServiceVerb,
     preflight::parse,
-    version::KubeVersion,
+    version::{KubeVersion, skew::Component},
 };
 
 use super::{INSTALLED, NOT_ASKED, package::Manager};
 use crate::{
+    health::versions::component,
     init::KUBELET,
     upgrade::{Upgrading, state},
 };
@@ -33,9 +34,8 @@ impl Fetch {
 #[async_trait]
 impl Phase for Fetch {
     fn meta(&self) -> PhaseMeta {
-        PhaseMeta::new("kubelet/fetch", "Bring the new kubelet to this machine").help(
-            "With --kubelet: read the lists of the package repositories and download the package, or look at the given program.",
-        )
+        PhaseMeta::new("kubelet/fetch", "Bring the new kubelet to this machine")
+            .help("With --kubelet: read the lists of the package repositories, or look at the given program.")
     }
 
     async fn plan(&self, cx: &PlanCx<'_>) -> Result<Verdict, PhaseError> {
@@ -43,7 +43,7 @@ impl Phase for Fetch {
             return Ok(Verdict::NotApplicable(NOT_ASKED.into()));
         };
         let wanted = &self.0.cluster.config.kubernetes_version;
-        if installed_version(cx).await.as_ref() == Some(wanted) && cx.store.output(NEEDED).is_none() {
+        if cx.store.output(NEEDED).is_none() && self.0.kubelet_runs(cx, wanted).await? {
             return Ok(Verdict::AlreadyDone(format!("the kubelet is {wanted}")));
         }
         self.api_servers_first(cx, wanted).await?;
@@ -58,13 +58,7 @@ impl Phase for Fetch {
                 hint: "give the program: --kubelet-binary FILE; or install it yourself, as the guide says".into(),
             });
         };
-        let mut steps = vec![Step::Run { argv: manager.refresh(), undo: None }];
-        // What the lists say is known once they have been read; those of before mostly have it.
-        if let Some(version) = manager.available(cx.host, wanted).await {
-            steps.push(Step::Run { argv: manager.download(&version), undo: None });
-        }
-        steps.push(needed);
-        Ok(Verdict::Apply(steps))
+        Ok(Verdict::Apply(vec![Step::Run { argv: manager.refresh(), undo: None }, needed]))
     }
 }
 
@@ -72,10 +66,22 @@ impl Fetch {
     /// A kubelet must not be newer than any API server.
     async fn api_servers_first(&self, cx: &PlanCx<'_>, wanted: &KubeVersion) -> Result<(), PhaseError> {
         let access = self.0.node_access(cx).await?;
-        // A worker may not look at pods of others; the cluster's configuration, which gave the version, comes after its API
-        // servers.
-        let Ok(servers) = state::api_servers(cx.host, &access).await else { return Ok(()) };
         let own = self.0.cluster.config.node_name();
+        let Ok(servers) = state::api_servers(cx.host, &access).await else {
+            // A worker may not look at pods of others. kube-proxy, which it has, comes after all API servers.
+            let pods = cx.host.pods_on(&access, own).await?;
+            let proxy = pods.iter().filter_map(component).find(|it| it.component == Component::KubeProxy);
+            return match proxy {
+                Some(proxy) if proxy.version.minor() < wanted.minor() => Err(PhaseError::Unusable {
+                    message: format!(
+                        "kube-proxy here is still {}: not every API server of the cluster is of {wanted}, and a kubelet must not be newer",
+                        proxy.version
+                    ),
+                    hint: "`rkadm upgrade node` on every control plane first".into(),
+                }),
+                _ => Ok(()),
+            };
+        };
         let older: Vec<_> = servers
             .into_iter()
             .filter(|server| server.version.minor() < wanted.minor() && server.node != own)
@@ -89,6 +95,61 @@ impl Fetch {
             hint: "`rkadm upgrade node` on these control planes first".into(),
         })
     }
+}
+
+impl Upgrading {
+    /// Whether the kubelet that runs, and the one on the disk, are of this version.
+    async fn kubelet_runs(&self, cx: &PlanCx<'_>, wanted: &KubeVersion) -> Result<bool, PhaseError> {
+        let node = cx.host.object(&self.node_access(cx).await?, &self.node_target()?).await?;
+        let running = node.as_ref().and_then(|node| node["status"]["nodeInfo"]["kubeletVersion"].as_str());
+        Ok(running == Some(&wanted.to_string()) && installed_version(cx).await.as_ref() == Some(wanted))
+    }
+}
+
+pub struct Download(Arc<Upgrading>);
+
+impl Download {
+    pub fn new(upgrading: &Arc<Upgrading>) -> Self {
+        Self(Arc::clone(upgrading))
+    }
+}
+
+#[async_trait]
+impl Phase for Download {
+    fn meta(&self) -> PhaseMeta {
+        PhaseMeta::new("kubelet/download", "Download the package of the new kubelet")
+    }
+
+    async fn plan(&self, cx: &PlanCx<'_>) -> Result<Verdict, PhaseError> {
+        let Some(kubelet) = &self.0.request.kubelet else {
+            return Ok(Verdict::NotApplicable(NOT_ASKED.into()));
+        };
+        if cx.store.output(NEEDED).is_none() || kubelet.binary.is_some() {
+            return Ok(Verdict::NotApplicable("no package is needed".into()));
+        }
+        let (manager, version) = package(cx, &self.0.cluster.config.kubernetes_version).await?;
+        Ok(Verdict::Apply(vec![Step::Run { argv: manager.download(&version), undo: None }]))
+    }
+}
+
+/// The package of the new kubelet.
+///
+/// # Errors
+/// No repository has one.
+async fn package(cx: &PlanCx<'_>, wanted: &KubeVersion) -> Result<(Manager, String), PhaseError> {
+    if let Some(manager) = Manager::of_kubelet(cx.host).await
+        && let Some(version) = manager.available(cx.host, wanted).await
+    {
+        return Ok((manager, version));
+    }
+    Err(PhaseError::Unusable {
+        message: format!("no repository of this machine has a package kubelet of {wanted}"),
+        hint: format!(
+            "each minor has a repository of its own: add the one of v{}.{} (https://pkgs.k8s.io), then run the command again",
+            wanted.major(),
+            wanted.minor()
+        ),
+    })
 }
 
 pub struct Install(Arc<Upgrading>);
@@ -131,53 +192,68 @@ impl Install {
         cx: &PlanCx<'_>,
         wanted: &KubeVersion,
     ) -> Result<(Vec<Step>, String), PhaseError> {
-        let manager = Manager::of_kubelet(cx.host).await;
-        let version = match manager {
-            Some(manager) => manager.available(cx.host, wanted).await.map(|version| (manager, version)),
-            None => None,
-        };
-        let Some((manager, version)) = version else {
-            return Err(PhaseError::Unusable {
-                message: format!("no repository of this machine has a package kubelet of {wanted}"),
-                hint: format!(
-                    "each minor has a repository of its own: add the one of v{}.{} (https://pkgs.k8s.io), then run the command again",
-                    wanted.major(),
-                    wanted.minor()
-                ),
-            });
-        };
-        let before = manager.installed(cx.host).await;
-        let undo = before.map(|before| manager.install(&before));
-        Ok((vec![Step::Run { argv: manager.install(&version), undo }], format!("kubelet {version}")))
+        let (manager, version) = package(cx, wanted).await?;
+        let kept = Kept::of(cx).await?;
+        // The repository may have the new minor alone by now: then the program that was there comes back without its package.
+        let undo = manager.installed(cx.host).await.map(|before| {
+            let install = manager.install(&before).iter().map(|word| format!("'{word}'")).collect::<Vec<_>>();
+            words(&["sh", "-c", &format!("{} || {{ {}; }}", install.join(" "), kept.back())])
+        });
+        Ok((
+            vec![kept.keep(), Step::Run { argv: manager.install(&version), undo }],
+            format!("kubelet {version}"),
+        ))
     }
 
     async fn by_file(&self, cx: &PlanCx<'_>, binary: &Path) -> Result<(Vec<Step>, String), PhaseError> {
-        let Some(place) = cx.host.find_program(KUBELET).await else {
+        let kept = Kept::of(cx).await?;
+        let (binary, new) = (binary.display().to_string(), kept.beside());
+        let run = |argv: &[&str], undo: &[&str]| Step::Run { argv: words(argv), undo: Some(words(undo)) };
+        let steps = vec![
+            kept.keep(),
+            // A program that runs cannot be written to, but another can take its name.
+            run(&["install", "-m", "755", &binary, &new], &["rm", "-f", &new]),
+            run(&["mv", "-f", &new, &kept.place], &["sh", "-c", &kept.back()]),
+        ];
+        Ok((steps, binary))
+    }
+}
+
+/// The program that is replaced, with a copy for the way back.
+struct Kept {
+    place: String,
+    copy: String,
+}
+
+impl Kept {
+    async fn of(cx: &PlanCx<'_>) -> Result<Self, PhaseError> {
+        let place = cx.host.find_program(KUBELET).await;
+        let Some((place, version)) = place.zip(installed_version(cx).await) else {
             return Err(PhaseError::Unusable {
-                message: "there is no kubelet on this machine's PATH".into(),
+                message: "there is no kubelet on this machine's PATH that tells its version".into(),
                 hint: "install it, then run the command again".into(),
             });
         };
-        let (binary, place) = (binary.display().to_string(), place.display().to_string());
-        let new = format!("{place}.rkadm-new");
-        let run = |words: &[&str], undo: Option<&[&str]>| {
-            let owned = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>();
-            Step::Run { argv: owned(words), undo: undo.map(owned) }
-        };
-        let Some(version) = installed_version(cx).await else {
-            return Err(PhaseError::Unusable {
-                message: format!("{place} does not tell its version"),
-                hint: "see that it runs: `kubelet --version`".into(),
-            });
-        };
-        let before = format!("{BEFORE}{version}");
-        let mut steps = vec![run(&["cp", "--preserve=all", &place, &before], None)];
-        // A program that runs cannot be written to, but another can take its name.
-        steps.push(run(&["install", "-m", "755", &binary, &new], Some(&["rm", "-f", &new])));
-        let back = format!("install -m 755 {before} {new} && mv -f {new} {place}");
-        steps.push(run(&["mv", "-f", &new, &place], Some(&["sh", "-c", &back])));
-        Ok((steps, binary))
+        Ok(Self { place: place.display().to_string(), copy: format!("{BEFORE}{version}") })
     }
+
+    fn beside(&self) -> String {
+        format!("{}.rkadm-new", self.place)
+    }
+
+    fn keep(&self) -> Step {
+        Step::Run { argv: words(&["cp", "--preserve=all", &self.place, &self.copy]), undo: None }
+    }
+
+    /// The script that brings it back.
+    fn back(&self) -> String {
+        let (copy, new, place) = (&self.copy, self.beside(), &self.place);
+        format!("install -m 755 {copy} {new} && mv -f {new} {place}")
+    }
+}
+
+fn words(words: &[&str]) -> Vec<String> {
+    words.iter().map(|word| (*word).to_owned()).collect()
 }
 
 async fn installed_version(cx: &PlanCx<'_>) -> Option<KubeVersion> {

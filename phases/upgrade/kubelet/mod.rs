@@ -11,6 +11,7 @@ use async_trait::async_trait;
 use rkadm_core::{
     engine::{
         Phase, PhaseError, PhaseMeta, PlanCx, Step, Verdict,
+        operation::REVERSIBLE,
         step::{PatchMaker, PatchSource},
         wait::Condition,
     },
@@ -46,10 +47,14 @@ const CORDONED: &str = "cordoned";
 /// The output that names the package or the file that was put in place.
 const INSTALLED: &str = "kubelet installed";
 
+/// The name that selects them: they are an operation of their own, so that what comes before stays when they fail.
+pub const GROUP: &str = "kubelet";
+
 /// All of them, in order.
 pub fn phases(upgrading: &Arc<Upgrading>) -> Vec<Box<dyn Phase>> {
     vec![
         Box::new(install::Fetch::new(upgrading)),
+        Box::new(install::Download::new(upgrading)),
         Box::new(Cordon::new(upgrading)),
         Box::new(drain::Drain::new(upgrading)),
         Box::new(install::Install::new(upgrading)),
@@ -193,6 +198,7 @@ impl Phase for Start {
                 condition: Condition::ByKubelet { socket, condition: Box::new(condition) },
                 timeout: self.0.cluster.kubelet_timeout().as_std(),
             },
+            Step::Record { name: REVERSIBLE.into(), value: true.into() },
         ]))
     }
 }

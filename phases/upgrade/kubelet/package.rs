@@ -14,6 +14,10 @@ pub enum Manager {
 }
 
 const PACKAGE: &str = "kubelet";
+/// Others may be at work: updates by the clock, for example.
+const LOCK: &str = "DPkg::Lock::Timeout=300";
+/// The repository of Kubernetes tells dnf to leave its packages out, so that nothing upgrades them by accident.
+const EXCLUDED: &str = "--setopt=disable_excludes=*";
 
 impl Manager {
     /// The one that installed the kubelet of this machine.
@@ -37,7 +41,7 @@ impl Manager {
     /// The command that reads the lists of the repositories.
     pub fn refresh(self) -> Vec<String> {
         words(match self {
-            Self::Apt => &["apt-get", "update", "-q"],
+            Self::Apt => &["apt-get", "-o", LOCK, "update", "-q"],
             Self::Dnf => &["dnf", "makecache", "-q"],
             Self::Zypper => &["zypper", "--non-interactive", "refresh"],
         })
@@ -48,11 +52,13 @@ impl Manager {
         let number = version.to_string().trim_start_matches('v').to_owned();
         let query: &[&str] = match self {
             Self::Apt => &["apt-cache", "madison", PACKAGE],
-            Self::Dnf => &["dnf", "repoquery", "-q", "--qf", "%{version}-%{release}\n", PACKAGE],
+            Self::Dnf => &["dnf", "repoquery", "-q", EXCLUDED, "--qf", "%{version}-%{release}\n", PACKAGE],
             Self::Zypper => &["zypper", "--non-interactive", "search", "-s", "--match-exact", PACKAGE],
         };
         let output = host.query(query).await.ok().filter(rkadm_core::host::CommandOutput::success)?;
-        newest(&output.stdout, &number)
+        let found = builds(&output.stdout, &number);
+        // dnf has the newest build last, the others first.
+        if self == Self::Dnf { found.last().cloned() } else { found.first().cloned() }
     }
 
     /// The full version of the package that is installed.
@@ -69,9 +75,15 @@ impl Manager {
     pub fn download(self, version: &str) -> Vec<String> {
         match self {
             Self::Apt => Self::apt(version, &["--download-only"]),
-            Self::Dnf => {
-                words(&["dnf", "install", "-y", "-q", "--downloadonly", &format!("{PACKAGE}-{version}")])
-            }
+            Self::Dnf => words(&[
+                "dnf",
+                "install",
+                "-y",
+                "-q",
+                EXCLUDED,
+                "--downloadonly",
+                &format!("{PACKAGE}-{version}"),
+            ]),
             Self::Zypper => words(&[
                 "zypper",
                 "--non-interactive",
@@ -89,15 +101,7 @@ impl Manager {
         match self {
             Self::Apt => Self::apt(version, &[]),
             // `install` takes older ones, too, where the version is named.
-            Self::Dnf => words(&[
-                "dnf",
-                "install",
-                "-y",
-                "-q",
-                "--allowerasing",
-                "--setopt=disable_excludes=*",
-                &named,
-            ]),
+            Self::Dnf => words(&["dnf", "install", "-y", "-q", "--allowerasing", EXCLUDED, &named]),
             Self::Zypper => words(&[
                 "zypper",
                 "--non-interactive",
@@ -114,6 +118,8 @@ impl Manager {
             "env",
             "DEBIAN_FRONTEND=noninteractive",
             "apt-get",
+            "-o",
+            LOCK,
             "install",
             "-y",
             "-q",
@@ -133,13 +139,13 @@ fn words(words: &[&str]) -> Vec<String> {
     words.iter().map(|word| (*word).to_owned()).collect()
 }
 
-/// Of the words of all lines, the first that is a package of this version: lists have the newest build first.
-fn newest(text: &str, number: &str) -> Option<String> {
+/// Of the words of all lines, those that are a package of this version, as the list has them.
+fn builds(text: &str, number: &str) -> Vec<String> {
     let is_it = |word: &&str| {
         word.strip_prefix(number).is_some_and(|rest| rest.is_empty() || rest.starts_with(['-', '+', '~']))
     };
     let words = text.split(|letter: char| letter.is_whitespace() || letter == '|');
-    words.filter(is_it).map(str::to_owned).next()
+    words.filter(is_it).map(str::to_owned).collect()
 }
 
 #[cfg(test)]
@@ -149,10 +155,10 @@ mod tests {
     #[test]
     fn the_package_of_a_version_is_found_in_every_list() {
         let apt = "   kubelet | 1.37.20-1.1 | https://pkgs.k8s.io deb  Packages\n   kubelet | 1.37.2-1.2 | x\n   kubelet | 1.37.2-1.1 | x\n";
-        assert_eq!(newest(apt, "1.37.2").as_deref(), Some("1.37.2-1.2"));
-        assert_eq!(newest("1.37.2-150500.1.1\n1.36.4-1\n", "1.37.2").as_deref(), Some("1.37.2-150500.1.1"));
+        assert_eq!(builds(apt, "1.37.2"), ["1.37.2-1.2", "1.37.2-1.1"]);
+        assert_eq!(builds("1.36.4-1\n1.37.2-150500.1.1\n", "1.37.2"), ["1.37.2-150500.1.1"]);
         let zypper = "S | Name    | Type    | Version      | Arch\n  | kubelet | package | 1.37.2-150500.1.1 | x86_64\n";
-        assert_eq!(newest(zypper, "1.37.2").as_deref(), Some("1.37.2-150500.1.1"));
-        assert_eq!(newest(apt, "1.36.4"), None);
+        assert_eq!(builds(zypper, "1.37.2"), ["1.37.2-150500.1.1"]);
+        assert!(builds(apt, "1.36.4").is_empty());
     }
 }

@@ -16,7 +16,11 @@ use rkadm_phases::{
 };
 use serde::Serialize;
 
-use super::{args::Settings, hops, request, run::version};
+use super::{
+    args::Settings,
+    hops, request,
+    run::{floors, version},
+};
 use crate::{
     cli::{
         Session, documents,
@@ -153,7 +157,15 @@ pub async fn run(session: &Session, args: &PlanArgs) -> Result<(), CommandError>
         cluster: found.cluster.clone(),
         kubelets: kubelets(&seen, &target),
         order: order(&own_name, &seen, leader.as_deref(), &steps),
-        findings: told(all, &settings.ignore_preflight_errors),
+        findings: told(all, &settings.ignore_preflight_errors)
+            .into_iter()
+            .chain(floors(&found, &settings, &steps)?.into_iter().map(|message| Told {
+                severity: "warning",
+                check: "EtcdVersion".into(),
+                message,
+                hint: None,
+            }))
+            .collect(),
         target,
         reachable,
         steps,

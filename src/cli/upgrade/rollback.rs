@@ -1,8 +1,14 @@
 //! An upgrade that is taken back after it has finished.
 
+use std::path::Path;
+
 use rkadm_core::{
-    engine::operation::{Operation, Status},
+    engine::{
+        journal::JournalDir,
+        operation::{Operation, Status},
+    },
     host::{ApiAccess, LocalHost, Probe},
+    pki::Certificate,
     version::{KubeVersion, skew::Component},
 };
 use rkadm_phases::upgrade::{APPLY, state};
@@ -16,6 +22,7 @@ pub const FROM: &str = "from";
 /// be too old for. `later` are the operations that began after it.
 pub async fn may_roll_back(
     host: &LocalHost,
+    session_root: &Path,
     operation: &Operation,
     later: &[Operation],
 ) -> Result<(), CommandError> {
@@ -31,8 +38,11 @@ pub async fn may_roll_back(
             format!("operation {} (rkadm {}) came after it: take that back first", other.id, other.workflow())
         })
         .collect();
+    why.extend(expired(session_root, operation));
     let from = operation.begun().and_then(|begun| begun.config[FROM].as_str()?.parse::<KubeVersion>().ok());
-    if let Some(from) = from {
+    // A kubelet that goes back to what was there before is older than all that runs.
+    let is_kubelet = operation.workflow().ends_with(" kubelet");
+    if let Some(from) = from.filter(|_| !is_kubelet) {
         why.extend(too_new(host, operation, &from).await);
     }
     if why.is_empty() {
@@ -42,6 +52,16 @@ pub async fn may_roll_back(
     let mut error = CommandError::new(ExitKind::Failed, message).detail("Nothing was changed.");
     error.details.extend(why);
     Err(error)
+}
+
+/// Certificates that would come back and that nobody accepts any more.
+fn expired(root: &Path, operation: &Operation) -> Option<String> {
+    let folder = JournalDir::below(root).saved(&operation.id);
+    let now = jiff::Timestamp::now();
+    let kept = std::fs::read_dir(folder).ok()?.filter_map(|entry| std::fs::read(entry.ok()?.path()).ok());
+    let ended = kept.filter_map(|bytes| Some(Certificate::from_pem(&bytes).ok()?.not_after()));
+    let first = ended.filter(|end| *end <= now).min()?;
+    Some(format!("a certificate of before, which would come back, expired on {first}"))
 }
 
 /// Kubelets, and after an upgrade of the cluster other API servers, that are of a newer minor than this API server would be.

@@ -4,11 +4,13 @@ use std::sync::Arc;
 
 use clap::ArgMatches;
 use rkadm_core::{
-    config::{GoDuration, resolve_upgrade},
+    config::{GoDuration, Image, resolve_upgrade},
     engine::{Event, OnFailure, journal::JournalDir, operation::Operation},
     version::{KubeVersion, check_supported},
 };
-use rkadm_phases::upgrade::{self, APPLY, NODE, Scope, Upgrade, Upgrading, state};
+use rkadm_phases::upgrade::{
+    self, APPLY, NODE, Scope, Upgrade, Upgrading, findings::floor_between, kubelet, state,
+};
 
 use super::{
     args::{ApplyArgs, NodeArgs, Settings},
@@ -36,7 +38,13 @@ pub async fn apply(session: &Session, matches: &ArgMatches) -> Result<(), Comman
     let wanted = settings.version.as_deref().map(version).transpose()?;
     let on_failure = args.common.on_failure.into();
     if let Some(upgrade) = unfinished(session, &settings, only.as_deref(), wanted.as_ref()) {
-        return execute(session, upgrade?, on_failure).await;
+        let upgrade = upgrade?;
+        let reached = upgrade.config.kubernetes_version.clone();
+        execute(session, upgrade, on_failure).await?;
+        // One that goes over several minors has more before it.
+        if wanted.as_ref().is_none_or(|wanted| *wanted <= reached) {
+            return Ok(());
+        }
     }
     let host = session.host(API_TIMEOUT);
     let found = request::find(&host, &settings).await?;
@@ -82,11 +90,29 @@ pub async fn node(session: &Session, matches: &ArgMatches) -> Result<(), Command
         Session::require_root("upgrade node")?;
     }
     let on_failure = args.common.on_failure.into();
-    if let Some(upgrade) = unfinished(session, &settings, only.as_deref(), None) {
+    if only.is_some() || settings.kubelet.is_none() {
+        return node_part(session, &settings, only.as_deref(), on_failure).await;
+    }
+    // Two operations: what is wrong with the kubelet's does not take the control plane back.
+    let without = Settings { kubelet: None, ..settings.clone() };
+    let begun = unfinished(session, &settings, Some(kubelet::GROUP), None).is_some();
+    if !begun {
+        node_part(session, &without, None, on_failure).await?;
+    }
+    node_part(session, &settings, Some(kubelet::GROUP), on_failure).await
+}
+
+async fn node_part(
+    session: &Session,
+    settings: &Settings,
+    only: Option<&str>,
+    on_failure: OnFailure,
+) -> Result<(), CommandError> {
+    if let Some(upgrade) = unfinished(session, settings, only, None) {
         return execute(session, upgrade?, on_failure).await;
     }
-    let found = request::find(&session.host(API_TIMEOUT), &settings).await?;
-    let upgrade = request::request(&found, &settings, &found.cluster, only.as_deref())?;
+    let found = request::find(&session.host(API_TIMEOUT), settings).await?;
+    let upgrade = request::request(&found, settings, &found.cluster, only)?;
     execute(session, upgrade, on_failure).await
 }
 
@@ -146,6 +172,9 @@ async fn steps(
     let upgrading = Upgrading::new(probe);
     let access = upgrading.cluster.admin(&host).await.map_err(CommandError::failed)?;
     let servers = state::api_servers(&host, &access).await.map_err(CommandError::failed)?;
+    for message in floors(found, settings, &hops)? {
+        session.reporter.report(Event::Warning { message });
+    }
     if servers.len() < 2 {
         return Ok(hops);
     }
@@ -165,6 +194,18 @@ async fn steps(
     Err(error)
 }
 
+/// What later steps will ask of etcd: better known before the first.
+pub fn floors(found: &Found, settings: &Settings, hops: &[KubeVersion]) -> Result<Vec<String>, CommandError> {
+    let mut told = vec![];
+    for pair in hops.windows(2) {
+        let image = |version| -> Result<String, CommandError> {
+            Ok(request::request(found, settings, version, None)?.config.image(Image::Etcd))
+        };
+        told.extend(floor_between(&image(&pair[0])?, &image(&pair[1])?, &pair[1]));
+    }
+    Ok(told)
+}
+
 /// The same command, cut off: it goes on from what was known then.
 fn unfinished(
     session: &Session,
@@ -178,10 +219,13 @@ fn unfinished(
     let verb = verb(settings.scope);
     let name = phase_tree::workflow_name(verb, only);
     let operations = JournalDir::below(&session.root).load_all().ok()?;
-    let operation = operations
-        .into_iter()
-        .rev()
-        .find(|operation| operation.status.is_resumable() && operation.workflow() == name)?;
+    let newest = operations.into_iter().rev().find(|operation| !operation.status.is_settled());
+    let operation = newest.filter(|operation| operation.workflow() == name)?;
+    if !operation.status.is_resumable() {
+        let message = format!("operation {} (rkadm {name}) is {}", operation.id, operation.status.name());
+        let hint = format!("its rollback has to come to its end first: `rkadm op rollback {}`", operation.id);
+        return Some(Err(CommandError::failed(message).detail("Nothing was changed.").hint(hint)));
+    }
     let mut upgrade: Upgrade = match operation::request(session, &operation) {
         Ok(upgrade) => upgrade,
         Err(error) => return Some(Err(error)),

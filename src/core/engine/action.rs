@@ -18,6 +18,10 @@ pub trait Action: Send + Sync {
     fn name(&self) -> &'static str;
     /// One line for people.
     fn describe(&self) -> String;
+    /// The file that it writes, where it writes one whose content is known and no secret: for plans.
+    fn file(&self) -> Option<(&std::path::Path, &str)> {
+        None
+    }
     /// Looks at the host just before the act and gives the data that the undo will need. Changes nothing.
     async fn prepare(&self, host: &dyn Actuator) -> Result<Value, StepError>;
     /// Does it. Must be safe to repeat.

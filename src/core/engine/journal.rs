@@ -208,6 +208,11 @@ impl JournalDir {
         &self.0
     }
 
+    /// Where the copies of what an operation replaced are.
+    pub fn saved(&self, id: &str) -> PathBuf {
+        self.path().join(id).join("saved")
+    }
+
     /// Where the secrets of an operation are.
     pub fn private(&self, id: &str) -> PathBuf {
         self.0.join(id).join("private")

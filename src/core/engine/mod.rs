@@ -31,6 +31,7 @@ pub use action::{Action, ActionRegistry};
 pub use cancel::Cancel;
 pub use event::{Event, Reporter};
 pub use phase::{Phase, PhaseError, PhaseMeta, PlanCx, PlanMode, Verdict};
+pub use redact::passwords;
 pub use runner::{OnFailure, RunError, RunOptions, RunReport, Runner};
 pub use step::{Seen, Step};
 pub use workflow::Workflow;

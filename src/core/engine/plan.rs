@@ -129,6 +129,11 @@ async fn diff(host: &dyn Probe, step: &Step, context: usize) -> Option<String> {
             };
             Some(unified(&path.display().to_string(), &old, &new, context))
         }
+        Step::Action(action) => {
+            let (path, new) = action.file()?;
+            let old = host.read(path).await.ok().flatten().unwrap_or_default();
+            Some(unified(&path.display().to_string(), &String::from_utf8_lossy(&old), new, context))
+        }
         // Line by line what goes.
         Step::Feed { input, .. } => Some(input.clone()),
         Step::Remove { what, .. } => {

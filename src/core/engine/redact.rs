@@ -79,7 +79,7 @@ pub(super) fn new_kubeconfig(file: &KubeconfigContent) -> String {
 }
 
 /// A text whose URLs have no passwords: proxy variables may have them.
-pub(super) fn passwords(text: &str) -> String {
+pub fn passwords(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     let mut rest = text;
     while let Some(at) = rest.find("://") {

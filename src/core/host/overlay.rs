@@ -112,8 +112,12 @@ impl<'a> Overlay<'a> {
             | Step::PullImage { .. }
             | Step::NewSecret { .. }
             | Step::Record { .. }
-            | Step::Wait { .. }
-            | Step::Action(_) => {}
+            | Step::Wait { .. } => {}
+            Step::Action(action) => {
+                if let Some((path, text)) = action.file() {
+                    self.set(path, Planned::File(Some(text.as_bytes().to_vec()), 0o600));
+                }
+            }
         }
     }
 
