@@ -30,6 +30,7 @@ pub async fn look(host: &dyn Probe, upgrading: &Upgrading, seen: Option<&Seen>) 
         async { machine::user(host) }.boxed(),
         runtime::container_runtime(host, cluster).boxed(),
         storage::room(host).boxed(),
+        flags::of_kubelet(host, upgrading).boxed(),
     ];
     if upgrading.request.control_plane {
         checks.push(health::look(host, seen).boxed());
