@@ -33,6 +33,12 @@ pub async fn may_roll_back(
     let mut why: Vec<_> = later
         .iter()
         .filter(|other| !matches!(other.status, Status::RolledBack | Status::New))
+        // One that found nothing to do has changed nothing.
+        .filter(|other| {
+            other.status != Status::Finished
+                || other.can_be_rolled_back()
+                || !other.workflow().starts_with("upgrade ")
+        })
         .filter(|other| builds.iter().any(|verb| other.workflow().starts_with(verb)))
         .map(|other| {
             format!("operation {} (rkadm {}) came after it: take that back first", other.id, other.workflow())
