@@ -20,8 +20,8 @@ use crate::{
     output::{stdout_is_terminal, text},
 };
 
-/// Phases that change no text.
-const QUIET: [&str; 5] = ["preflight", "take-lease", "backup", "post-upgrade", "give-lease-back"];
+/// Phases that change nothing that is looked at, and nothing that stays but a backup.
+pub const QUIET: [&str; 5] = ["preflight", "take-lease", "backup", "post-upgrade", "give-lease-back"];
 
 /// Flags of `upgrade diff`: kubeadm's.
 #[derive(Debug, Args)]

@@ -13,6 +13,7 @@ use rkadm_core::{
 };
 use rkadm_phases::upgrade::{APPLY, state};
 
+use super::diff::QUIET;
 use crate::cli::exit::{CommandError, ExitKind};
 
 /// Where the journal says which version there was before.
@@ -35,9 +36,9 @@ pub async fn may_roll_back(
         .filter(|other| !matches!(other.status, Status::RolledBack | Status::New))
         // One that found nothing to do has changed nothing.
         .filter(|other| {
-            other.status != Status::Finished
-                || other.can_be_rolled_back()
-                || !other.workflow().starts_with("upgrade ")
+            let is_quiet = |phase: &str| QUIET.contains(&phase);
+            !other.workflow().starts_with("upgrade ")
+                || other.steps().iter().any(|step| !is_quiet(&step.phase))
         })
         .filter(|other| builds.iter().any(|verb| other.workflow().starts_with(verb)))
         .map(|other| {
