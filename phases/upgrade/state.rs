@@ -83,7 +83,7 @@ impl Seen {
     }
 
     /// Those of one component.
-    pub fn of(&self, component: Component) -> impl Iterator<Item = &Running> {
+    pub fn of(&self, component: Component) -> impl Iterator<Item = &Running> + Clone {
         self.running.iter().filter(move |running| running.component == component)
     }
 }

@@ -251,7 +251,9 @@ fn order(own: &str, seen: &Seen, leader: Option<&str>, steps: &[KubeVersion]) ->
     let mut all = vec![];
     let whole: &[KubeVersion] =
         if alone { steps.last().map(std::slice::from_ref).unwrap_or_default() } else { steps };
-    for step in whole {
+    let servers = seen.of(Component::ApiServer);
+    let is_there = |step: &KubeVersion| servers.clone().all(|server| server.version >= *step);
+    for step in whole.iter().filter(|step| !is_there(step)) {
         all.push(Command { node: own.to_owned(), command: format!("rkadm upgrade apply {step}") });
         for node in &others {
             all.push(Command { node: (*node).clone(), command: "rkadm upgrade node".into() });
@@ -261,10 +263,7 @@ fn order(own: &str, seen: &Seen, leader: Option<&str>, steps: &[KubeVersion]) ->
         let behind = seen.of(Component::Kubelet).filter(|running| running.version < *last);
         for running in behind {
             let node = running.node.clone();
-            let command = format!(
-                "rkadm upgrade node; kubectl drain {node} --ignore-daemonsets; install the kubelet of {last}; systemctl restart kubelet; \
-                 kubectl uncordon {node}"
-            );
+            let command = "rkadm upgrade node --kubelet".to_owned();
             all.push(Command { node, command });
         }
     }
@@ -354,17 +353,16 @@ mod tests {
             node: node.into(),
             version: "v1.36.4".parse().unwrap(),
         };
+        let server = Running { component: Component::ApiServer, ..kubelet("cp1") };
         let seen = Seen {
             control_planes: ["cp1", "cp2", "cp3"].map(str::to_owned).into(),
-            running: vec![kubelet("cp1"), kubelet("w1")],
+            running: vec![kubelet("cp1"), kubelet("w1"), server],
             ..Seen::default()
         };
         let steps = [KubeVersion::new(1, 37, 2)];
         let lines: Vec<_> = order("cp1", &seen, Some("cp2"), &steps)
             .into_iter()
-            .map(|command| {
-                format!("{}: {}", command.node, command.command.split(';').next().unwrap_or_default())
-            })
+            .map(|command| format!("{}: {}", command.node, command.command))
             .collect();
         assert_eq!(
             lines,
@@ -372,8 +370,8 @@ mod tests {
                 "cp1: rkadm upgrade apply v1.37.2",
                 "cp3: rkadm upgrade node",
                 "cp2: rkadm upgrade node",
-                "cp1: rkadm upgrade node",
-                "w1: rkadm upgrade node"
+                "cp1: rkadm upgrade node --kubelet",
+                "w1: rkadm upgrade node --kubelet"
             ]
         );
     }

@@ -1,10 +1,10 @@
 //! What an upgrade says when it is done.
 
 use rkadm_core::{
-    engine::{RunReport, event::Outcome},
+    engine::{RunReport, event::Outcome, operation::PhaseLine},
     version::KubeVersion,
 };
-use rkadm_phases::upgrade::{Scope, Upgrading, state};
+use rkadm_phases::upgrade::{Scope, Upgrading, kubelet, state};
 use serde::Serialize;
 
 use super::downtime::Downtime;
@@ -37,6 +37,11 @@ pub async fn finished(
     done: &RunReport,
     downtime: Option<Downtime>,
 ) {
+    let only = upgrading.request.only.as_deref();
+    if only.is_some_and(|only| only != kubelet::GROUP) {
+        return phase_finished(session, done);
+    }
+    let is_kubelet = only.is_some();
     let to = upgrading.version().clone();
     let host = session.host(std::time::Duration::from_secs(10));
     let mut result = Upgraded {
@@ -44,10 +49,7 @@ pub async fn finished(
         node: upgrading.cluster.config.node_name().to_owned(),
         from: upgrading.request.from.clone(),
         to: to.clone(),
-        changed: done
-            .phases
-            .iter()
-            .any(|phase| phase.phase == "control-plane" && phase.outcome == Some(Outcome::Done)),
+        changed: changed(done, if is_kubelet { "kubelet/install" } else { "control-plane" }),
         api: downtime,
         control_planes_left: vec![],
         kubelets_left: vec![],
@@ -72,7 +74,34 @@ pub async fn finished(
         result.control_planes_left = behind(ApiServer);
         result.kubelets_left = behind(Kubelet);
     }
-    session.printer.result("Upgrade", &result, || human(&result, upgrading.request.scope));
+    session.printer.result("Upgrade", &result, || {
+        if is_kubelet { of_kubelet(&result) } else { human(&result, upgrading.request.scope) }
+    });
+}
+
+fn changed(done: &RunReport, id: &str) -> bool {
+    done.phases.iter().any(|phase| phase.phase == id && phase.outcome == Some(Outcome::Done))
+}
+
+/// Of single phases, the progress has said what there is to say.
+fn phase_finished(session: &Session, done: &RunReport) {
+    #[derive(Serialize)]
+    struct PhaseResult<'a> {
+        operation: &'a str,
+        phases: &'a [PhaseLine],
+    }
+    let result = PhaseResult { operation: &done.operation, phases: &done.phases };
+    session.printer.result("PhaseResult", &result, String::new);
+}
+
+fn of_kubelet(result: &Upgraded) -> String {
+    if !result.changed {
+        return format!("The kubelet of {} is {} already.\n", result.node, result.to);
+    }
+    format!(
+        "The kubelet of {} is {} now, and the node is Ready with it.\nTo take this back: `rkadm op rollback {}`\n",
+        result.node, result.to, result.operation
+    )
 }
 
 fn human(result: &Upgraded, scope: Scope) -> String {
@@ -83,7 +112,7 @@ fn human(result: &Upgraded, scope: Scope) -> String {
     let mut out = if result.changed {
         format!("{what} {} went from {} to {}.\n", result.node, result.from, result.to)
     } else {
-        format!("{what} {} has {}.\n", result.node, result.to)
+        format!("Nothing of the control plane had to change on {}: it has {}.\n", result.node, result.to)
     };
     if let (Some(api), true) = (&result.api, result.changed) {
         out += &format!(
@@ -102,10 +131,13 @@ fn human(result: &Upgraded, scope: Scope) -> String {
         }
     } else if !result.kubelets_left.is_empty() {
         out += &format!(
-            "Next, on each node: `rkadm upgrade node`, drain it, install the kubelet of {}, restart it, and uncordon the node ({})\n",
+            "Next, on each node, its kubelet of {}: `rkadm upgrade node --kubelet` ({})\n",
             result.to,
             result.kubelets_left.join(", ")
         );
+    }
+    if !result.changed {
+        return out;
     }
     out + &format!("To take this back: `rkadm op rollback {}`\n", result.operation)
 }
