@@ -2,12 +2,12 @@
 
 use std::{
     sync::Mutex,
-    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+    time::{Duration, Instant, SystemTime},
 };
 
 use futures::future::{BoxFuture, FutureExt, join_all};
 
-use super::{Event, act::ActCx};
+use super::{Event, act::ActCx, diagnosis::diagnose};
 use crate::{
     etcd::EtcdAccess,
     host::{ApiAccess, HealthTarget, Probe},
@@ -21,7 +21,6 @@ const LONGEST_PAUSE: Duration = Duration::from_millis(60);
 const CRASH_LOOP_RESTARTS: u32 = 2;
 /// A component may end once or twice because another one is not there yet.
 const CONTAINER_RESTARTS: u32 = 3;
-const LOG_LINES: usize = 12;
 /// Calls to the API server are repeated within their own, longer time: a wait must know sooner what is missing.
 const LONGEST_LOOK: Duration = Duration::from_secs(5);
 
@@ -351,51 +350,4 @@ async fn crash_loop(host: &dyn Probe, socket: &str) -> Crashing {
             }
         }
     }
-}
-
-/// The last words of the kubelet, and of control-plane containers that do not run.
-pub async fn diagnose(host: &dyn Probe, socket: &str, since: SystemTime) -> Vec<String> {
-    let mut lines = vec![];
-    for container in host.containers(socket, "kube-system").await.unwrap_or_default() {
-        if container.running {
-            continue;
-        }
-        lines.push(format!(
-            "container {} (start {}) ended with code {} {}:",
-            container.name,
-            container.attempt + 1,
-            container.exit_code,
-            container.reason
-        ));
-        let log = host.read(container.log_path.as_ref()).await.ok().flatten().unwrap_or_default();
-        let text = String::from_utf8_lossy(&log).into_owned();
-        lines.extend(last_lines(text.lines()).map(|line| format!("  {line}")));
-    }
-    // What the kubelet said before it had this configuration would mislead.
-    let since = since.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
-    let since = format!("--since=@{since}");
-    let journal = ["journalctl", "-u", "kubelet", &since, "-n", "200", "--no-pager", "-o", "cat"];
-    if let Ok(output) = host.query(&journal).await {
-        let errors = output.stdout.lines().filter(|line| {
-            line.starts_with('E')
-                || line.contains("rror:")
-                || line.contains("failed to")
-                || line.contains("fatal")
-        });
-        let mut errors: Vec<_> = errors.collect();
-        // The same again with another time and process id says nothing new.
-        errors.dedup_by_key(|line| line.split_once("] ").map_or(*line, |(_, text)| text));
-        let errors: Vec<_> = last_lines(errors.into_iter()).collect();
-        if !errors.is_empty() {
-            lines.push("the kubelet says:".into());
-            lines.extend(errors.into_iter().map(|line| format!("  {line}")));
-        }
-    }
-    lines
-}
-
-fn last_lines<'a>(lines: impl Iterator<Item = &'a str>) -> impl Iterator<Item = &'a str> {
-    let lines: Vec<_> = lines.collect();
-    let from = lines.len().saturating_sub(LOG_LINES);
-    lines.into_iter().skip(from)
 }
