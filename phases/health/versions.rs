@@ -2,11 +2,8 @@
 
 use k8s_openapi::api::core::v1::Pod;
 use rkadm_core::{
-    manifest::pod::{container, image_tag},
-    version::{
-        KubeVersion,
-        skew::{Component, Running, violations},
-    },
+    manifest::pod::{container, kubernetes_version},
+    version::skew::{Component, Running, violations},
 };
 use serde_json::Value;
 
@@ -46,8 +43,7 @@ pub(crate) fn component(pod: &Value) -> Option<Running> {
     let all =
         [Component::ApiServer, Component::ControllerManager, Component::Scheduler, Component::KubeProxy];
     let component = all.into_iter().find(|component| component.name() == name)?;
-    // As a tag cannot hold the `+` of build metadata.
-    let version: KubeVersion = image_tag(&pod)?.replacen('_', "+", 1).parse().ok()?;
+    let version = kubernetes_version(&pod)?;
     Some(Running { component, node: pod.spec?.node_name?, version })
 }
 

@@ -53,6 +53,11 @@ pub struct Told {
     pub finding: Finding,
 }
 
+/// Whether `--ignore-preflight-errors` names this check.
+pub fn is_ignored(ignored: &[String], check: &str) -> bool {
+    ignored.iter().any(|name| name.eq_ignore_ascii_case("all") || name.eq_ignore_ascii_case(check))
+}
+
 /// Tells the findings, fails where one is an error that is not ignored, and gives the steps that are left: to pull the
 /// images that are `missing`.
 ///
@@ -65,12 +70,9 @@ pub fn judge(
     missing: Vec<String>,
 ) -> Result<Vec<Step>, PhaseError> {
     let ignored = &cluster.config.ignore_preflight_errors;
-    let is_ignored = |check: &str| {
-        ignored.iter().any(|name| name.eq_ignore_ascii_case("all") || name.eq_ignore_ascii_case(check))
-    };
     // A plan is worth reading without root's rights, too.
     let only_reads = cx.is_dry_run() && cx.host.uid() != 0;
-    let is_ignored = |check: &str| is_ignored(check) || (only_reads && NEEDS_ROOT.contains(&check));
+    let is_ignored = |check: &str| is_ignored(ignored, check) || (only_reads && NEEDS_ROOT.contains(&check));
     let (mut failed, mut told) = (vec![], vec![]);
     for (severity, finding) in found {
         if severity == Severity::Error && !is_ignored(&finding.check) {

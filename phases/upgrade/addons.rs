@@ -69,7 +69,7 @@ impl Phase for Addon {
     }
 }
 
-/// Of another version than the one that is being installed: build metadata does not count.
+/// Of an older version than the one that is being installed: build metadata does not count.
 fn is_older(version: &KubeVersion, target: &KubeVersion) -> bool {
     version.semver().cmp_precedence(target.semver()).is_lt()
 }

@@ -17,7 +17,7 @@ use rkadm_core::{
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::switch::{EtcdBefore, lower};
+use super::switch::{EtcdBefore, etcd_runs, lower};
 use crate::{init::KUBELET, restore::stop_pods_of};
 
 /// Name of the action in journals: never renamed.
@@ -90,10 +90,8 @@ impl UndoAction for UndoEtcdManifest {
         if host.read(&manifest.path).await?.as_deref() == Some(manifest.before.as_bytes()) {
             return Ok(());
         }
-        let containers = host.containers(&manifest.socket, "kube-system").await?;
-        let runs = containers.iter().any(|it| it.running && it.name == Component::Etcd.name());
         // After the switch was taken back nothing runs any more.
-        if runs {
+        if etcd_runs(host, &manifest.socket).await? {
             if let Some(etcd) = &manifest.etcd {
                 lower(host, etcd, &manifest.socket).await?;
             }

@@ -8,7 +8,7 @@ use rkadm_core::{
     kubelet::{FLAGS_ENV_FILE, flag_of},
     manifest::{
         Component,
-        pod::{flag, image_tag},
+        pod::{flag, kubernetes_version},
     },
     pki::Certificate,
     version::KubeVersion,
@@ -73,9 +73,7 @@ pub async fn node(host: &dyn Probe) -> Result<(UpgradedNode, Option<KubeVersion>
         advertise_address: flag(&pod, "advertise-address").unwrap_or_default(),
         bind_port: port.unwrap_or(6443),
     };
-    // As a tag cannot hold the `+` of build metadata.
-    let version = image_tag(&pod).and_then(|tag| tag.replacen('_', "+", 1).parse().ok());
-    match version {
+    match kubernetes_version(&pod) {
         Some(version) => Ok((node, Some(version))),
         None => Err(PhaseError::Unusable {
             message: format!(

@@ -3,7 +3,7 @@
 use futures::future::try_join3;
 use rkadm_core::{
     host::{ApiAccess, HostError, Probe},
-    kube::ObjectRef,
+    kube::{ObjectRef, objects::CONTROL_PLANE_LABEL},
     manifest,
     version::skew::{Component, Running},
 };
@@ -31,12 +31,8 @@ pub struct Seen {
     pub not_ready: Vec<(String, bool)>,
     /// Names of the control planes.
     pub control_planes: Vec<String>,
-    /// Names of nodes without one.
-    pub workers: Vec<String>,
     /// Images of the control planes' pods: node, container, image.
     pub images: Vec<(String, String, String)>,
-    /// Container runtimes and kernels: node, runtime.
-    pub runtimes: Vec<(String, String)>,
 }
 
 /// Asks for everything at once.
@@ -59,8 +55,7 @@ pub async fn look(host: &dyn Probe, access: &ApiAccess) -> Result<Seen, HostErro
 impl Seen {
     fn node(&mut self, node: &Value) {
         let name = node["metadata"]["name"].as_str().unwrap_or_default().to_owned();
-        let is_control_plane =
-            node["metadata"]["labels"].get("node-role.kubernetes.io/control-plane").is_some();
+        let is_control_plane = node["metadata"]["labels"].get(CONTROL_PLANE_LABEL).is_some();
         let conditions = node["status"]["conditions"].as_array();
         let ready =
             conditions.into_iter().flatten().any(|it| it["type"] == "Ready" && it["status"] == "True");
@@ -68,10 +63,9 @@ impl Seen {
             self.not_ready.push((name.clone(), is_control_plane));
         }
         self.running.extend(kubelet(node));
-        if let Some(runtime) = node["status"]["nodeInfo"]["containerRuntimeVersion"].as_str() {
-            self.runtimes.push((name.clone(), runtime.to_owned()));
+        if is_control_plane {
+            self.control_planes.push(name);
         }
-        if is_control_plane { self.control_planes.push(name) } else { self.workers.push(name) }
     }
 
     fn pod(&mut self, pod: &Value) {

@@ -159,7 +159,7 @@ pub(super) async fn lower(host: &dyn Actuator, etcd: &EtcdBefore, socket: &str) 
             }
             Ok(_) => return Ok(()),
             // One that runs and says nothing may have served before.
-            Err(_) if silent >= ANSWER_TRIES && !runs(host, socket).await? => return Ok(()),
+            Err(_) if silent >= ANSWER_TRIES && !is_kept_running(host, socket).await? => return Ok(()),
             Err(_) => silent += 1,
         }
         host.pause(PAUSE).await;
@@ -170,10 +170,12 @@ pub(super) async fn lower(host: &dyn Actuator, etcd: &EtcdBefore, socket: &str) 
 }
 
 /// Whether the kubelet keeps it running.
-async fn runs(host: &dyn Actuator, socket: &str) -> Result<bool, StepError> {
-    if !host.service(KUBELET).await?.is_up() {
-        return Ok(false);
-    }
+async fn is_kept_running(host: &dyn Actuator, socket: &str) -> Result<bool, StepError> {
+    Ok(host.service(KUBELET).await?.is_up() && etcd_runs(host, socket).await?)
+}
+
+/// Whether a container of etcd runs on this machine.
+pub(super) async fn etcd_runs(host: &dyn Actuator, socket: &str) -> Result<bool, StepError> {
     let containers = host.containers(socket, "kube-system").await?;
     Ok(containers.iter().any(|container| container.running && container.name == Component::Etcd.name()))
 }

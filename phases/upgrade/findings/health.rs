@@ -4,7 +4,7 @@ use rkadm_core::host::Probe;
 
 use crate::{
     health::{self, State},
-    preflight::{Found, Severity, error, warning},
+    preflight::{Found, error, warning},
     upgrade::state::Seen,
 };
 
@@ -20,14 +20,13 @@ pub async fn look(host: &dyn Probe, seen: Option<&Seen>) -> Vec<Found> {
         .filter(|check| check.component != "versions" && check.component != "nodes")
         .map(|check| {
             let hint = check.hint.unwrap_or_default();
+            let message = format!("{}: {}", check.component, check.message);
             // They are renewed.
-            let is_certificate = check.component == "certificates";
-            let judge = if is_certificate {
-                warning
+            if check.component == "certificates" {
+                warning(CHECK, message, &hint)
             } else {
-                |check, message, hint: &str| error(check, message, hint)
-            };
-            judge(CHECK, format!("{}: {}", check.component, check.message), &hint)
+                error(CHECK, message, &hint)
+            }
         })
         .collect();
     for (node, is_control_plane) in seen.into_iter().flat_map(|seen| &seen.not_ready) {
@@ -39,6 +38,5 @@ pub async fn look(host: &dyn Probe, seen: Option<&Seen>) -> Vec<Found> {
             warning("NodesReady", message, &hint)
         });
     }
-    debug_assert!(found.iter().all(|(severity, _)| matches!(severity, Severity::Error | Severity::Warning)));
     found
 }

@@ -8,9 +8,8 @@ use rkadm_core::{
     host::{FileKind, Probe},
     manifest::{
         self, Component,
-        pod::{container, image_tag},
+        pod::{container, kubernetes_version},
     },
-    version::KubeVersion,
     yaml,
 };
 
@@ -55,8 +54,7 @@ async fn of(host: &dyn Probe, upgrading: &Upgrading, component: Component) -> Ve
         return vec![error("StaticPodManifest", message, "put a manifest that works in its place")];
     };
     // etcd's own version says nothing about the cluster's.
-    let tag = if component == Component::Etcd { None } else { image_tag(&there) };
-    let version: Option<KubeVersion> = tag.and_then(|tag| tag.replacen('_', "+", 1).parse().ok());
+    let version = if component == Component::Etcd { None } else { kubernetes_version(&there) };
     let version = version.unwrap_or_else(|| upgrading.request.from.clone());
     let Some(cluster) = configured(upgrading, &version) else { return vec![] };
     // Patches that cannot be read are told where they are applied.

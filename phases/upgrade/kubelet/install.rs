@@ -11,7 +11,10 @@ use rkadm_core::{
     version::{KubeVersion, skew::Component},
 };
 
-use super::{INSTALLED, NOT_ASKED, package::Manager};
+use super::{
+    INSTALLED, NOT_ASKED,
+    package::{Manager, words},
+};
 use crate::{
     health::versions::component,
     init::KUBELET,
@@ -250,10 +253,6 @@ impl Kept {
         let (copy, new, place) = (&self.copy, self.beside(), &self.place);
         format!("install -m 755 {copy} {new} && mv -f {new} {place}")
     }
-}
-
-fn words(words: &[&str]) -> Vec<String> {
-    words.iter().map(|word| (*word).to_owned()).collect()
 }
 
 async fn installed_version(cx: &PlanCx<'_>) -> Option<KubeVersion> {

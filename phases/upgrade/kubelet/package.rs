@@ -135,7 +135,8 @@ impl Manager {
     }
 }
 
-fn words(words: &[&str]) -> Vec<String> {
+/// The arguments of a command.
+pub(super) fn words(words: &[&str]) -> Vec<String> {
     words.iter().map(|word| (*word).to_owned()).collect()
 }
 

@@ -3,20 +3,17 @@
 use std::{collections::BTreeSet, path::PathBuf, sync::Arc};
 
 use clap::Args;
-use rkadm_core::{
-    config::resolve_upgrade,
-    engine::{Event, event::Silent, plan},
-};
+use rkadm_core::engine::{event::Silent, plan};
 use rkadm_phases::upgrade::{self, Scope, Upgrading};
 use serde::Serialize;
 
 use super::{
     args::Settings,
     request,
-    run::{not_here, version},
+    run::{configuration, not_here, wanted},
 };
 use crate::{
-    cli::{API_TIMEOUT, Session, documents, exit::CommandError, plan as planned},
+    cli::{API_TIMEOUT, Session, exit::CommandError, plan as planned},
     output::{stdout_is_terminal, text},
 };
 
@@ -58,15 +55,10 @@ struct Change {
 
 /// Runs it.
 pub async fn run(session: &Session, args: &DiffArgs) -> Result<(), CommandError> {
-    let (config, warnings) =
-        resolve_upgrade(&documents::load(&args.config)?).map_err(|errors| documents::invalid(&errors))?;
-    for warning in warnings {
-        session.reporter.report(Event::Warning { message: warning.to_string() });
-    }
+    let config = configuration(session, &args.config)?;
     let of_file = usize::try_from(config.diff.context_lines).ok().filter(|lines| *lines > 0);
     let context = args.context_lines.or(of_file).unwrap_or(plan::CONTEXT);
-    let given = args.version.clone().or_else(|| Some(config.diff.kubernetes_version.clone()));
-    let given = given.filter(|text| !text.is_empty()).map(|text| version(&text)).transpose()?;
+    let given = wanted(args.version.as_deref(), &config.diff.kubernetes_version)?;
     let settings = Settings {
         kubeconfig: args.kubeconfig.as_ref().map(crate::cli::args::absolute),
         patches_dir: args.patches.as_ref().map(|dir| crate::cli::args::absolute(dir).display().to_string()),

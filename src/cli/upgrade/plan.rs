@@ -2,13 +2,12 @@
 
 use clap::Args;
 use rkadm_core::{
-    config::{Image, resolve_upgrade},
-    engine::Event,
+    config::Image,
     host::{ApiAccess, LocalHost},
     version::{KubeVersion, MinorRow, ROWS, skew::Component},
 };
 use rkadm_phases::{
-    preflight::Severity,
+    preflight::{Severity, is_ignored},
     upgrade::{
         Scope, Upgrading, findings,
         state::{self, Seen},
@@ -19,11 +18,11 @@ use serde::Serialize;
 use super::{
     args::Settings,
     hops, request,
-    run::{floors, version},
+    run::{configuration, floors, wanted},
 };
 use crate::{
     cli::{
-        Session, documents,
+        Session,
         exit::{CommandError, ExitKind},
     },
     output::text,
@@ -111,13 +110,8 @@ struct Command {
 
 /// Runs it.
 pub async fn run(session: &Session, args: &PlanArgs) -> Result<(), CommandError> {
-    let (config, warnings) =
-        resolve_upgrade(&documents::load(&args.config)?).map_err(|errors| documents::invalid(&errors))?;
-    for warning in warnings {
-        session.reporter.report(Event::Warning { message: warning.to_string() });
-    }
-    let given = args.version.clone().or_else(|| Some(config.plan.kubernetes_version.clone()));
-    let given = given.filter(|text| !text.is_empty()).map(|text| version(&text)).transpose()?;
+    let config = configuration(session, &args.config)?;
+    let given = wanted(args.version.as_deref(), &config.plan.kubernetes_version)?;
     let settings = Settings {
         version: None,
         allow_prereleases: args.allow_experimental_upgrades || args.allow_release_candidate_upgrades,
@@ -271,13 +265,10 @@ fn order(own: &str, seen: &Seen, leader: Option<&str>, steps: &[KubeVersion]) ->
 }
 
 fn told(found: Vec<rkadm_phases::preflight::Found>, ignored: &[String]) -> Vec<Told> {
-    let is_ignored = |check: &str| {
-        ignored.iter().any(|name| name.eq_ignore_ascii_case("all") || name.eq_ignore_ascii_case(check))
-    };
     let mut told: Vec<_> = found
         .into_iter()
         .map(|(severity, finding)| {
-            let is_error = severity == Severity::Error && !is_ignored(&finding.check);
+            let is_error = severity == Severity::Error && !is_ignored(ignored, &finding.check);
             let severity = if is_error { "error" } else { "warning" };
             Told { severity, check: finding.check, message: finding.message, hint: finding.hint }
         })

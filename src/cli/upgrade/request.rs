@@ -16,6 +16,7 @@ use rkadm_phases::{
 
 use super::args::Settings;
 use crate::cli::{
+    cluster::ADMIN_CONF,
     exit::{CommandError, ExitKind},
     init::proxies,
 };
@@ -39,7 +40,7 @@ pub async fn find(host: &LocalHost, settings: &Settings) -> Result<Found, Comman
     let (mut node, own) = source::node(host).await.map_err(|error| unusable(&error))?;
     let access = match (&settings.kubeconfig, &own) {
         (Some(kubeconfig), _) => ApiAccess { kubeconfig: kubeconfig.clone(), server: None },
-        (None, Some(_)) => ApiAccess { kubeconfig: "/etc/kubernetes/admin.conf".into(), server: None },
+        (None, Some(_)) => ApiAccess { kubeconfig: ADMIN_CONF.into(), server: None },
         (None, None) => by_kubelet(),
     };
     if own.is_none() && rkadm_core::host::Probe::stat(host, &access.kubeconfig).await.ok().flatten().is_none()

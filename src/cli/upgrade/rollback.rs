@@ -14,7 +14,10 @@ use rkadm_core::{
 use rkadm_phases::upgrade::{APPLY, state};
 
 use super::diff::QUIET;
-use crate::cli::exit::{CommandError, ExitKind};
+use crate::cli::{
+    cluster::ADMIN_CONF,
+    exit::{CommandError, ExitKind},
+};
 
 /// Where the journal says which version there was before.
 pub const FROM: &str = "from";
@@ -74,7 +77,7 @@ fn expired(root: &Path, operation: &Operation) -> Option<String> {
 /// Kubelets, and after an upgrade of the cluster other API servers, that are of a newer minor than this API server would be.
 /// Where nobody can be asked, nobody is in the way.
 async fn too_new(host: &LocalHost, operation: &Operation, from: &KubeVersion) -> Vec<String> {
-    let access = ApiAccess { kubeconfig: "/etc/kubernetes/admin.conf".into(), server: None };
+    let access = ApiAccess { kubeconfig: ADMIN_CONF.into(), server: None };
     let Ok(seen) = state::look(host, &access).await else { return vec![] };
     let newer = |component| seen.of(component).filter(|running| running.version.minor() > from.minor());
     let kubelets = newer(Component::Kubelet).map(|running| {

@@ -116,7 +116,8 @@ async fn node_part(
     execute(session, upgrade, on_failure).await
 }
 
-fn configuration(
+/// The configuration in these files; what is odd about it is told.
+pub fn configuration(
     session: &Session,
     files: &[std::path::PathBuf],
 ) -> Result<rkadm_core::config::types::UpgradeConfiguration, CommandError> {
@@ -128,7 +129,13 @@ fn configuration(
     Ok(config)
 }
 
-pub fn version(text: &str) -> Result<KubeVersion, CommandError> {
+/// The version to look at: the flag's, else the configuration's, where it has one.
+pub fn wanted(flag: Option<&str>, configured: &str) -> Result<Option<KubeVersion>, CommandError> {
+    let text = flag.unwrap_or(configured);
+    if text.is_empty() { Ok(None) } else { version(text).map(Some) }
+}
+
+fn version(text: &str) -> Result<KubeVersion, CommandError> {
     let wrong = |why: String| {
         let known: Vec<_> = rkadm_core::version::ROWS.iter().map(|row| row.newest().to_string()).collect();
         CommandError::new(ExitKind::Usage, why)
@@ -179,14 +186,13 @@ async fn steps(
         return Ok(hops);
     }
     let nodes: Vec<_> = servers.iter().map(|server| server.node.as_str()).collect();
-    let path: Vec<_> = hops.iter().map(ToString::to_string).collect();
     let message = format!(
         "from {from} to {to} there are {} steps, and each is to be taken by all control planes ({}) before the next",
         hops.len(),
         nodes.join(", ")
     );
     let mut error = CommandError::new(ExitKind::Preflight, message).detail("Nothing was changed.");
-    for hop in path {
+    for hop in &hops {
         error = error.hint(format!(
             "here `rkadm upgrade apply {hop}`, then on each other control plane `rkadm upgrade node`"
         ));

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use k8s_openapi::api::core::v1::{Container, Pod};
 
 use crate::etcd::EtcdAccess;
+use crate::version::KubeVersion;
 
 /// The container that does a static pod's work: the first.
 pub fn container(pod: &Pod) -> Option<&Container> {
@@ -29,6 +30,12 @@ pub fn image_tag(pod: &Pod) -> Option<String> {
     // A registry's port is no tag.
     let (_, name) = image.rsplit_once('/').unwrap_or(("", image));
     name.rsplit_once(':').map(|(_, tag)| tag.to_owned())
+}
+
+/// The version of Kubernetes that the tag of the first container's image names.
+pub fn kubernetes_version(pod: &Pod) -> Option<KubeVersion> {
+    // As a tag cannot hold the `+` of build metadata.
+    image_tag(pod)?.replacen('_', "+", 1).parse().ok()
 }
 
 /// Where a path of the container is on the machine; `None` where no volume of the machine holds it.
