@@ -33,6 +33,8 @@ use crate::{
 pub const KUBELET: &str = "kubelet";
 /// The kubelet's own kubeconfig.
 pub const KUBELET_CONF: &str = "kubelet.conf";
+/// Its configuration, in its directory.
+const CONFIG_FILE: &str = "config.yaml";
 /// Name of the action in journals: never renamed.
 pub const KUBELET_ACTION: &str = "run-kubelet";
 
@@ -93,24 +95,27 @@ pub async fn kubelet_steps(
     let files = [
         ("kubeadm-flags.env", Some(kubelet::flags_env(&flags))),
         ("instance-config.yaml", local_socket.then(|| kubelet::instance_config(socket))),
-        ("config.yaml", Some(kubelet::to_yaml(&settings))),
+        (CONFIG_FILE, Some(kubelet::to_yaml(&settings))),
     ];
     let mut writes = first;
     writes.extend(directory(cx, dir, PRIVATE_DIR).await?);
     for (name, text) in files.into_iter().filter_map(|(name, text)| Some((name, text?))) {
         writes.extend(text_file(cx, dir.join(name), PUBLIC, text).await?);
     }
-    let service = cx.host.service(KUBELET).await?;
-    if writes.is_empty() && service.active == "active" {
+    let is_active = cx.host.service(KUBELET).await?.active == "active";
+    if writes.is_empty() && is_active {
         return Ok(vec![]);
     }
+    // Without its configuration it ends as soon as it has started, and systemd starts it again, over and over: whoever
+    // looks in the right moment sees it active, but it runs nothing.
+    let was_configured = cx.host.stat(&dir.join(CONFIG_FILE)).await?.is_some();
     // Stopped first, so that it does not start with half of its files; and so that an undo, which goes backwards,
     // brings the unit back to its state last of all, with its old files in place.
     let mut steps = vec![Step::Service { unit: KUBELET.into(), verb: ServiceVerb::Stop }];
     steps.extend(writes);
     steps.push(Step::Action(Arc::new(RunKubelet {
         socket: config.node_registration.cri_socket.clone(),
-        was_active: service.active == "active",
+        was_active: is_active && was_configured,
         node,
     })));
     Ok(steps)

@@ -80,6 +80,20 @@ async fn a_failure_at_any_change_leaves_the_host_as_it_was() {
     }
 }
 
+/// A kubelet without a configuration ends and is started again, over and over. Seen in the wrong moment it is active.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_kubelet_that_cannot_run_yet_has_nothing_to_keep() {
+    for scenario in workflows() {
+        let total = scenario.changes().await;
+        let machine = scenario.machine().await;
+        machine.host.edit(|world| world.services.get_mut("kubelet").unwrap().active = "active".into());
+        let before = shape(&machine.host.world());
+        machine.host.inject(total - 1, Fault::Refuse);
+        machine.run(&scenario).await.unwrap_err();
+        assert_eq!(shape(&machine.host.world()), before, "{}", scenario.name);
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stopped_failure_can_be_resumed() {
     for workflow in workflows() {
