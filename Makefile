@@ -71,10 +71,11 @@ etcd: setup ## Compare how rkadm and the real etcd read and write etcd's files; 
 ground: tools ## Test the test ground itself
 	$(CARGO) test --locked -p rkadm-nodes -- --test-threads=1
 
-# With the tests' own build: the release build is measured by `make bench`, and takes as long as a third of these tests.
+# With the tests' own build: the release build is measured by `make bench`, and takes as long as a third of these tests. Two at a
+# time: a test on nodes waits for more than half of its time, and each has machines and a network of its own.
 .PHONY: e2e
 e2e: tools ## Tests on real nodes with real Kubernetes; RKADM=FILE for another build than the tests' own
-	$(CARGO) test --locked --test e2e -- --test-threads=1 $(ARGS)
+	$(CARGO) test --locked --test e2e -- --test-threads=2 $(ARGS)
 
 .PHONY: chaos
 chaos: build tools ## Joins under random faults; RKADM_ROUNDS says how many, RKADM_SEED replays, RKADM_FAULT picks

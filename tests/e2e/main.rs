@@ -1,7 +1,8 @@
 //! Real machines, real Kubernetes: what `rkadm init` promises, kept on nodes with systemd, containerd and a kubelet.
 //!
 //! The program under test is `$RKADM`, else the one that cargo built for the tests. `make bench` measures the release build.
-//! One machine carries several checks where they do not disturb each other; nothing runs in parallel.
+//! One machine carries several checks where they do not disturb each other; two tests run at
+//! the same time, each with a lab of its own.
 #![allow(clippy::print_stdout, reason = "tests show what they measure, and how to replay them")]
 
 mod backup;
