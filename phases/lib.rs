@@ -49,5 +49,6 @@ pub fn actions() -> ActionRegistry {
         .with(upgrade::ETCD_MANIFEST_ACTION, upgrade::UndoEtcdManifest)
         .with(upgrade::SWITCH_ACTION, upgrade::UndoSwitch)
         // The way back is the old data.
+        .with(restore::CLEAR_ACTION, NoUndo)
         .with(restore::MEND_ACTION, NoUndo)
 }

@@ -36,29 +36,47 @@ pub use in_use::in_use;
 pub use kubeconfig::phases as kubeconfigs;
 pub use kubelet_start::{KUBELET, KUBELET_ACTION, KUBELET_CONF, NewNode, UndoKubelet, kubelet_steps};
 pub use mark_control_plane::MarkControlPlane;
-pub use show_join_command::{JoinCommand, OUTPUT as JOIN_OUTPUT};
+pub use show_join_command::{JoinCommand, OUTPUT as JOIN_OUTPUT, ShowJoinCommand};
 pub use upload_certs::CERTIFICATE_KEY;
-pub use upload_config::phases as upload_configs;
+pub use upload_config::{kubeadm as upload_kubeadm_config, phases as upload_configs};
 pub use wait_control_plane::WaitControlPlane;
 
 /// The phases of `rkadm init`, in order.
 pub fn workflow(config: Arc<ResolvedInit>, environment: Environment) -> Workflow {
     let cluster = Arc::new(Cluster::new(config, environment));
-    let mut phases: Vec<Box<dyn Phase>> = vec![Box::new(preflight::Preflight::new(&cluster))];
-    phases.extend(certs::phases(&cluster));
-    phases.extend(kubeconfig::phases(&cluster));
-    phases.push(Box::new(etcd::Local::new(&cluster)));
-    phases.extend(control_plane::phases(&cluster));
-    phases.push(Box::new(kubelet_start::KubeletStart::new(&cluster)));
-    phases.push(Box::new(WaitControlPlane::new(&cluster)));
+    let mut phases: Vec<Box<dyn Phase>> = vec![preflight(&cluster)];
+    phases.extend(certificates(&cluster));
+    phases.extend(kubeconfigs(&cluster));
+    phases.extend(running(&cluster));
     phases.extend(upload_config::phases(&cluster));
-    phases.push(Box::new(upload_certs::UploadCerts::new(&cluster)));
-    phases.push(Box::new(MarkControlPlane::new(&cluster)));
-    phases.push(Box::new(bootstrap_token::BootstrapToken::new(&cluster)));
-    phases.push(Box::new(kubelet_finalize::EnableClientCertRotation::new(&cluster)));
+    phases.extend(joinable(&cluster));
     phases.extend(addons::phases(&cluster));
-    phases.push(Box::new(show_join_command::ShowJoinCommand::new(&cluster)));
+    phases.push(Box::new(ShowJoinCommand::new(&cluster)));
     Workflow { name: "init".into(), phases }
+}
+
+/// What must hold on a machine that becomes a control plane without there being one.
+pub(crate) fn preflight(cluster: &Arc<Cluster>) -> Box<dyn Phase> {
+    Box::new(preflight::Preflight::new(cluster))
+}
+
+/// From files to a control plane that is healthy.
+pub(crate) fn running(cluster: &Arc<Cluster>) -> Vec<Box<dyn Phase>> {
+    let mut phases: Vec<Box<dyn Phase>> = vec![Box::new(etcd::Local::new(cluster))];
+    phases.extend(control_plane::phases(cluster));
+    phases.push(Box::new(kubelet_start::KubeletStart::new(cluster)));
+    phases.push(Box::new(WaitControlPlane::new(cluster)));
+    phases
+}
+
+/// What other machines need to join, and this one to be what it is.
+pub(crate) fn joinable(cluster: &Arc<Cluster>) -> Vec<Box<dyn Phase>> {
+    vec![
+        Box::new(upload_certs::UploadCerts::new(cluster)),
+        Box::new(MarkControlPlane::new(cluster)),
+        Box::new(bootstrap_token::BootstrapToken::new(cluster)),
+        Box::new(kubelet_finalize::EnableClientCertRotation::new(cluster)),
+    ]
 }
 
 /// The declarations of the phases, in order: they do not depend on the configuration.

@@ -19,6 +19,11 @@ pub fn phases(cluster: &Arc<Cluster>) -> Vec<Box<dyn Phase>> {
     ]
 }
 
+/// The cluster's configuration alone.
+pub fn kubeadm(cluster: &Arc<Cluster>) -> Box<dyn Phase> {
+    Box::new(Kubeadm { cluster: Arc::clone(cluster) })
+}
+
 struct Kubeadm {
     cluster: Arc<Cluster>,
 }

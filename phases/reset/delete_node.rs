@@ -46,7 +46,7 @@ impl Phase for DeleteNode {
         let unusable = |message: String| PhaseError::Unusable { message, hint: String::new() };
         let target = ObjectRef::new("Node", None, &name).map_err(|error| unusable(error.to_string()))?;
         match cx.host.object(&access, &target).await {
-            Ok(Some(_)) => Ok(Verdict::Apply(vec![Step::DeleteObject { access, target }])),
+            Ok(Some(_)) => Ok(Verdict::Apply(vec![Step::DeleteObject { access, target, dies_with: None }])),
             Ok(None) => Ok(Verdict::AlreadyDone(format!("there is no Node {name}"))),
             Err(error) => self.cannot(cx, format!("the API server cannot be asked for Node {name}: {error}")),
         }

@@ -3,6 +3,7 @@
 //! All that takes time and can fail is done beside the data in use, before anything is stopped. What was in use is kept.
 
 mod check;
+mod cluster;
 mod node;
 mod pods;
 mod repair;
@@ -25,11 +26,15 @@ use rkadm_core::{
 };
 use serde::{Deserialize, Serialize};
 
+pub use cluster::{
+    CLUSTER_WORKFLOW, ClusterRestore, REMOVED_OUTPUT, RemoveNodes, metas as cluster_metas,
+    workflow as cluster_workflow,
+};
 pub use node::NodeEtcd;
 pub use pods::{STOP_ACTION, stop_pods_of};
-pub use repair::MEND_ACTION;
+pub use repair::{CLEAR_ACTION, MEND_ACTION};
 pub use report::REPORT_OUTPUT;
-pub use survey::{Doubt, Survey, survey};
+pub use survey::{Doubt, Survey, fits, survey};
 pub use swap::{SWAP_ACTION, Swap, UndoSwap};
 pub use together::{Point, TOGETHER_ACTION};
 pub use trial::{TRIAL_ACTION, UndoTrial};
@@ -95,6 +100,9 @@ pub struct Restore {
     /// What the new cluster's ids are made of besides.
     #[serde(default)]
     pub token: String,
+    /// This machine had no etcd before.
+    #[serde(default)]
+    pub anew: bool,
 }
 
 impl Restore {
@@ -128,6 +136,7 @@ impl Restore {
             peer_urls: self.node.peer_urls.clone(),
             began_at: self.trial().new_revision(),
             as_it_was: self.survivor || !self.others.is_empty(),
+            anew: self.anew,
         }
     }
 
@@ -191,7 +200,8 @@ pub fn workflow_together(restore: &Arc<Restore>, gate: &Arc<dyn Gate>) -> Workfl
     phases.push(Box::new(start::Start(Arc::clone(restore))));
     phases.extend(together(Point::Started));
     phases.push(Box::new(repair::Repair(Arc::clone(restore))));
-    phases.push(Box::new(report::Report(Arc::clone(restore))));
+    phases
+        .push(Box::new(report::Report { restore: Arc::clone(restore), reversible: restore.is_reversible() }));
     Workflow { name: WORKFLOW.into(), phases }
 }
 

@@ -37,6 +37,9 @@ pub struct NodeEtcd {
     pub api_url: Option<String>,
     /// The API server's encryption configuration.
     pub encryption: Option<PathBuf>,
+    /// Where the API server keeps its keys; `/registry` where it is not told otherwise.
+    #[serde(default)]
+    pub prefix: Option<String>,
 }
 
 impl NodeEtcd {
@@ -84,10 +87,16 @@ impl NodeEtcd {
             access,
             pki,
             api_url: server.as_ref().and_then(api_server_url),
+            prefix: server.as_ref().and_then(|pod| flag(pod, "etcd-prefix")),
             encryption: server
                 .as_ref()
                 .and_then(|pod| on_host(pod, flag(pod, "encryption-provider-config")?.as_ref())),
         })
+    }
+
+    /// Under these keys API servers say that they are there; the address is what follows.
+    pub fn master_leases(&self) -> String {
+        format!("{}/masterleases/", self.prefix.as_deref().unwrap_or("/registry").trim_end_matches('/'))
     }
 
     /// Address of this machine's API server, as the Service `kubernetes` has it.

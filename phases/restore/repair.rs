@@ -9,6 +9,7 @@ use rkadm_core::{
         Action, Event, Phase, PhaseError, PhaseMeta, PlanCx, Step, Verdict,
         act::{ActCx, StepError},
     },
+    etcd::EtcdAccess,
     host::{Actuator, ApiAccess},
     kube::ObjectRef,
 };
@@ -19,6 +20,8 @@ use crate::init::Cluster;
 
 /// Name of the action in journals: never renamed.
 pub const MEND_ACTION: &str = "mend-kubernetes-endpoints";
+/// Name of the action in journals: never renamed.
+pub const CLEAR_ACTION: &str = "clear-master-leases";
 
 /// Whoever leads renews its Lease every two seconds.
 const RENEWED_WITHIN: SignedDuration = SignedDuration::from_secs(5);
@@ -54,6 +57,10 @@ impl Phase for Repair {
         let mut steps = vec![];
         // Of several, each stands there itself.
         if self.0.others.is_empty() {
+            // First: the API server makes the endpoints of them, over and over.
+            let (access, prefix) = (self.0.node.access.clone(), self.0.node.master_leases());
+            let kept = format!("{prefix}{own}");
+            steps.push(Step::Action(Arc::new(Clear { access, prefix, kept })));
             steps.extend(self.endpoints(cx, &own).await);
         }
         for name in LEADERS {
@@ -143,6 +150,41 @@ impl Action for Mend {
             cx.reporter.report(Event::Warning { message });
         }
         Ok(())
+    }
+}
+
+/// Removes the leases of API servers that are no more.
+struct Clear {
+    access: EtcdAccess,
+    prefix: String,
+    kept: String,
+}
+
+#[async_trait]
+impl Action for Clear {
+    fn name(&self) -> &'static str {
+        CLEAR_ACTION
+    }
+
+    fn describe(&self) -> String {
+        format!("remove what etcd has below {} but {}: API servers that are no more", self.prefix, self.kept)
+    }
+
+    async fn prepare(&self, _host: &dyn Actuator) -> Result<Value, StepError> {
+        Ok(Value::Null)
+    }
+
+    async fn act(&self, cx: &ActCx<'_>) -> Result<(), StepError> {
+        match cx.host.etcd_delete_beside(&self.access, &self.prefix, &self.kept).await {
+            Ok(_) => Ok(()),
+            Err(error) if error.is_injected() => Err(error.into()),
+            // They run out within seconds anyway.
+            Err(error) => {
+                let message = format!("leases of earlier API servers cannot be removed: {error}");
+                cx.reporter.report(Event::Warning { message });
+                Ok(())
+            }
+        }
     }
 }
 

@@ -14,7 +14,11 @@ pub const REPORT_OUTPUT: &str = "report";
 const KINDS: [&str; 8] =
     ["Namespace", "Node", "Pod", "Deployment", "DaemonSet", "Service", "ConfigMap", "Secret"];
 
-pub struct Report(pub Arc<Restore>);
+pub struct Report {
+    pub restore: Arc<Restore>,
+    /// Whether it can be taken back once it has finished.
+    pub reversible: bool,
+}
 
 #[async_trait]
 impl Phase for Report {
@@ -26,14 +30,14 @@ impl Phase for Report {
         if cx.is_dry_run() {
             return Ok(Verdict::NotApplicable("known only afterwards".into()));
         }
-        let access = &self.0.node.access;
+        let access = &self.restore.node.access;
         let mut revision = None;
         if let Some(endpoint) = access.endpoints.first() {
             revision = cx.host.etcd_status(access, endpoint).await.ok().map(|status| status.revision);
         }
         let (mut objects, mut not_ready) = (Map::new(), vec![]);
         for kind in KINDS {
-            match cx.host.objects(&self.0.admin(), kind).await {
+            match cx.host.objects(&self.restore.admin(), kind).await {
                 Ok(found) => {
                     objects.insert(kind.into(), found.len().into());
                     if kind == "Node" {
@@ -47,7 +51,7 @@ impl Phase for Report {
         let value = json!({ "revision": revision, "objects": objects, "nodesNotReady": not_ready });
         Ok(Verdict::Apply(vec![
             Step::Record { name: REPORT_OUTPUT.into(), value },
-            Step::Record { name: REVERSIBLE.into(), value: self.0.is_reversible().into() },
+            Step::Record { name: REVERSIBLE.into(), value: self.reversible.into() },
         ]))
     }
 }

@@ -88,10 +88,17 @@ impl Phase for Start {
 
     /// A healthy etcd is not enough: one that was never really stopped is healthy too, and serves what was there before.
     async fn verify(&self, cx: &PlanCx<'_>) -> Result<(), PhaseError> {
-        let access = &self.0.node.access;
+        self.0.is_served(cx).await
+    }
+}
+
+impl Restore {
+    /// etcd serves what was restored.
+    pub(super) async fn is_served(&self, cx: &PlanCx<'_>) -> Result<(), PhaseError> {
+        let access = &self.node.access;
         let Some(endpoint) = access.endpoints.first() else { return Ok(()) };
         let (served, least) =
-            (cx.host.etcd_status(access, endpoint).await?.revision, self.0.trial().new_revision());
+            (cx.host.etcd_status(access, endpoint).await?.revision, self.trial().new_revision());
         if served < least {
             return Err(PhaseError::NotAchieved(format!(
                 "etcd at {endpoint} serves revision {served}; the restored data begins at {least}, so it serves other data"

@@ -93,6 +93,20 @@ pub async fn survey(host: &dyn Probe, restore: &Restore) -> Result<Survey, Phase
     Ok(found)
 }
 
+/// Looks at what a machine that was never part of the cluster must have.
+pub async fn fits(host: &dyn Probe, restore: &Restore) -> Survey {
+    let mut found = Survey::default();
+    version(restore, &mut found);
+    room(host, restore, &mut found).await;
+    let data = restore.node.data_dir.join("member");
+    if !matches!(host.stat(&data).await, Ok(None)) {
+        let message = format!("this machine has data of an etcd in {}", data.display());
+        let hint = "what is left of another cluster goes with `rkadm reset`; data of this cluster is restored by `rkadm restore etcd`";
+        found.doubt("EtcdData", false, message, hint);
+    }
+    found
+}
+
 async fn members(host: &dyn Probe, restore: &Restore, found: &mut Survey) {
     let access = &restore.node.access;
     if let Some(endpoint) = access.endpoints.first() {
@@ -265,7 +279,14 @@ async fn room(host: &dyn Probe, restore: &Restore, found: &mut Survey) {
     };
     let copies = if restore.source.plain { 1 } else { 2 };
     let needed = restore.source.size * copies + LOGS;
-    let Some(space) = host.space(dir).await else { return };
+    let mut space = host.space(dir).await;
+    // It may still be to be made.
+    for dir in dir.ancestors().skip(1) {
+        if space.is_none() {
+            space = host.space(dir).await;
+        }
+    }
+    let Some(space) = space else { return };
     if space.bytes_free < needed {
         let message = format!(
             "{} has {} MB free, and {} MB are needed for the new data beside the old",

@@ -71,6 +71,9 @@ pub struct Swap {
     /// The undo brings the old data back as it was: it is of several members, and no data of one is like it.
     #[serde(default)]
     pub as_it_was: bool,
+    /// There was no old data, so what is in place is restored data.
+    #[serde(default)]
+    pub anew: bool,
 }
 
 /// What the undo needs besides.
@@ -113,8 +116,8 @@ impl Swap {
     async fn forth(&self, host: &dyn Actuator) -> Result<(), StepError> {
         if self.there(host, &self.fresh).await? {
             let live = self.there(host, &self.live).await?;
-            if live && self.there(host, &self.aside).await? {
-                // The old data is aside, so what is in place is the restored data, and this is the same once more.
+            if live && (self.anew || self.there(host, &self.aside).await?) {
+                // The old data is aside, or there was none, so what is in place is the restored data, and this is the same once more.
                 host.remove_tree(&self.at(&self.fresh)).await?;
                 return Ok(self.tidy(host, &[&self.fresh]).await?);
             }
@@ -172,6 +175,9 @@ impl Action for Swap {
     }
 
     fn describe(&self) -> String {
+        if self.anew {
+            return format!("rename {} to {}", self.at(&self.fresh).display(), self.at(&self.live).display());
+        }
         format!(
             "rename {} to {}, and {} to {}",
             self.at(&self.live).display(),

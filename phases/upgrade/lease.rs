@@ -111,7 +111,7 @@ impl Phase for GiveBack {
             Some(lease) if lease["spec"]["holderIdentity"] != self.upgrading.cluster.config.node_name() => {
                 Ok(Verdict::NotApplicable("another upgrade holds it by now".into()))
             }
-            _ => Ok(Verdict::Apply(vec![Step::DeleteObject { access, target: target()? }])),
+            _ => Ok(Verdict::Apply(vec![Step::DeleteObject { access, target: target()?, dies_with: None }])),
         }
     }
 }

@@ -70,6 +70,9 @@ pub async fn run(session: &Session, command: OpCommand) -> Result<(), CommandErr
                 "backup schedule" => super::backup::resume_schedule(session, &operation).await,
                 name if name.starts_with("reset") => super::reset::resume(session, &operation).await,
                 rkadm_phases::restore::WORKFLOW => super::restore::resume(session, &operation).await,
+                rkadm_phases::restore::CLUSTER_WORKFLOW => {
+                    super::restore::resume_cluster(session, &operation).await
+                }
                 "certs generate-csr" => super::certs::resume_requests(session, &operation).await,
                 name if name.starts_with("upgrade ") => super::upgrade::resume(session, &operation).await,
                 name if name == "join" || name.starts_with("join phase ") => {

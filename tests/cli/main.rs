@@ -27,6 +27,7 @@ mod renew;
 mod requests;
 mod reset;
 mod restore;
+mod restore_cluster;
 mod sealed;
 mod secrets;
 mod server;

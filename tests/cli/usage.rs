@@ -279,6 +279,7 @@ backup
   schedule
 restore
   etcd
+  cluster
 reset
   phase
     preflight

@@ -55,6 +55,7 @@ fn every_phase_is_listed_in_order_and_no_other_is() {
         ("join", rkadm_phases::join::metas()),
         ("reset", rkadm_phases::reset::metas()),
         ("restore", rkadm_phases::restore::metas()),
+        ("restore cluster", rkadm_phases::restore::cluster_metas()),
         ("upgrade apply", rkadm_phases::upgrade::metas(rkadm_phases::upgrade::Scope::Cluster)),
         ("upgrade node", rkadm_phases::upgrade::metas(rkadm_phases::upgrade::Scope::Node)),
     ] {

@@ -11,6 +11,7 @@ mod bench_join;
 mod bench_upgrade;
 mod certificates;
 mod chaos;
+mod disaster;
 mod failures;
 mod init;
 mod interrupted;

@@ -3,16 +3,17 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs,
-    path::Path,
+    path::{Path, PathBuf},
     sync::{
-        Arc,
+        Arc, LazyLock,
         atomic::{AtomicUsize, Ordering},
     },
 };
 
 use crate::{joining, upgrading};
+use jiff::Timestamp;
 use rkadm_core::{
-    backup::trial::Peer,
+    backup::{lost::LostFile, trial::Peer},
     config::{
         Documents, HostFacts, InitFlags, ResolvedInit, Source, resolve_init, types::ResetConfiguration,
     },
@@ -26,15 +27,15 @@ use rkadm_core::{
     },
     etcd::{EtcdAccess, Member},
     host::fake::{FakeHost, Node, World},
-    pki::KeyAlgorithm,
+    pki::{KeyAlgorithm, PrivateKey, issue_ca, list},
 };
 use rkadm_phases::{
     csr::{self, Requests},
-    init::{self, Environment},
+    init::{self, Cluster, Environment},
     join,
     renew::{self, Renewal},
     reset::Reset,
-    restore::{self, NodeEtcd, Restore},
+    restore::{self, ClusterRestore, NodeEtcd, Restore},
     upgrade,
 };
 use tempfile::TempDir;
@@ -87,6 +88,7 @@ enum What {
     Restore,
     Survivor,
     Together,
+    Cluster,
     Upgrade,
     UpgradeNode,
 }
@@ -106,6 +108,7 @@ pub fn workflows() -> Vec<Scenario> {
         scenario("restore etcd", What::Restore),
         scenario("restore etcd --from-survivor", What::Survivor),
         scenario("restore etcd --initial-cluster", What::Together),
+        scenario("restore cluster", What::Cluster),
         scenario("upgrade apply", What::Upgrade),
         scenario("upgrade node", What::UpgradeNode),
     ]
@@ -173,6 +176,14 @@ impl Scenario {
                 cri_socket: "unix:///run/containerd/containerd.sock".into(),
                 ..Restore::default()
             })),
+            What::Cluster => restore::cluster_workflow(&Arc::new(ClusterRestore {
+                id: "1".into(),
+                config: (*self.config).clone(),
+                environment: Environment { whole: true, ..Environment::default() },
+                bump: 1,
+                files: lost_files(),
+                ..ClusterRestore::default()
+            })),
             What::Requests => csr::workflow(&Arc::new(Requests {
                 config: (*self.config).clone(),
                 cert_dir: "/etc/csr/pki".into(),
@@ -201,6 +212,11 @@ impl Scenario {
                 return Machine::from_world(joining::world(Machine::ready().host.world()));
             }
             What::Init | What::Requests => return Machine::ready(),
+            What::Cluster => {
+                let mut world = Machine::ready().host.world();
+                world.members = vec![member(1)];
+                return Machine::from_world(world);
+            }
         }
         let finished = FINISHED.get_or_init(|| async {
             let machine = Machine::ready();
@@ -208,13 +224,6 @@ impl Scenario {
             machine.host.world()
         });
         let mut world = finished.await.clone();
-        let member = |id: u64| Member {
-            id,
-            name: format!("node{id}"),
-            peer_urls: vec![format!("https://10.0.0.{id}:2380")],
-            client_urls: vec![format!("https://10.0.0.{id}:2379")],
-            is_learner: false,
-        };
         match self.what {
             What::Restore => world.members = vec![member(1)],
             What::Together => world.members = vec![member(1), member(2)],
@@ -262,6 +271,38 @@ impl Scenario {
         machine.run(self).await.unwrap();
         shape(&machine.host.world())
     }
+}
+
+fn member(id: u64) -> Member {
+    Member {
+        id,
+        name: format!("node{id}"),
+        peer_urls: vec![format!("https://10.0.0.{id}:2380")],
+        client_urls: vec![format!("https://10.0.0.{id}:2379")],
+        is_learner: false,
+    }
+}
+
+/// Keys of a cluster that is no more, and a file of its operators.
+fn lost_files() -> Vec<LostFile> {
+    static FILES: LazyLock<Vec<LostFile>> = LazyLock::new(|| {
+        let file = |path: PathBuf, bytes: Vec<u8>| LostFile { path, mode: 0o600, owner: None, bytes };
+        let mut files = vec![file("/srv/audit/policy.yaml".into(), b"kind: Policy\n".to_vec())];
+        let pki = Path::new("/etc/kubernetes/pki");
+        let inputs = Cluster::new(Arc::new(config()), Environment::default()).cert_inputs().unwrap();
+        for name in ["ca", "front-proxy-ca", "etcd-ca"] {
+            let entry = list::entry(name).unwrap();
+            let key = PrivateKey::generate(KeyAlgorithm::EcdsaP256).unwrap();
+            let cert = issue_ca(&entry.spec(&inputs), &key, Timestamp::now()).unwrap();
+            files.push(file(pki.join(entry.cert_file()), cert.to_pem().into_bytes()));
+            files.push(file(pki.join(entry.key_file()), key.to_pem().as_bytes().to_vec()));
+        }
+        let key = PrivateKey::generate(KeyAlgorithm::EcdsaP256).unwrap();
+        files.push(file(pki.join("sa.pub"), key.public_key_pem().into_bytes()));
+        files.push(file(pki.join("sa.key"), key.to_pem().as_bytes().to_vec()));
+        files
+    });
+    FILES.clone()
 }
 
 /// A machine in memory with its journals on disk.
@@ -450,7 +491,7 @@ pub struct Shape {
 }
 
 pub fn shape(world: &World) -> Shape {
-    let path = |(path, node): (&std::path::PathBuf, &Node)| {
+    let path = |(path, node): (&PathBuf, &Node)| {
         let kind = match node {
             Node::Dir(mode) => format!("dir {mode:o}"),
             Node::File(content, mode) => {

@@ -25,6 +25,7 @@ use super::{
     phase_tree::{self, Selected},
     typed,
 };
+pub use report::Join;
 
 /// The subcommand with its phases.
 pub fn command() -> Command {
@@ -111,18 +112,18 @@ impl Request {
         }
         sha256_hex(format!("{} {}", self.config.digest(), paths.join(" ")).as_bytes())
     }
+}
 
-    /// What phases find by name.
-    fn secrets(&self) -> Vec<(String, String)> {
-        let mut secrets = vec![];
-        for (index, token) in self.config.bootstrap_tokens.iter().enumerate() {
-            let given = token.token.as_ref().map(|token| token.expose().to_owned());
-            secrets.extend(given.map(|token| (init::token_secret_name(index), token)));
-        }
-        let key = self.config.certificate_key.as_ref().map(|key| key.expose().to_owned());
-        secrets.extend(key.map(|key| (init::CERTIFICATE_KEY.to_owned(), key)));
-        secrets
+/// What phases find by name.
+pub fn secrets(config: &ResolvedInit) -> Vec<(String, String)> {
+    let mut secrets = vec![];
+    for (index, token) in config.bootstrap_tokens.iter().enumerate() {
+        let given = token.token.as_ref().map(|token| token.expose().to_owned());
+        secrets.extend(given.map(|token| (init::token_secret_name(index), token)));
     }
+    let key = config.certificate_key.as_ref().map(|key| key.expose().to_owned());
+    secrets.extend(key.map(|key| (init::CERTIFICATE_KEY.to_owned(), key)));
+    secrets
 }
 
 async fn execute(
@@ -142,7 +143,7 @@ async fn execute(
         digest: Some(request.digest()),
         // Without the environment: proxies may have passwords.
         config: serde_json::to_value(config).ok(),
-        secrets: request.secrets(),
+        secrets: secrets(config),
     };
     let done = operation::carry_out(session, host, &workflow, &request, &manner).await;
     let done = done.map_err(|failure| match failure {

@@ -31,7 +31,7 @@ struct InitResult {
 /// What other nodes need.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Join {
+pub struct Join {
     #[serde(flatten)]
     command: JoinCommand,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -42,25 +42,19 @@ struct Join {
 
 /// Prints the result of a whole `init`.
 pub fn finished(session: &Session, config: &ResolvedInit, done: &RunReport) {
-    let command = done.outputs.get(JOIN_OUTPUT).and_then(|value| serde_json::from_value(value.clone()).ok());
-    let join = command.map(|command| Join {
-        command,
-        token: secret(done, TOKEN, config.skip_token_print),
-        certificate_key: secret(done, CERTIFICATE_KEY, config.skip_certificate_key_print),
-    });
     let result = InitResult {
         operation: done.operation.clone(),
         changed: true,
         kubernetes_version: config.kubernetes_version.to_string(),
         node_name: config.node_name().to_owned(),
-        join,
+        join: Join::of(config, done),
         phases: done.phases.clone(),
     };
     session.printer.result("InitResult", &result, || text(&result));
 }
 
 fn text(result: &InitResult) -> String {
-    let mut out = format!(
+    let out = format!(
         "Your Kubernetes {} control plane on {} is ready.\n\n\
          To use it as root:\n\n  export KUBECONFIG=/etc/kubernetes/admin.conf\n\n\
          As another user:\n\n  mkdir -p $HOME/.kube\n  sudo cp -i /etc/kubernetes/admin.conf $HOME/.kube/config\n  \
@@ -69,28 +63,45 @@ fn text(result: &InitResult) -> String {
          (https://kubernetes.io/docs/concepts/cluster-administration/addons/)\n",
         result.kubernetes_version, result.node_name
     );
-    let Some(join) = &result.join else { return out };
-    let token = join.token.as_deref().unwrap_or("<value withheld>");
-    let base = format!(
-        "kubeadm join {} --token {token} \\\n    --discovery-token-ca-cert-hash {}",
-        join.command.endpoint, join.command.ca_cert_hash
-    );
-    if join.command.control_planes {
-        out += &format!("\nOther control planes join with, as root:\n\n  {base} \\\n    --control-plane");
-        match &join.certificate_key {
-            Some(key) => {
-                out += &format!(
-                    " --certificate-key {key}\n\nThe certificate key gives access to the cluster's keys: keep it secret. The uploaded files are deleted in two hours.\n"
-                );
-            }
-            None => {
-                out += "\n\nafter the files of /etc/kubernetes/pki were copied to them (or use --upload-certs).\n";
+    out + &result.join.as_ref().map(Join::text).unwrap_or_default()
+}
+
+impl Join {
+    /// From what a run left.
+    pub fn of(config: &ResolvedInit, done: &RunReport) -> Option<Self> {
+        let command = done.outputs.get(JOIN_OUTPUT)?;
+        Some(Self {
+            command: serde_json::from_value(command.clone()).ok()?,
+            token: secret(done, TOKEN, config.skip_token_print),
+            certificate_key: secret(done, CERTIFICATE_KEY, config.skip_certificate_key_print),
+        })
+    }
+
+    /// The commands.
+    pub fn text(&self) -> String {
+        let token = self.token.as_deref().unwrap_or("<value withheld>");
+        let base = format!(
+            "kubeadm join {} --token {token} \\\n    --discovery-token-ca-cert-hash {}",
+            self.command.endpoint, self.command.ca_cert_hash
+        );
+        let mut out = String::new();
+        if self.command.control_planes {
+            out += &format!("\nOther control planes join with, as root:\n\n  {base} \\\n    --control-plane");
+            match &self.certificate_key {
+                Some(key) => {
+                    out += &format!(
+                        " --certificate-key {key}\n\nThe certificate key gives access to the cluster's keys: keep it secret. The uploaded files are deleted in two hours.\n"
+                    );
+                }
+                None => {
+                    out += "\n\nafter the files of /etc/kubernetes/pki were copied to them (or use --upload-certs).\n";
+                }
             }
         }
+        out + &format!(
+            "\nWorkers join with, as root:\n\n  {base}\n\n`rkadm join` takes the same words as `kubeadm join`.\n"
+        )
     }
-    out + &format!(
-        "\nWorkers join with, as root:\n\n  {base}\n\n`rkadm join` takes the same words as `kubeadm join`.\n"
-    )
 }
 
 /// What a run of preflight alone found that did not stop it.

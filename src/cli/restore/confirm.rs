@@ -17,12 +17,11 @@ use crate::{
 ///
 /// # Errors
 /// There is no terminal.
-pub fn possible() -> Result<(), CommandError> {
+pub fn possible(command: &str, what: &str) -> Result<(), CommandError> {
     if std::io::stdin().is_terminal() {
         return Ok(());
     }
-    let message =
-        "`rkadm restore etcd` replaces the data of the cluster, and there is no terminal to confirm it on";
+    let message = format!("`rkadm {command}` {what}, and there is no terminal to confirm it on");
     Err(CommandError::new(ExitKind::Usage, message)
         .detail("Nothing was changed.")
         .hint("without a terminal: --yes")

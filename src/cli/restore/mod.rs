@@ -1,5 +1,6 @@
 //! `rkadm restore`.
 
+mod cluster;
 mod confirm;
 mod gate;
 mod report;
@@ -57,6 +58,12 @@ pub enum RestoreCommand {
     /// `--from-survivor` needs no backup: where so many control planes are gone that etcd has no quorum, it makes a cluster of
     /// one member of what is left on this one. The others join it again. The old data is kept as it is.
     Etcd(EtcdArgs),
+    /// Bring a cluster back whose machines are all gone, on this machine, which was never part of it
+    ///
+    /// Keys, settings and data come from the backup; certificates, kubeconfigs and manifests are made for this machine. It
+    /// becomes the only control plane; others join it. Nothing is overwritten, and until it has finished, `rkadm op rollback`
+    /// leaves the machine as it was.
+    Cluster(Box<cluster::ClusterArgs>),
 }
 
 /// What to restore, and how.
@@ -111,18 +118,24 @@ impl EtcdArgs {
 
 /// Runs it.
 pub async fn run(session: &Session, command: &RestoreCommand) -> Result<(), CommandError> {
-    let RestoreCommand::Etcd(args) = command;
+    match command {
+        RestoreCommand::Etcd(args) => run_etcd(session, args).await,
+        RestoreCommand::Cluster(args) => cluster::run(session, args).await,
+    }
+}
+
+async fn run_etcd(session: &Session, args: &EtcdArgs) -> Result<(), CommandError> {
     if !args.dry_run {
         Session::require_root("restore etcd")?;
         // What was begun was confirmed, and goes on with the backup that it began with.
-        if let Some(operation) = unfinished(session, &args.digest())? {
+        if let Some(operation) = unfinished(session, WORKFLOW, &args.digest())? {
             let restore = operation::request(session, &operation)?;
             return execute(session, restore, args.digest(), args.on_failure.into(), false).await;
         }
     }
     let asks = !args.dry_run && !args.yes;
     if asks {
-        confirm::possible()?;
+        confirm::possible("restore etcd", "replaces the data of the cluster")?;
     }
     let host = session.host(API_TIMEOUT);
     let node = NodeEtcd::read(&host).await.map_err(|error| unusable(&error))?;
@@ -150,7 +163,12 @@ pub async fn run(session: &Session, command: &RestoreCommand) -> Result<(), Comm
     };
     args.together.fill(&mut restore)?;
     let survey = restore::survey(&host, &restore).await.map_err(|error| unusable(&error))?;
-    refuse(&survey, args)?;
+    let what = if args.from_survivor {
+        "no cluster can be made of what is left here"
+    } else {
+        "this backup cannot be restored here"
+    };
+    refuse(&survey, what, args.force)?;
     if !args.no_bump && restore.others.is_empty() {
         // Where nobody knows what was seen, more than anybody can have.
         let seen = survey.revision.unwrap_or(restore.source.revision + UNKNOWN);
@@ -165,6 +183,8 @@ pub async fn run(session: &Session, command: &RestoreCommand) -> Result<(), Comm
     execute(session, restore, args.digest(), args.on_failure.into(), args.dry_run).await
 }
 
+pub use cluster::resume as resume_cluster;
+
 /// Goes on with an unfinished restore.
 pub async fn resume(session: &Session, operation: &Operation) -> Result<(), CommandError> {
     Session::require_root("op resume")?;
@@ -176,11 +196,11 @@ pub async fn resume(session: &Session, operation: &Operation) -> Result<(), Comm
 ///
 /// # Errors
 /// Something else was cut off: what is on the machine now is not to be judged.
-fn unfinished(session: &Session, digest: &str) -> Result<Option<Operation>, CommandError> {
+fn unfinished(session: &Session, workflow: &str, digest: &str) -> Result<Option<Operation>, CommandError> {
     let operations = JournalDir::below(&session.root).load_all()?;
     let unsettled = operations.into_iter().rev().find(|operation| !operation.status.is_settled());
     let Some(operation) = unsettled else { return Ok(None) };
-    let same_command = operation.workflow() == WORKFLOW;
+    let same_command = operation.workflow() == workflow;
     let same = same_command && operation.begun().is_some_and(|begun| begun.digest == digest);
     if same && operation.status.is_resumable() {
         return Ok(Some(operation));
@@ -201,16 +221,11 @@ fn unfinished(session: &Session, digest: &str) -> Result<Option<Operation>, Comm
     Err(error.into())
 }
 
-fn refuse(survey: &Survey, args: &EtcdArgs) -> Result<(), CommandError> {
-    let findings = survey.against(args.force);
+fn refuse(survey: &Survey, what: &str, force: bool) -> Result<(), CommandError> {
+    let findings = survey.against(force);
     if findings.is_empty() {
         return Ok(());
     }
-    let what = if args.from_survivor {
-        "no cluster can be made of what is left here"
-    } else {
-        "this backup cannot be restored here"
-    };
     let error = CommandError::new(ExitKind::Preflight, what);
     Err(CommandError { findings, ..error }.detail("Nothing was changed."))
 }

@@ -71,13 +71,22 @@ pub async fn read(
 ) -> Result<Source, CommandError> {
     let identities = identities.to_owned();
     let (path, encryption) = (file.to_owned(), encryption.map(Path::to_owned));
-    let work = tokio::task::spawn_blocking(move || {
+    let work = move || {
         if read::is_plain_snapshot(&path) {
             plain(&path)
         } else {
             archive(&path, identities, encryption.as_deref())
         }
-    });
+    };
+    stoppable(session, work).await
+}
+
+/// Work on a file that a signal ends, before anything was changed.
+pub async fn stoppable<T: Send + 'static>(
+    session: &Session,
+    work: impl FnOnce() -> Result<T, BackupError> + Send + 'static,
+) -> Result<T, CommandError> {
+    let work = tokio::task::spawn_blocking(work);
     tokio::select! {
         done = work => done.map_err(CommandError::failed)?.map_err(|error| refused(&error)),
         signal = session.cancel.cancelled() => {

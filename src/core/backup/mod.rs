@@ -9,6 +9,8 @@
 //! - [`label`]: what may be said in the open of an encrypted one.
 //! - [`read`]: opens one that nobody can trust.
 //! - [`open`]: opens one, and the snapshot in it.
+//! - [`lost`]: what a backup says of a cluster whose machines are all gone.
+//! - [`scratch`]: where a backup is unpacked.
 //! - [`remains`]: what a member without a quorum has left.
 //! - [`trial`]: makes a data directory of one, beside the one in use.
 //! - [`place`]: a directory or a bucket; [`catalog`] and [`retention`]: the backups there, and which may go.
@@ -22,6 +24,7 @@ pub mod crypt;
 mod error;
 pub mod format;
 pub mod label;
+pub mod lost;
 pub mod manifest;
 pub mod open;
 pub mod place;
@@ -29,6 +32,7 @@ mod publish;
 pub mod read;
 pub mod remains;
 pub mod retention;
+pub mod scratch;
 pub mod source;
 pub mod take;
 pub mod trial;

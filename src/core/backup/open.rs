@@ -8,7 +8,7 @@ use std::{
 use super::{
     BackupError, Manifest,
     crypt::Identities,
-    read::{self, Targets},
+    read::{self, Checked, Targets},
 };
 use crate::etcd::snapshot::{self, Verified, VerifyOptions};
 
@@ -17,6 +17,8 @@ use crate::etcd::snapshot::{self, Verified, VerifyOptions};
 pub struct Opened {
     /// What an archive says about itself.
     pub manifest: Option<Manifest>,
+    /// SHA-256 of an archive.
+    pub sha256: Option<String>,
     /// The other files of an archive, by their path on the machine.
     pub files: BTreeMap<String, Vec<u8>>,
     /// The snapshot.
@@ -34,13 +36,14 @@ pub fn open(path: &Path, identities: &Identities, scratch: &Path) -> Result<Open
     if read::is_plain_snapshot(path) {
         return Ok(Opened {
             manifest: None,
+            sha256: None,
             files: BTreeMap::new(),
             snapshot: snapshot::verify(path, VerifyOptions::default())?,
             path: path.to_owned(),
         });
     }
     let mut targets = Targets { snapshot: scratch.join("snapshot.db"), files: BTreeMap::new() };
-    let manifest = read::check(path, identities, Some(&mut targets))?.manifest;
+    let Checked { manifest, sha256 } = read::check(path, identities, Some(&mut targets))?;
     let verified = snapshot::verify(&targets.snapshot, VerifyOptions::default())?;
     let (told, found) = (&manifest.snapshot, &verified.report);
     if (told.revision, told.hash_kv) != (found.revision, found.hash_kv.hash) {
@@ -50,5 +53,11 @@ pub fn open(path: &Path, identities: &Identities, scratch: &Path) -> Result<Open
         );
         return Err(BackupError::Damaged { path: path.to_owned(), why });
     }
-    Ok(Opened { manifest: Some(manifest), files: targets.files, snapshot: verified, path: targets.snapshot })
+    Ok(Opened {
+        manifest: Some(manifest),
+        sha256: Some(sha256),
+        files: targets.files,
+        snapshot: verified,
+        path: targets.snapshot,
+    })
 }

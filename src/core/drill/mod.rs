@@ -15,7 +15,6 @@ mod error;
 mod prepare;
 mod program;
 pub mod record;
-mod scratch;
 
 use std::{
     ffi::OsString,
@@ -27,6 +26,8 @@ use std::{
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use tokio::{io::AsyncWriteExt, process::Command};
+
+use crate::backup::scratch::Scratch;
 
 pub use error::DrillError;
 pub use record::Record;
@@ -132,7 +133,7 @@ pub struct ApiFindings {
 /// The backup cannot be used, which is what a drill is for, or the drill cannot be made.
 pub async fn run(request: &Request, stop: impl Future<Output = ()>) -> Result<Record, DrillError> {
     let (began, at) = (Instant::now(), Timestamp::now());
-    let scratch = scratch::Scratch::make(&request.scratch)?;
+    let scratch = Scratch::make(&request.scratch)?;
     let (wanted, dir) = (request.clone(), scratch.path().to_owned());
     let prepared = tokio::task::spawn_blocking(move || prepare::prepare(&wanted, &dir)).await;
     let order = prepared.map_err(|error| DrillError::Isolation(error.to_string()))??;

@@ -220,7 +220,7 @@ pub async fn act(step: &Step, cx: &ActCx<'_>) -> Result<(), StepError> {
         }
         Step::Archive { archive, what, leave_out } => Ok(cx.host.archive(archive, what, leave_out).await?),
         Step::Remove { what, .. } => Ok(cx.host.remove_units(what).await?),
-        Step::DeleteObject { access, target } => {
+        Step::DeleteObject { access, target, .. } => {
             cx.unless_cancelled(async { Ok(cx.host.delete(access, target).await?) }).await
         }
         Step::Apply { access, objects, .. } => {

@@ -189,6 +189,8 @@ pub enum Step {
         access: ApiAccess,
         /// Which.
         target: ObjectRef,
+        /// As in [`Step::Apply`].
+        dies_with: Option<PathBuf>,
     },
     /// API objects, applied concurrently.
     Apply {

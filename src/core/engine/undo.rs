@@ -201,7 +201,9 @@ impl Undo {
                 Some(archive) => Self::Unpack { archive: archive.clone(), what: what.clone() },
                 None => Self::Nothing,
             }),
-            Step::DeleteObject { access, target } => before_delete(host, saver, access, target).await,
+            Step::DeleteObject { access, target, dies_with } => {
+                before_delete(host, saver, access, target, dies_with.clone()).await
+            }
             Step::Run { undo, .. } => Ok(undo.clone().map_or(Self::Nothing, |argv| Self::Run { argv })),
             Step::Apply { access, objects, dies_with } => {
                 before_objects(host, saver, access, objects, dies_with.clone()).await
@@ -381,11 +383,12 @@ async fn before_delete(
     saver: &dyn Saver,
     access: &ApiAccess,
     target: &ObjectRef,
+    dies_with: Option<PathBuf>,
 ) -> Result<Undo, StepError> {
     let Some(object) = host.object(access, target).await? else { return Ok(Undo::Nothing) };
     let bytes = serde_json::to_vec(&without_server_fields(object)).unwrap_or_default();
     let saved = saver.save(&bytes).map_err(|error| StepError::saved(&target.to_string(), error))?;
-    Ok(Undo::Objects { access: access.clone(), created: vec![], saved: vec![saved], dies_with: None })
+    Ok(Undo::Objects { access: access.clone(), created: vec![], saved: vec![saved], dies_with })
 }
 
 /// Server-set metadata cannot be applied back.

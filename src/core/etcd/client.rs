@@ -117,16 +117,28 @@ impl EtcdClient {
 
     /// How many keys begin with `prefix`; with the empty one, all.
     pub async fn count(&self, prefix: &str) -> Result<u64, EtcdError> {
-        let mut range_end = prefix.as_bytes().to_vec();
-        match range_end.last_mut() {
-            // Prefixes here are ASCII.
-            Some(last) => *last = last.saturating_add(1),
-            None => range_end.push(0),
-        }
+        let range_end = behind(prefix);
         let key = if prefix.is_empty() { vec![0] } else { prefix.as_bytes().to_vec() };
         let request = proto::RangeRequest { key, range_end, count_only: true };
         let answer: proto::RangeResponse = self.any(KV, "Range", request).await?;
         Ok(u64::try_from(answer.count).unwrap_or(0))
+    }
+
+    /// Deletes the keys that begin with `prefix`, but one. Gives how many there were.
+    ///
+    /// # Errors
+    /// etcd cannot be asked, or takes no writes.
+    pub async fn delete_beside(&self, prefix: &str, kept: &str) -> Result<u64, EtcdError> {
+        // The key behind a key is itself with a zero byte.
+        let after = [kept.as_bytes(), &[0]].concat();
+        let ranges = [(prefix.as_bytes().to_vec(), kept.as_bytes().to_vec()), (after, behind(prefix))];
+        let mut deleted = 0;
+        for (key, range_end) in ranges {
+            let request = proto::DeleteRangeRequest { key, range_end };
+            let answer: proto::DeleteRangeResponse = self.any(KV, "DeleteRange", request).await?;
+            deleted += u64::try_from(answer.deleted).unwrap_or(0);
+        }
+        Ok(deleted)
     }
 
     /// Streams a snapshot of the member at one of the endpoints: its database, and the SHA-256 of it. Returns when all has
@@ -247,6 +259,17 @@ impl EtcdClient {
     {
         send(endpoint, self.channel(endpoint)?, service, method, request).await
     }
+}
+
+/// The first key behind all that begin with a prefix; of the empty one, all keys.
+fn behind(prefix: &str) -> Vec<u8> {
+    let mut end = prefix.as_bytes().to_vec();
+    match end.last_mut() {
+        // Prefixes here are ASCII.
+        Some(last) => *last = last.saturating_add(1),
+        None => end.push(0),
+    }
+    end
 }
 
 async fn send<Q, R>(

@@ -55,6 +55,22 @@ pub(super) struct RangeRequest {
     pub(super) count_only: bool,
 }
 
+/// Of `KV.DeleteRange`.
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct DeleteRangeRequest {
+    #[prost(bytes = "vec", tag = "1")]
+    pub(super) key: Vec<u8>,
+    /// The first key behind the range.
+    #[prost(bytes = "vec", tag = "2")]
+    pub(super) range_end: Vec<u8>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct DeleteRangeResponse {
+    #[prost(int64, tag = "2")]
+    pub(super) deleted: i64,
+}
+
 #[derive(Clone, PartialEq, Message)]
 pub(super) struct RangeResponse {
     #[prost(int64, tag = "4")]

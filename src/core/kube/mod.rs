@@ -6,6 +6,7 @@ pub mod client;
 pub mod error;
 pub mod objects;
 pub mod reference;
+pub mod storage;
 
 mod retry;
 mod transport;

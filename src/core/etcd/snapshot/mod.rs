@@ -2,6 +2,7 @@
 //!
 //! - [`verify`] finds out everything that a file says about itself, and whether it is what etcd wrote.
 //! - [`restore`] makes a data directory of a verified snapshot.
+//! - [`values`] gives the values of single keys.
 //! - [`raft_state`] tells how far a member that does not run any more had got.
 //! - [`TrailerHash`] hashes a snapshot while it comes in.
 //!
@@ -17,6 +18,7 @@ mod raft_log;
 mod record;
 mod restore;
 mod trailer;
+mod values;
 mod verify;
 
 #[cfg(test)]
@@ -33,4 +35,5 @@ pub use restore::{
     check_members, restore,
 };
 pub use trailer::TrailerHash;
+pub use values::values;
 pub use verify::{FileHash, Report, Verified, VerifyOptions, verify};

@@ -124,6 +124,17 @@ impl Actuator for FakeHost {
         self.change(format!("downgrade etcd to {minor}"), |world| world.etcd_downgrading = to)
     }
 
+    async fn etcd_delete_beside(
+        &self,
+        access: &EtcdAccess,
+        prefix: &str,
+        _kept: &str,
+    ) -> Result<u64, HostError> {
+        drop(self.etcd(access)?);
+        self.change(format!("delete what begins with {prefix}"), |_| ())?;
+        Ok(0)
+    }
+
     async fn etcd_end_downgrade(&self, access: &EtcdAccess) -> Result<(), HostError> {
         drop(self.etcd(access)?);
         self.change("end the downgrade of etcd".into(), |world| world.etcd_downgrading = None)

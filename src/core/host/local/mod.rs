@@ -266,6 +266,15 @@ impl Actuator for LocalHost {
         Ok(self.etcd(access).await?.downgrade(minor).await?)
     }
 
+    async fn etcd_delete_beside(
+        &self,
+        access: &EtcdAccess,
+        prefix: &str,
+        kept: &str,
+    ) -> Result<u64, HostError> {
+        Ok(self.etcd(access).await?.delete_beside(prefix, kept).await?)
+    }
+
     async fn etcd_end_downgrade(&self, access: &EtcdAccess) -> Result<(), HostError> {
         Ok(self.etcd(access).await?.end_downgrade().await?)
     }

@@ -1,4 +1,4 @@
-//! The directory that a drill works in. It holds all secrets of a cluster.
+//! A directory to unpack a backup in. It holds all secrets of a cluster.
 
 use std::{
     fs::{self, File, OpenOptions},
@@ -9,43 +9,49 @@ use std::{
 use rustix::fs::{FlockOperation, flock};
 use tempfile::TempDir;
 
-use super::DrillError;
+use super::BackupError;
 
-const PREFIX: &str = ".rkadm-drill-";
+const PREFIX: &str = ".rkadm-scratch-";
 const LOCK: &str = "lock";
 
 /// Is removed when dropped.
+#[derive(Debug)]
 pub struct Scratch {
     dir: TempDir,
-    /// Tells the next drill that this one is alive.
+    /// Tells the next one that whoever made this one is alive.
     _lock: File,
 }
 
 impl Scratch {
-    /// Makes one in `parent`, and removes those of drills that were killed.
-    pub fn make(parent: &Path) -> Result<Self, DrillError> {
+    /// Makes one in `parent`, and removes those of processes that were killed.
+    ///
+    /// # Errors
+    /// `parent` cannot be read or written to.
+    pub fn make(parent: &Path) -> Result<Self, BackupError> {
         sweep(parent)?;
         let dir = tempfile::Builder::new().prefix(PREFIX).tempdir_in(parent);
-        let dir = dir.map_err(DrillError::io("write to", parent))?;
-        let lock = lock(dir.path()).map_err(DrillError::io("lock", dir.path()))?;
-        Ok(Self { dir, _lock: lock.ok_or(DrillError::Stopped)? })
+        let dir = dir.map_err(BackupError::io("write to", parent))?;
+        let lock = lock(dir.path()).map_err(BackupError::io("lock", dir.path()))?;
+        let lock = lock.ok_or_else(|| BackupError::Busy(dir.path().to_owned()))?;
+        Ok(Self { dir, _lock: lock })
     }
 
+    /// Where it is.
     pub fn path(&self) -> &Path {
         self.dir.path()
     }
 }
 
-/// A drill makes its directory and then locks it; what has no lock yet and is young may be one that just begins.
-fn sweep(parent: &Path) -> Result<(), DrillError> {
-    for entry in fs::read_dir(parent).map_err(DrillError::io("read", parent))? {
-        let path = entry.map_err(DrillError::io("read", parent))?.path();
+/// A directory is made and then locked; what has no lock yet and is young may be one that just begins.
+fn sweep(parent: &Path) -> Result<(), BackupError> {
+    for entry in fs::read_dir(parent).map_err(BackupError::io("read", parent))? {
+        let path = entry.map_err(BackupError::io("read", parent))?.path();
         let ours = path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(PREFIX));
         if !ours || !path.join(LOCK).exists() {
             continue;
         }
         if let Ok(Some(_dead)) = lock(&path) {
-            fs::remove_dir_all(&path).map_err(DrillError::io("remove", &path))?;
+            fs::remove_dir_all(&path).map_err(BackupError::io("remove", &path))?;
         }
     }
     Ok(())
@@ -68,9 +74,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_a_killed_drill_left_goes_and_a_living_one_stays() {
+    fn what_a_killed_process_left_goes_and_a_living_one_stays() {
         let parent = tempfile::tempdir().unwrap();
-        let dead = parent.path().join(".rkadm-drill-dead");
+        let dead = parent.path().join(".rkadm-scratch-dead");
         fs::create_dir(&dead).unwrap();
         fs::write(dead.join(LOCK), "").unwrap();
         fs::write(dead.join("etcd"), "secrets").unwrap();

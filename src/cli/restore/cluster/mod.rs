@@ -1,0 +1,304 @@
+//! `rkadm restore cluster`: all machines are gone, and this one was never part of the cluster.
+
+mod report;
+mod settings;
+
+use std::{
+    net::{IpAddr, SocketAddr},
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+
+use clap::{Args, ValueEnum};
+use futures::future::join_all;
+use jiff::Timestamp;
+use rkadm_core::{
+    backup::{
+        crypt::Identities,
+        lost::{self, Lost},
+        place::Location,
+        source::below,
+        trial,
+    },
+    engine::{Event, OnFailure, journal::JournalDir, operation::Operation},
+    text::sha256_hex,
+};
+use rkadm_phases::{
+    init::Environment,
+    restore::{self, CLUSTER_WORKFLOW, ClusterRestore, RemoveNodes, Source},
+};
+
+use super::{UNKNOWN, confirm, refuse, source, unfinished};
+use crate::{
+    cli::{
+        API_TIMEOUT, Session,
+        args::{FailurePolicy, absolute},
+        backup::IdentityArgs,
+        confirm as answers,
+        exit::{CommandError, ExitKind},
+        init,
+        operation::{self, Manner},
+    },
+    output,
+};
+
+/// How long a machine of the lost cluster has to answer, if it is not lost after all.
+const ANSWER: Duration = Duration::from_secs(3);
+
+/// What to bring back, and as what.
+#[derive(Debug, Args)]
+#[expect(clippy::struct_excessive_bools, reason = "flags of a command line")]
+pub struct ClusterArgs {
+    /// An archive of `rkadm backup etcd`, or `latest`. A snapshot of `etcdctl snapshot save` whose name ends with .db, where the
+    /// cluster's keys are in /etc/kubernetes/pki already
+    #[arg(value_name = "FILE|latest")]
+    file: PathBuf,
+    /// Where `latest` is looked for: a directory or s3://BUCKET/PREFIX [default: /var/lib/rkadm/backups]
+    #[arg(long, value_name = "DIR")]
+    dir: Option<Location>,
+    #[command(flatten)]
+    identity: IdentityArgs,
+    /// Settings of this machine (InitConfiguration, kubeadm.k8s.io/v1beta4), and others in place of those in the backup
+    #[arg(long, value_name = "FILE")]
+    config: Vec<PathBuf>,
+    /// Name of this node [default: the host name]
+    #[arg(long, value_name = "NAME")]
+    node_name: Option<String>,
+    /// The IP address the API Server will advertise it's listening on; the default interface's when not set
+    #[arg(long, value_name = "IP", conflicts_with = "config")]
+    apiserver_advertise_address: Option<IpAddr>,
+    /// Another stable address of the control plane than the cluster had
+    #[arg(long, value_name = "HOST[:PORT]")]
+    control_plane_endpoint: Option<String>,
+    /// Upload the control-plane certificates, encrypted, for control planes that join
+    #[arg(long)]
+    upload_certs: bool,
+    /// Whose Node objects are removed: pods of removed Nodes are made elsewhere at once. A machine that is not lost after all
+    /// stays in the cluster by its Node
+    #[arg(long, value_enum, default_value_t)]
+    remove_nodes: WhichNodes,
+    /// Preflight checks whose errors become warnings; `all` ignores every one
+    #[arg(long, value_name = "CHECK,…", value_delimiter = ',')]
+    ignore_preflight_errors: Vec<String>,
+    /// Do not ask
+    #[arg(short, long)]
+    yes: bool,
+    /// Only show what would be done
+    #[arg(long)]
+    dry_run: bool,
+    /// Go on although a machine of the lost cluster answers
+    #[arg(long)]
+    force: bool,
+    /// What to do when a step fails
+    #[arg(long, value_enum, default_value_t)]
+    on_failure: FailurePolicy,
+}
+
+/// As typed.
+#[derive(Debug, Clone, Copy, Default, ValueEnum)]
+enum WhichNodes {
+    /// Those of other control planes
+    #[default]
+    ControlPlanes,
+    /// Those of all other machines
+    All,
+    /// None
+    None,
+}
+
+impl From<WhichNodes> for RemoveNodes {
+    fn from(which: WhichNodes) -> Self {
+        match which {
+            WhichNodes::ControlPlanes => Self::ControlPlanes,
+            WhichNodes::All => Self::All,
+            WhichNodes::None => Self::None,
+        }
+    }
+}
+
+impl ClusterArgs {
+    /// The same command has the same.
+    fn digest(&self) -> String {
+        let file = if self.file == Path::new("latest") || self.file.starts_with("s3:") {
+            self.file.clone()
+        } else {
+            absolute(&self.file)
+        };
+        let from = self.dir.as_ref().map(Location::to_string).unwrap_or_default();
+        let config: Vec<_> = self.config.iter().map(absolute).collect();
+        let text = format!(
+            "{}\n{from}\n{config:?}\n{:?}\n{:?}\n{:?}\n{}\n{:?}\n{:?}",
+            file.display(),
+            self.node_name,
+            self.apiserver_advertise_address,
+            self.control_plane_endpoint,
+            self.upload_certs,
+            self.remove_nodes,
+            self.ignore_preflight_errors,
+        );
+        sha256_hex(text.as_bytes())
+    }
+}
+
+/// Runs it.
+pub async fn run(session: &Session, args: &ClusterArgs) -> Result<(), CommandError> {
+    let digest = args.digest();
+    if !args.dry_run {
+        Session::require_root("restore cluster")?;
+        if let Some(operation) = unfinished(session, CLUSTER_WORKFLOW, &digest)? {
+            return go_on(session, &operation, digest, args.on_failure.into()).await;
+        }
+        if report::already(session, &digest).await? {
+            return Ok(());
+        }
+    }
+    let asks = !args.dry_run && !args.yes;
+    if asks {
+        confirm::possible(
+            "restore cluster",
+            "makes a control plane of this machine, with all keys of the lost cluster",
+        )?;
+    }
+    // What was fetched for a dry run goes when this does.
+    let file = source::find(session, &args.file, args.dir.as_ref(), args.dry_run).await?;
+    let lost = read(session, &file.path, &args.identity.absolute()).await?;
+    let config = settings::of(session, args, &lost).await?;
+    let bump = trial::bump_over(lost.revision, lost.revision + UNKNOWN);
+    let request = ClusterRestore {
+        id: Timestamp::now().strftime("%Y%m%dT%H%M%SZ").to_string(),
+        source: describe(&file.path, &args.identity, &lost),
+        environment: Environment { proxies: init::proxies(), whole: true, ..Environment::default() },
+        // Nobody knows what was seen of the lost cluster: more than anybody can have.
+        bump,
+        remove: args.remove_nodes.into(),
+        files: lost.files.clone(),
+        config,
+    };
+    let host = session.host(API_TIMEOUT);
+    let survey = restore::fits(&host, &request.restore()).await;
+    refuse(&survey, "the cluster of this backup cannot be restored here", false)?;
+    for message in survey.told(false) {
+        session.reporter.report(Event::Warning { message });
+    }
+    still_alive(session, &lost, args.force).await?;
+    if asks {
+        output::ask(&report::question(&request, &lost, Timestamp::now()));
+        if answers::answer() != Some(true) {
+            return Err(answers::denied());
+        }
+    }
+    execute(session, request, digest, args.on_failure.into(), args.dry_run).await
+}
+
+/// Goes on with an unfinished one.
+pub async fn resume(session: &Session, operation: &Operation) -> Result<(), CommandError> {
+    Session::require_root("op resume")?;
+    let digest = operation.begun().map(|begun| begun.digest.to_string()).unwrap_or_default();
+    go_on(session, operation, digest, OnFailure::Stop).await
+}
+
+async fn go_on(
+    session: &Session,
+    operation: &Operation,
+    digest: String,
+    on_failure: OnFailure,
+) -> Result<(), CommandError> {
+    let mut request: ClusterRestore = operation::request(session, operation)?;
+    // Keys are not kept beside the journal.
+    let lost = read(session, &request.source.file, &request.source.identities).await?;
+    if lost.sha256 != request.source.sha256 {
+        let message = format!("{} changed since the operation began", request.source.file.display());
+        return Err(
+            CommandError::failed(message).hint("put the file back, or take it back: `rkadm op rollback`")
+        );
+    }
+    request.files = lost.files;
+    execute(session, request, digest, on_failure, false).await
+}
+
+async fn execute(
+    session: &Session,
+    request: ClusterRestore,
+    digest: String,
+    on_failure: OnFailure,
+    dry_run: bool,
+) -> Result<(), CommandError> {
+    let request = Arc::new(request);
+    let workflow = restore::cluster_workflow(&request);
+    let manner = Manner {
+        dry_run,
+        on_failure,
+        key_algorithm: Some(request.config.key_algorithm()),
+        digest: Some(digest),
+        // Without the environment: proxies may have passwords.
+        config: serde_json::to_value(&request.config).ok(),
+        secrets: init::secrets(&request.config),
+        ..Manner::default()
+    };
+    let host = session.host(API_TIMEOUT);
+    if let Some(done) = operation::carry_out(session, &host, &workflow, request.as_ref(), &manner).await? {
+        report::finished(session, &request, &done);
+    }
+    Ok(())
+}
+
+/// Reads all of the backup.
+async fn read(session: &Session, file: &Path, identities: &[PathBuf]) -> Result<Lost, CommandError> {
+    let (file, identities) = (file.to_owned(), identities.to_owned());
+    // It has to have room for the data anyway.
+    let parent = below(&session.root, "/var/lib");
+    let parent = if rustix::process::geteuid().is_root() { parent } else { std::env::temp_dir() };
+    source::stoppable(session, move || lost::read(&file, &Identities::read(&identities)?, &parent)).await
+}
+
+fn describe(file: &Path, identity: &IdentityArgs, lost: &Lost) -> Source {
+    let (created_at, node) = lost.taken.clone().unzip();
+    Source {
+        file: file.to_owned(),
+        plain: lost.plain,
+        identities: identity.absolute(),
+        sha256: lost.sha256.clone(),
+        bytes: lost.size,
+        size: lost.size,
+        created_at,
+        node,
+        revision: lost.revision,
+        keys: lost.keys,
+        storage_version: lost.storage_version.clone(),
+        fingerprints: lost.fingerprints.clone(),
+        encryption: None,
+    }
+}
+
+/// Two clusters with the same keys would take each other's nodes and tokens for their own.
+async fn still_alive(session: &Session, lost: &Lost, force: bool) -> Result<(), CommandError> {
+    let asked = lost.client_urls.iter().filter_map(|url| Some((url, address(url)?)));
+    let answers = asked.map(|(url, address)| async move {
+        let tried = tokio::time::timeout(ANSWER, tokio::net::TcpStream::connect(address)).await;
+        matches!(tried, Ok(Ok(_))).then_some(url.as_str())
+    });
+    let alive: Vec<_> = join_all(answers).await.into_iter().flatten().collect();
+    if alive.is_empty() {
+        return Ok(());
+    }
+    let message = format!("the cluster is not lost: etcd answers at {}", alive.join(", "));
+    if force {
+        session.reporter.report(Event::Warning { message });
+        return Ok(());
+    }
+    Err(CommandError::new(ExitKind::Preflight, message)
+        .detail("Nothing was changed.")
+        .hint("with one member left: `rkadm restore etcd --from-survivor` there; with a majority, `rkadm join` replaces the others")
+        .hint("where somebody else has that address now: --force"))
+}
+
+fn address(url: &str) -> Option<SocketAddr> {
+    let authority = url.split_once("://")?.1;
+    authority.trim_end_matches('/').parse().ok()
+}
+
+/// The journals of this machine.
+fn journals(session: &Session) -> JournalDir {
+    JournalDir::below(&session.root)
+}
