@@ -143,7 +143,7 @@ impl Cluster {
         if args::value(&local.extra_args, "listen-metrics-urls").is_some() {
             return None;
         }
-        Some(healthy("etcd", "http://127.0.0.1:2381/readyz".into(), Trust::Plain))
+        Some(healthy("etcd", format!("http://{}:2381/readyz", self.config.loopback()), Trust::Plain))
     }
 
     /// The data directory of this node's etcd, `None` with an external etcd.

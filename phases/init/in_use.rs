@@ -1,4 +1,4 @@
-//! Whether the cluster that an unfinished `init` made has been taken into use since.
+//! Whether the cluster that an unfinished `init` or `restore cluster` made has been taken into use since.
 
 use std::path::Path;
 
@@ -7,6 +7,8 @@ use rkadm_core::{
     host::{ApiAccess, Probe},
 };
 use serde_json::Value;
+
+use crate::restore::CLUSTER_WORKFLOW;
 
 /// Namespaces that every cluster has.
 const OWN: [&str; 4] = ["default", "kube-system", "kube-public", "kube-node-lease"];
@@ -21,8 +23,14 @@ pub async fn in_use(host: &dyn Probe, operation: &Operation) -> Vec<String> {
     let served = operation.phases().iter().any(|phase| phase.phase == SERVING && phase.outcome.is_some());
     let undone = operation.steps().iter().any(|step| step.state == StepState::Undone);
     // A rollback that has begun has stopped the API server already.
-    if operation.workflow() != "init" || !served || undone {
+    if !served || undone {
         return vec![];
+    }
+    match operation.workflow() {
+        "init" => {}
+        // Nodes and namespaces came with the data: they tell nothing.
+        CLUSTER_WORKFLOW => return vec!["it has served: whatever was written since would be lost".into()],
+        _ => return vec![],
     }
     let access = ApiAccess { kubeconfig: "/etc/kubernetes/super-admin.conf".into(), server: None };
     let access = match host.stat(Path::new(&access.kubeconfig)).await {

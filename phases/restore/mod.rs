@@ -27,7 +27,7 @@ use rkadm_core::{
 use serde::{Deserialize, Serialize};
 
 pub use cluster::{
-    CLUSTER_WORKFLOW, ClusterRestore, REMOVED_OUTPUT, RemoveNodes, metas as cluster_metas,
+    CLUSTER_WORKFLOW, ClusterRestore, REMOVED_OUTPUT, RemoveNodes, metas as cluster_metas, own_static_pod,
     workflow as cluster_workflow,
 };
 pub use node::NodeEtcd;

@@ -57,8 +57,8 @@ fn a_backup_that_is_damaged_is_refused() {
 #[test]
 fn a_backup_without_settings_asks_for_them() {
     let words = [
-        "ConfigMap kube-system/kubeadm-config of the backup cannot be used: it is not there",
-        "--config FILE (a ClusterConfiguration)",
+        "ConfigMap kube-system/kubeadm-config of the backup: it is not there",
+        "--config FILE: ClusterConfiguration",
     ];
     refused(&new(), "b.tar --dry-run", 1, &words);
 }
@@ -117,6 +117,18 @@ fn a_plain_snapshot_needs_keys_that_are_there() {
         said.contains("the backup has no /etc/kubernetes/pki/ca.crt, and this machine has none either"),
         "{said}"
     );
+}
+
+#[test]
+fn an_endpoint_is_given_in_one_place_and_not_on_a_lost_machine() {
+    let machine = new();
+    let words = ["--control-plane-endpoint cannot be used with a ClusterConfiguration"];
+    refused(&machine, &format!("b.tar {WITH} --control-plane-endpoint x"), 2, &words);
+    // The members of the fixture answered there.
+    let text = fs::read_to_string(machine.dir().join("cluster.yaml")).unwrap();
+    machine.write_here("cluster.yaml", format!("{text}controlPlaneEndpoint: 127.0.0.1:6443\n"));
+    let words = ["endpoint https://127.0.0.1:6443 is the address of a machine that is lost"];
+    refused(&machine, &format!("b.tar {WITH}"), 1, &words);
 }
 
 #[test]

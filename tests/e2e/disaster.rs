@@ -85,7 +85,11 @@ fn cut_off(new: &Node, restore: &[&str]) -> Result<()> {
         running.until(phase)?;
         running.signal("KILL")?;
         ensure!(running.end()?.status == 137, "not killed in {phase}");
-        expect(&rkadm(new, &["op", "rollback"])?, 0, &[])?;
+        if phase == "nodes" {
+            let words = ["made a cluster that is in use", "it has served", "--force"];
+            expect(&rkadm(new, &["op", "rollback"])?, 1, &words)?;
+        }
+        expect(&rkadm(new, &["op", "rollback", "--force"])?, 0, &[])?;
         before.unchanged(new).with_context(|| format!("killed in {phase} and taken back"))?;
     }
     let mut running = Running::start(new, restore)?;

@@ -129,7 +129,7 @@ fn a_drill_that_is_killed_takes_its_etcd_along() -> Result<()> {
     kill_process(Pid::from_child(&child), Signal::KILL)?;
     child.wait()?;
     wait_for("etcd to end", || Ok(!running()?.iter().any(|line| of_drill(line))))?;
-    ensure!(left(dir.path())?.iter().any(|name| name.starts_with(".rkadm-drill-")), "killed too late");
+    ensure!(left(dir.path())?.iter().any(|name| name.starts_with(".rkadm-scratch-")), "killed too late");
     let output = drill(&file, &etcd)?;
     ensure!(output.status.success(), "{output:?}");
     ensure!(left(dir.path())? == ["snapshot.db", "snapshot.db.drill.json"], "{:?}", left(dir.path())?);

@@ -16,6 +16,8 @@ const SYSTEM: Option<&str> = Some("kube-system");
 const KUBECONFIG: &str = "kubeconfig.conf";
 /// What `kubectl rollout restart` sets.
 const RESTARTED: &str = "kubectl.kubernetes.io/restartedAt";
+/// The output with where kube-proxy is being led to: its pods are still to be restarted then.
+const LED: &str = "kube-proxy led to";
 
 pub(super) struct KubeProxy {
     pub cluster: Arc<Cluster>,
@@ -43,16 +45,25 @@ impl Phase for KubeProxy {
             return Ok(Verdict::NotApplicable("kube-proxy has no kubeconfig in its ConfigMap".into()));
         };
         let server = self.cluster.config.control_plane_endpoint();
-        let Some(after) = led_to(before, &server) else {
-            return Ok(Verdict::AlreadyDone(format!("kube-proxy is led to {server}")));
-        };
-        let change = PatchSource::Plain {
-            patch: json!({"data": {KUBECONFIG: after}}),
-            undo: json!({"data": {KUBECONFIG: before}}),
-        };
         let dies_with = self.cluster.dies_with();
-        let mut steps =
-            vec![Step::Patch { access: access.clone(), target, change, dies_with: dies_with.clone() }];
+        let mut steps = vec![Step::Record { name: LED.into(), value: server.clone().into() }];
+        match led_to(before, &server) {
+            Some(after) => {
+                let change = PatchSource::Plain {
+                    patch: json!({"data": {KUBECONFIG: after}}),
+                    undo: json!({"data": {KUBECONFIG: before}}),
+                };
+                steps.push(Step::Patch {
+                    access: access.clone(),
+                    target,
+                    change,
+                    dies_with: dies_with.clone(),
+                });
+            }
+            // Cut off between the two.
+            None if cx.store.output(LED).is_some() => {}
+            None => return Ok(Verdict::AlreadyDone(format!("kube-proxy is led to {server}"))),
+        }
         let daemon_set = named("DaemonSet", SYSTEM, "kube-proxy")?;
         // It reads the file only when it starts.
         if let Some(live) = cx.host.object(&access, &daemon_set).await? {

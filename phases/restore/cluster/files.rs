@@ -11,14 +11,18 @@ use rkadm_core::{
     backup::lost::LostFile,
     engine::{Phase, PhaseError, PhaseMeta, PlanCx, Step, Verdict, content::Content},
     host::ServiceVerb,
+    manifest::Component,
     pki::list,
 };
 
 use super::ClusterRestore;
 use crate::{
     files::{Existing, directory, new_file},
-    init::{Cluster, KUBELET, KUBERNETES_DIR, PUBLIC_DIR, etcd_data_dir_steps},
+    init::{Cluster, KUBELET, KUBERNETES_DIR, PRIVATE_DIR, PUBLIC_DIR, etcd_data_dir_steps},
 };
+
+/// The output that says that all of them are there.
+const BROUGHT: &str = "files-brought";
 
 /// Kubeconfigs that are made for each control plane.
 const KUBECONFIGS: [&str; 6] = [
@@ -46,18 +50,33 @@ impl Phase for Files {
     }
 
     async fn plan(&self, cx: &PlanCx<'_>) -> Result<Verdict, PhaseError> {
-        let (mut steps, mut dirs, mut differing) = (vec![], BTreeSet::new(), vec![]);
+        // What runs since may have written to them: a log that was in the backup, for example.
+        if cx.store.output(BROUGHT).is_some() {
+            return Ok(Verdict::AlreadyDone("they were brought before the interruption".into()));
+        }
+        let (mut dirs, mut differing) = (BTreeSet::new(), vec![]);
         let cert_dir = PathBuf::from(self.request.config.cert_dir());
-        for file in of_cluster(&self.request.files, &cert_dir) {
+        let signers = self.signers(cx, &cert_dir).await?;
+        let mut steps = directory(cx, Path::new(KUBERNETES_DIR), PUBLIC_DIR).await?;
+        dirs.extend(steps.iter().flat_map(Step::targets));
+        for file in of_cluster(&self.request.files, &cert_dir, &signers) {
+            let own = file.path.starts_with(KUBERNETES_DIR) || file.path.starts_with(&cert_dir);
             match Existing::at(cx, &file.path).await? {
                 Existing::Bytes(bytes) if bytes == file.bytes => continue,
                 Existing::Absent => {}
-                _ => {
+                _ if own => {
                     differing.push(file.path.display().to_string());
                     continue;
                 }
+                // The machine's own: /etc/localtime, which a static pod mounts, for example.
+                _ => {
+                    cx.warn(format!("{} is there already and stays as it is", file.path.display()));
+                    continue;
+                }
             }
-            for step in directory(cx, file.path.parent().unwrap_or(Path::new("/")), PUBLIC_DIR).await? {
+            // Nobody knows what the directory let in; what it holds may be closed by it alone.
+            let mode = if file.path.starts_with(&cert_dir) { PUBLIC_DIR } else { PRIVATE_DIR };
+            for step in directory(cx, file.path.parent().unwrap_or(Path::new("/")), mode).await? {
                 if step.targets().into_iter().all(|dir| dirs.insert(dir)) {
                     steps.push(step);
                 }
@@ -86,17 +105,32 @@ impl Phase for Files {
         if cx.host.service(KUBELET).await?.is_up() {
             steps.push(Step::Service { unit: KUBELET.into(), verb: ServiceVerb::Stop });
         }
-        Ok(Verdict::from_steps(steps, "keys and files of the backup are there"))
+        steps.push(Step::Record { name: BROUGHT.into(), value: true.into() });
+        Ok(Verdict::Apply(steps))
     }
 }
 
 impl Files {
+    /// The authorities that can sign here: their keys are in the backup, or were put here by somebody who keeps them elsewhere.
+    async fn signers(&self, cx: &PlanCx<'_>, cert_dir: &Path) -> Result<Vec<&'static str>, PhaseError> {
+        let mut signers = vec![];
+        for ca in list::ENTRIES.iter().filter(|entry| entry.ca.is_none()) {
+            let path = cert_dir.join(ca.key_file());
+            let comes = self.request.files.iter().any(|file| file.path == path);
+            if comes || Existing::at(cx, &path).await? != Existing::Absent {
+                signers.push(ca.base_name);
+            }
+        }
+        Ok(signers)
+    }
+
     /// New ones would make another cluster of it: no node, no token and no Secret would be worth anything.
     async fn keys_are_there(&self, cx: &PlanCx<'_>, steps: &[Step]) -> Result<(), PhaseError> {
+        let comes =
+            |path: &Path| steps.iter().flat_map(Step::targets).any(|target| Path::new(&target) == path);
         for name in ["ca.crt", "sa.key"] {
             let path = self.cluster.cert_file(name);
-            let comes = steps.iter().flat_map(Step::targets).any(|target| Path::new(&target) == path);
-            if !comes && Existing::at(cx, &path).await? == Existing::Absent {
+            if !comes(&path) && Existing::at(cx, &path).await? == Existing::Absent {
                 return Err(PhaseError::Unusable {
                     message: format!(
                         "the backup has no {}, and this machine has none either",
@@ -109,17 +143,41 @@ impl Files {
                 });
             }
         }
+        let path = self.cluster.cert_file("ca.key");
+        if !comes(&path) && Existing::at(cx, &path).await? == Existing::Absent {
+            return Err(PhaseError::Unusable {
+                message: format!("{} is neither in the backup nor here: the authority's key is kept elsewhere", path.display()),
+                hint: "put it there for this run: certificates and kubeconfigs of the lost machine are of no use on this one, and \
+                       have to be signed anew. Afterwards it can be taken away again"
+                    .into(),
+            });
+        }
         Ok(())
     }
 }
 
-/// Files that belong to the cluster and not to the machine that is lost.
-fn of_cluster<'f>(files: &'f [LostFile], cert_dir: &Path) -> impl Iterator<Item = &'f LostFile> {
-    // Where an authority is kept elsewhere, what it signed cannot be made anew.
-    let has = |name: String| files.iter().any(|file| file.path == cert_dir.join(&name));
+/// Those that an archive brings to places of the machine's own.
+pub fn outside<'f>(files: &'f [LostFile], cert_dir: &Path) -> Vec<&'f Path> {
+    let chosen = of_cluster(files, cert_dir, &[]).map(|file| file.path.as_path());
+    chosen.filter(|path| !path.starts_with(KUBERNETES_DIR) && !path.starts_with(cert_dir)).collect()
+}
+
+/// The name of a static pod's manifest that is none of a control plane's own components.
+pub fn own_static_pod(path: &Path) -> Option<String> {
+    let name = path.strip_prefix(KUBERNETES_DIR).ok()?.strip_prefix("manifests").ok()?;
+    let known = Component::ALL.iter().any(|component| name == Path::new(&component.file_name()));
+    (!known).then(|| name.display().to_string())
+}
+
+/// Files that belong to the cluster and not to the machine that is lost. What one of `signers` has signed is made anew.
+fn of_cluster<'f>(
+    files: &'f [LostFile],
+    cert_dir: &Path,
+    signers: &[&str],
+) -> impl Iterator<Item = &'f LostFile> {
     let signed_here: Vec<PathBuf> = list::ENTRIES
         .iter()
-        .filter(|entry| entry.ca.is_some_and(|ca| has(ca.key_file())))
+        .filter(|entry| entry.ca.is_some_and(|ca| signers.contains(&ca.base_name)))
         .flat_map(|entry| [entry.cert_file(), entry.key_file()])
         .map(|name| cert_dir.join(name))
         .collect();
@@ -138,10 +196,10 @@ fn of_cluster<'f>(files: &'f [LostFile], cert_dir: &Path) -> impl Iterator<Item 
 mod tests {
     use super::*;
 
-    fn chosen(paths: &[&str]) -> Vec<String> {
+    fn chosen(paths: &[&str], signers: &[&str]) -> Vec<String> {
         let file = |path: &&str| LostFile { path: path.into(), mode: 0o600, owner: None, bytes: vec![] };
         let files: Vec<_> = paths.iter().map(file).collect();
-        let chosen = of_cluster(&files, Path::new("/etc/kubernetes/pki"));
+        let chosen = of_cluster(&files, Path::new("/etc/kubernetes/pki"), signers);
         chosen.map(|file| file.path.display().to_string()).collect()
     }
 
@@ -159,7 +217,7 @@ mod tests {
             "/srv/encryption.yaml",
         ];
         assert_eq!(
-            chosen(&paths),
+            chosen(&paths, &["ca"]),
             [
                 "/etc/kubernetes/audit.yaml",
                 "/etc/kubernetes/pki/ca.crt",
@@ -171,8 +229,16 @@ mod tests {
     }
 
     #[test]
+    fn static_pods_of_operators_are_told_from_those_of_the_control_plane() {
+        let own = |name: &str| own_static_pod(&Path::new("/etc/kubernetes/manifests").join(name));
+        assert_eq!(own("kube-vip.yaml").as_deref(), Some("kube-vip.yaml"));
+        assert_eq!(own("etcd.yaml"), None);
+        assert_eq!(own_static_pod(Path::new("/etc/kubernetes/audit.yaml")), None);
+    }
+
+    #[test]
     fn what_an_authority_elsewhere_signed_comes_too() {
         let paths = ["/etc/kubernetes/pki/apiserver.crt", "/etc/kubernetes/pki/ca.crt"];
-        assert_eq!(chosen(&paths), paths);
+        assert_eq!(chosen(&paths, &["etcd/ca"]), paths);
     }
 }

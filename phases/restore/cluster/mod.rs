@@ -7,7 +7,10 @@ mod endpoint;
 mod files;
 mod nodes;
 
-use std::{path::PathBuf, sync::Arc};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use rkadm_core::{
     backup::lost::LostFile,
@@ -22,6 +25,7 @@ use serde::{Deserialize, Serialize};
 use super::{NodeEtcd, Restore, Source, repair, report, swap, trial};
 use crate::init::{self, Cluster, Environment};
 
+pub use files::own_static_pod;
 pub use nodes::{REMOVED_OUTPUT, RemoveNodes};
 
 /// The name of the operation.
@@ -65,7 +69,7 @@ impl ClusterRestore {
             mounted: true,
             version: config.image(Image::Etcd).rsplit_once(':').map(|(_, tag)| tag.to_owned()),
             access: EtcdAccess {
-                endpoints: vec!["https://127.0.0.1:2379".into()],
+                endpoints: vec![format!("https://{}:2379", config.loopback())],
                 ca: pki.join("etcd/ca.crt"),
                 certificate: pki.join("etcd/healthcheck-client.crt"),
                 key: pki.join("etcd/healthcheck-client.key"),
@@ -75,6 +79,11 @@ impl ClusterRestore {
             encryption: None,
             prefix: args::value(&config.cluster.api_server.extra_args, "etcd-prefix").map(str::to_owned),
         }
+    }
+
+    /// Files of the backup that are written to places outside Kubernetes' own.
+    pub fn files_elsewhere(&self) -> Vec<&Path> {
+        files::outside(&self.files, Path::new(self.config.cert_dir()))
     }
 
     /// The same as a restore of etcd on this machine.

@@ -54,7 +54,16 @@ impl Phase for Nodes {
         let nodes = cx.host.objects(&access, "Node").await?;
         let mut names: Vec<_> = nodes.iter().filter(|node| self.goes(node)).filter_map(name).collect();
         names.retain(|name| *name != own);
-        let mut steps = vec![];
+        if names.is_empty() {
+            return Ok(Verdict::AlreadyDone("no Node is of a lost machine".into()));
+        }
+        // First, and with those of a run that was cut off: afterwards nobody knows them any more.
+        let before = cx.store.output(REMOVED_OUTPUT).and_then(|value| value.as_array().cloned());
+        let all: Vec<Value> =
+            before.into_iter().flatten().chain(names.iter().map(|name| Value::from(*name))).collect();
+        let all: Vec<_> = all.iter().enumerate().filter(|(at, name)| !all[..*at].contains(name)).collect();
+        let value = all.into_iter().map(|(_, name)| name.clone()).collect();
+        let mut steps = vec![Step::Record { name: REMOVED_OUTPUT.into(), value }];
         for name in &names {
             let target = named("Node", None, name)?;
             steps.push(Step::DeleteObject {
@@ -63,10 +72,6 @@ impl Phase for Nodes {
                 dies_with: self.cluster.dies_with(),
             });
         }
-        if steps.is_empty() {
-            return Ok(Verdict::AlreadyDone("no Node is of a lost control plane".into()));
-        }
-        steps.push(Step::Record { name: REMOVED_OUTPUT.into(), value: names.into() });
         Ok(Verdict::Apply(steps))
     }
 }

@@ -140,7 +140,7 @@ fn plain(path: &Path) -> Result<Source, BackupError> {
     })
 }
 
-fn refused(error: &BackupError) -> CommandError {
+pub fn refused(error: &BackupError) -> CommandError {
     let mut answer = CommandError::failed(error).detail("Nothing was changed.");
     answer.hints = error.hints();
     answer

@@ -9,7 +9,7 @@ use std::{
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Pod;
 
-use super::{BackupError, crypt::Identities, open, scratch::Scratch, trial};
+use super::{BackupError, crypt::Identities, open, trial};
 use crate::{
     etcd::snapshot,
     kube::storage::{self, StorageError},
@@ -96,13 +96,12 @@ pub enum NoSetting {
     Stored(#[from] StorageError),
 }
 
-/// Reads all of a backup. What it unpacks meanwhile goes to `parent`, and is gone afterwards. Blocks.
+/// Reads all of a backup. What it unpacks meanwhile goes to `scratch`. Blocks.
 ///
 /// # Errors
 /// The first thing that is not as it should be.
-pub fn read(path: &Path, identities: &Identities, parent: &Path) -> Result<Lost, BackupError> {
-    let scratch = Scratch::make(parent)?;
-    let opened = open::open(path, identities, scratch.path())?;
+pub fn read(path: &Path, identities: &Identities, scratch: &Path) -> Result<Lost, BackupError> {
+    let opened = open::open(path, identities, scratch)?;
     let settings = settings(&opened)?;
     let report = &opened.snapshot.report;
     let mut lost = Lost {

@@ -18,6 +18,7 @@ use rkadm_core::{
         crypt::Identities,
         lost::{self, Lost},
         place::Location,
+        scratch::Scratch,
         source::below,
         trial,
     },
@@ -126,7 +127,10 @@ impl ClusterArgs {
             absolute(&self.file)
         };
         let from = self.dir.as_ref().map(Location::to_string).unwrap_or_default();
-        let config: Vec<_> = self.config.iter().map(absolute).collect();
+        // What they say, not where they are: a corrected file is another request.
+        let said =
+            |path: &PathBuf| (absolute(path), std::fs::read(path).map(|bytes| sha256_hex(&bytes)).ok());
+        let config: Vec<_> = self.config.iter().map(said).collect();
         let text = format!(
             "{}\n{from}\n{config:?}\n{:?}\n{:?}\n{:?}\n{}\n{:?}\n{:?}",
             file.display(),
@@ -147,7 +151,8 @@ pub async fn run(session: &Session, args: &ClusterArgs) -> Result<(), CommandErr
     if !args.dry_run {
         Session::require_root("restore cluster")?;
         if let Some(operation) = unfinished(session, CLUSTER_WORKFLOW, &digest)? {
-            return go_on(session, &operation, digest, args.on_failure.into()).await;
+            let identities = args.identity.absolute();
+            return go_on(session, &operation, digest, args.on_failure.into(), identities).await;
         }
         if report::already(session, &digest).await? {
             return Ok(());
@@ -181,6 +186,22 @@ pub async fn run(session: &Session, args: &ClusterArgs) -> Result<(), CommandErr
     for message in survey.told(false) {
         session.reporter.report(Event::Warning { message });
     }
+    let elsewhere: Vec<_> =
+        request.files_elsewhere().into_iter().map(|path| path.display().to_string()).collect();
+    if !elsewhere.is_empty() {
+        let message =
+            format!("files of the backup outside /etc/kubernetes come too: {}", elsewhere.join(", "));
+        session.reporter.report(Event::Warning { message });
+    }
+    let own: Vec<_> = lost.files.iter().filter_map(|file| restore::own_static_pod(&file.path)).collect();
+    if !own.is_empty() {
+        let message = format!(
+            "static pods of your own are not brought, because they are made for one machine: {}. Put what the endpoint needs \
+             into /etc/kubernetes/manifests of this one first; they are in the archive",
+            own.join(", ")
+        );
+        session.reporter.report(Event::Warning { message });
+    }
     still_alive(session, &lost, args.force).await?;
     if asks {
         output::ask(&report::question(&request, &lost, Timestamp::now()));
@@ -188,14 +209,15 @@ pub async fn run(session: &Session, args: &ClusterArgs) -> Result<(), CommandErr
             return Err(answers::denied());
         }
     }
-    execute(session, request, digest, args.on_failure.into(), args.dry_run).await
+    let dry_run = args.dry_run || request.config.dry_run;
+    execute(session, request, digest, args.on_failure.into(), dry_run).await
 }
 
 /// Goes on with an unfinished one.
 pub async fn resume(session: &Session, operation: &Operation) -> Result<(), CommandError> {
     Session::require_root("op resume")?;
     let digest = operation.begun().map(|begun| begun.digest.to_string()).unwrap_or_default();
-    go_on(session, operation, digest, OnFailure::Stop).await
+    go_on(session, operation, digest, OnFailure::Stop, vec![]).await
 }
 
 async fn go_on(
@@ -203,8 +225,13 @@ async fn go_on(
     operation: &Operation,
     digest: String,
     on_failure: OnFailure,
+    identities: Vec<PathBuf>,
 ) -> Result<(), CommandError> {
     let mut request: ClusterRestore = operation::request(session, operation)?;
+    // A stick may be mounted somewhere else by now.
+    if !identities.is_empty() {
+        request.source.identities = identities;
+    }
     // Keys are not kept beside the journal.
     let lost = read(session, &request.source.file, &request.source.identities).await?;
     if lost.sha256 != request.source.sha256 {
@@ -249,7 +276,10 @@ async fn read(session: &Session, file: &Path, identities: &[PathBuf]) -> Result<
     // It has to have room for the data anyway.
     let parent = below(&session.root, "/var/lib");
     let parent = if rustix::process::geteuid().is_root() { parent } else { std::env::temp_dir() };
-    source::stoppable(session, move || lost::read(&file, &Identities::read(&identities)?, &parent)).await
+    // Here and not where it is used: what a signal interrupts must not leave it.
+    let scratch = Scratch::make(&parent).map_err(|error| source::refused(&error))?;
+    let dir = scratch.path().to_owned();
+    source::stoppable(session, move || lost::read(&file, &Identities::read(&identities)?, &dir)).await
 }
 
 fn describe(file: &Path, identity: &IdentityArgs, lost: &Lost) -> Source {

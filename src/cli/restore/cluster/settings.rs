@@ -30,7 +30,14 @@ pub async fn of(session: &Session, args: &ClusterArgs, lost: &Lost) -> Result<Re
     } else {
         Documents::load(&sources).map_err(|errors| documents::invalid(&errors))?
     };
+    if given.find("ClusterConfiguration").is_some() && args.control_plane_endpoint.is_some() {
+        let message = "--control-plane-endpoint cannot be used with a ClusterConfiguration in --config";
+        return Err(nothing(
+            CommandError::new(ExitKind::Usage, message).hint("set controlPlaneEndpoint there"),
+        ));
+    }
     let settings = &lost.settings;
+    let mut unreadable = vec![];
     let stored = [
         ("ClusterConfiguration", "kubeadm-config", &settings.cluster),
         ("KubeletConfiguration", "kubelet-config", &settings.kubelet),
@@ -42,22 +49,25 @@ pub async fn of(session: &Session, args: &ClusterArgs, lost: &Lost) -> Result<Re
         }
         let place = format!("ConfigMap kube-system/{name} of the backup");
         match text {
-            Ok(text) if kind == "ClusterConfiguration" => {
-                let text = with_endpoint(text, args).map_err(|why| nothing(unreadable(&place, &why)))?;
-                sources.push(Source::new(place, text));
-            }
+            Ok(text) if kind == "ClusterConfiguration" => match with_endpoint(text, args) {
+                Ok(text) => sources.push(Source::new(place, text)),
+                Err(why) => unreadable.push((kind, place, why)),
+            },
             Ok(text) => sources.push(Source::new(place, text.as_bytes())),
             // A cluster may do without: another proxy, or settings that are the defaults.
             Err(NoSetting::Absent) if kind != "ClusterConfiguration" => {}
-            Err(why) => return Err(nothing(unreadable(&place, &why.to_string()))),
+            Err(why) => unreadable.push((kind, place, why.to_string())),
         }
+    }
+    if !unreadable.is_empty() {
+        return Err(nothing(told(&unreadable)));
     }
     if let (None, Some(address)) = (given.find("InitConfiguration"), args.apiserver_advertise_address) {
         let init = json!({"apiVersion": API_VERSION, "kind": "InitConfiguration",
             "localAPIEndpoint": {"advertiseAddress": address}});
         sources.push(Source::new("--apiserver-advertise-address", yaml::to_string(&init)));
     }
-    let documents = Documents::load(&sources).map_err(|errors| documents::invalid(&errors))?;
+    let documents = Documents::load(&sources).map_err(|errors| nothing(documents::invalid(&errors)))?;
     let flags = InitFlags {
         node_name: args.node_name.clone(),
         upload_certs: args.upload_certs,
@@ -74,6 +84,7 @@ pub async fn of(session: &Session, args: &ClusterArgs, lost: &Lost) -> Result<Re
                 .hint("restore it where it ran; then `rkadm init` with the cluster's keys and configuration, which are in the archive"),
         ));
     }
+    lost_endpoint(&config, lost).map_err(nothing)?;
     for warning in &config.warnings {
         session.reporter.report(Event::Warning { message: warning.to_string() });
     }
@@ -90,7 +101,30 @@ fn with_endpoint(text: &str, args: &ClusterArgs) -> Result<String, String> {
     Ok(yaml::to_string(&cluster))
 }
 
-fn unreadable(place: &str, why: &str) -> CommandError {
-    CommandError::new(ExitKind::Failed, format!("{place} cannot be used: {why}"))
-        .hint("give the cluster's configuration with --config FILE (a ClusterConfiguration)")
+/// All of them at once, with what to give in their place.
+fn told(unreadable: &[(&str, String, String)]) -> CommandError {
+    let kinds: Vec<_> = unreadable.iter().map(|(kind, ..)| *kind).collect();
+    let mut error =
+        CommandError::new(ExitKind::Failed, "settings of the cluster cannot be read from the backup");
+    error.details = unreadable.iter().map(|(_, place, why)| format!("{place}: {why}")).collect();
+    error.hint(format!("give them with --config FILE: {}", kinds.join(", "))).hint(
+        "what the API server was started with, encryption at rest too, is in its manifest in the archive",
+    )
+}
+
+/// Everything would lead to a machine that is no more, on this one too.
+fn lost_endpoint(config: &ResolvedInit, lost: &Lost) -> Result<(), CommandError> {
+    let host = |url: &str| {
+        let authority = url.split_once("://").map_or(url, |(_, rest)| rest);
+        let host = authority.rsplit_once(':').map_or(authority, |(host, _)| host);
+        host.trim_start_matches('[').trim_end_matches(']').to_owned()
+    };
+    let endpoint = config.control_plane_endpoint();
+    let of_lost = lost.client_urls.iter().any(|url| host(url) == host(&endpoint));
+    if !of_lost || host(&endpoint) == config.local_api_endpoint.advertise_address {
+        return Ok(());
+    }
+    let message = format!("the cluster's endpoint {endpoint} is the address of a machine that is lost");
+    Err(CommandError::new(ExitKind::Failed, message)
+        .hint("give another one: --control-plane-endpoint HOST[:PORT], best a name; or give this machine that address"))
 }

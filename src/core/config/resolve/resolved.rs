@@ -144,6 +144,11 @@ impl ResolvedInit {
         https(&self.local_api_endpoint.advertise_address, self.local_api_endpoint.bind_port)
     }
 
+    /// The loopback address that this node's etcd listens on, as the host of a URL: of the family of its own address.
+    pub fn loopback(&self) -> &'static str {
+        if self.local_api_endpoint.advertise_address.contains(':') { "[::1]" } else { "127.0.0.1" }
+    }
+
     /// The kubelet of a control plane talks to its own API server, and not to the stable endpoint.
     pub fn kubelet_local_mode(&self) -> bool {
         !self.switched_off("ControlPlaneKubeletLocalMode")
