@@ -85,7 +85,7 @@ fn drill(node: &Node, file: &str) -> Result<()> {
     ensure!(version.starts_with(&format!("v{NEWEST}.")) && said["file"] == file, "{said}");
     let after = node.sh_ok("ls /proc/$(pgrep -x etcd)/ns -l | grep net; pgrep -x etcd")?;
     ensure!(before == after, "etcd was {before}, is {after}");
-    ensure!(!node.sh_ok(&format!("ls -A {DIR}"))?.contains(".rkadm-"), "something was left");
+    ensure!(!node.sh_ok(&format!("ls -A {DIR}"))?.contains(".rkadm-scratch-"), "something was left");
     let list = expect(&rkadm(node, &["backup", "list"])?, 0, &[])?;
     ensure!(list.contains("good ") && list.contains("DRILL"), "{list}");
     Ok(())

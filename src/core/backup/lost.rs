@@ -44,6 +44,8 @@ pub struct Lost {
     pub files: Vec<LostFile>,
     /// SHA-256 of the public keys of authorities and of the service account.
     pub fingerprints: BTreeMap<String, String>,
+    /// Where API servers listened; `None` where no manifest tells it.
+    pub secure_port: Option<u16>,
     /// The cluster's settings, or why they cannot be read.
     pub settings: Settings,
 }
@@ -102,7 +104,10 @@ pub enum NoSetting {
 /// The first thing that is not as it should be.
 pub fn read(path: &Path, identities: &Identities, scratch: &Path) -> Result<Lost, BackupError> {
     let opened = open::open(path, identities, scratch)?;
-    let settings = settings(&opened)?;
+    let server: Option<Pod> =
+        opened.files.get(API_SERVER).and_then(|text| yaml::from_str(&String::from_utf8_lossy(text)).ok());
+    let flag = |name| pod::flag(server.as_ref()?, name);
+    let settings = settings(&opened, flag("etcd-prefix").as_deref())?;
     let report = &opened.snapshot.report;
     let mut lost = Lost {
         plain: opened.manifest.is_none(),
@@ -112,6 +117,7 @@ pub fn read(path: &Path, identities: &Identities, scratch: &Path) -> Result<Lost
         revision: report.revision,
         keys: report.records.keys,
         storage_version: report.contents.storage_version.clone(),
+        secure_port: flag("secure-port").and_then(|port| port.parse().ok()),
         settings,
         ..Lost::default()
     };
@@ -129,14 +135,10 @@ pub fn read(path: &Path, identities: &Identities, scratch: &Path) -> Result<Lost
     Ok(lost)
 }
 
-fn settings(opened: &open::Opened) -> Result<Settings, BackupError> {
-    let server = opened.files.get(API_SERVER).and_then(|text| {
-        let pod: Pod = yaml::from_str(&String::from_utf8_lossy(text)).ok()?;
-        pod::flag(&pod, "etcd-prefix")
-    });
-    let prefix = server.unwrap_or_else(|| PREFIX.into());
+fn settings(opened: &open::Opened, prefix: Option<&str>) -> Result<Settings, BackupError> {
+    let prefix = prefix.unwrap_or(PREFIX);
     let keys = ["kubeadm-config", "kubelet-config", "kube-proxy"]
-        .map(|name| storage::key(&prefix, "configmaps", "kube-system", name));
+        .map(|name| storage::key(prefix, "configmaps", "kube-system", name));
     let stored = snapshot::values(&opened.snapshot, &keys)?;
     let text = |key: &String, entry: &str| {
         let mut data = storage::config_map(stored.get(key).ok_or(NoSetting::Absent)?)?;

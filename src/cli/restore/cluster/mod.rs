@@ -4,7 +4,7 @@ mod report;
 mod settings;
 
 use std::{
-    net::{IpAddr, SocketAddr},
+    net::IpAddr,
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
@@ -303,9 +303,9 @@ fn describe(file: &Path, identity: &IdentityArgs, lost: &Lost) -> Source {
 
 /// Two clusters with the same keys would take each other's nodes and tokens for their own.
 async fn still_alive(session: &Session, lost: &Lost, force: bool) -> Result<(), CommandError> {
-    let asked = lost.client_urls.iter().filter_map(|url| Some((url, address(url)?)));
-    let answers = asked.map(|(url, address)| async move {
-        let tried = tokio::time::timeout(ANSWER, tokio::net::TcpStream::connect(address)).await;
+    let answers = lost.client_urls.iter().map(|url| async move {
+        let authority = url.split_once("://").map_or(url.as_str(), |(_, rest)| rest.trim_end_matches('/'));
+        let tried = tokio::time::timeout(ANSWER, tokio::net::TcpStream::connect(authority)).await;
         matches!(tried, Ok(Ok(_))).then_some(url.as_str())
     });
     let alive: Vec<_> = join_all(answers).await.into_iter().flatten().collect();
@@ -321,11 +321,6 @@ async fn still_alive(session: &Session, lost: &Lost, force: bool) -> Result<(), 
         .detail("Nothing was changed.")
         .hint("with one member left: `rkadm restore etcd --from-survivor` there; with a majority, `rkadm join` replaces the others")
         .hint("where somebody else has that address now: --force"))
-}
-
-fn address(url: &str) -> Option<SocketAddr> {
-    let authority = url.split_once("://")?.1;
-    authority.trim_end_matches('/').parse().ok()
 }
 
 /// The journals of this machine.

@@ -62,10 +62,19 @@ pub async fn of(session: &Session, args: &ClusterArgs, lost: &Lost) -> Result<Re
     if !unreadable.is_empty() {
         return Err(nothing(told(&unreadable)));
     }
-    if let (None, Some(address)) = (given.find("InitConfiguration"), args.apiserver_advertise_address) {
-        let init = json!({"apiVersion": API_VERSION, "kind": "InitConfiguration",
-            "localAPIEndpoint": {"advertiseAddress": address}});
-        sources.push(Source::new("--apiserver-advertise-address", yaml::to_string(&init)));
+    if given.find("InitConfiguration").is_none() {
+        let mut endpoint = json!({});
+        if let Some(address) = args.apiserver_advertise_address {
+            endpoint["advertiseAddress"] = address.to_string().into();
+        }
+        // No ConfigMap has it, and an endpoint leads to it.
+        if let Some(port) = lost.secure_port {
+            endpoint["bindPort"] = port.into();
+        }
+        let init =
+            json!({"apiVersion": API_VERSION, "kind": "InitConfiguration", "localAPIEndpoint": endpoint});
+        let place = "--apiserver-advertise-address and the API server's port in the backup";
+        sources.push(Source::new(place, yaml::to_string(&init)));
     }
     let documents = Documents::load(&sources).map_err(|errors| nothing(documents::invalid(&errors)))?;
     let flags = InitFlags {
