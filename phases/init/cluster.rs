@@ -11,7 +11,7 @@ use rkadm_core::{
     engine::{PhaseError, content::CaFiles, wait::Condition, workflow::selects},
     host::{ApiAccess, HealthTarget, HostError, Probe, Trust},
     kubelet::health_url,
-    manifest::{args, env},
+    manifest::{Component, api_server_url, args, env},
     pki::{
         KeyAlgorithm,
         list::{self, CertInputs},
@@ -20,6 +20,8 @@ use rkadm_core::{
     version::{MinorRow, NEWEST},
 };
 use serde::{Deserialize, Serialize};
+
+use crate::static_pods;
 
 /// kubeadm's directory for everything that is not the kubelet's own.
 pub const KUBERNETES_DIR: &str = "/etc/kubernetes";
@@ -108,7 +110,15 @@ impl Cluster {
             Some(_) if self.environment.whole => super_admin,
             _ => Self::kubeconfig("admin.conf"),
         };
-        Ok(ApiAccess { kubeconfig, server: Some(self.config.local_api_url()) })
+        let mut server = self.config.local_api_url();
+        // A phase that is run alone is seldom given the configuration, and no ConfigMap tells the port: the API server that
+        // runs here knows better.
+        if self.is_single_phase()
+            && let Ok(Some(pod)) = static_pods::read(host, Component::ApiServer).await
+        {
+            server = api_server_url(&pod).unwrap_or(server);
+        }
+        Ok(ApiAccess { kubeconfig, server: Some(server) })
     }
 
     /// Whether the last phase waits for what `wait-control-plane` need not wait for.

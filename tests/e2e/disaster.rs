@@ -18,7 +18,7 @@ fn a_cluster_whose_control_planes_are_gone_comes_back_on_another_machine() {
     run("disaster", |lab| {
         let cp1 = control_plane(lab)?;
         let worker = machine(lab, "w1", NodeSpec::new(NEWEST))?;
-        let ticket = Ticket::with(&cp1, &format!("--config {CONFIG}"))?;
+        let ticket = Ticket::of(&cp1)?;
         expect(&ticket.join(&worker, false)?, 0, &[])?;
         let cp2 = machine(lab, "cp2", NodeSpec::new(NEWEST))?;
         operators_files(&cp1, &cp2)?;

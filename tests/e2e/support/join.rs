@@ -20,18 +20,13 @@ pub struct Ticket {
 impl Ticket {
     /// A new token, and the certificates uploaded anew.
     pub fn of(cp: &Node) -> Result<Self> {
-        Self::with(cp, "")
-    }
-
-    /// The same, where uploading them needs more flags.
-    pub fn with(cp: &Node, flags: &str) -> Result<Self> {
         let command = cp.sh_ok("rkadm token create --print-join-command")?;
         let words: Vec<_> = command.split_whitespace().collect();
         let after = |flag: &str| -> Result<String> {
             let at = words.iter().position(|word| *word == flag).context("no join command")?;
             words.get(at + 1).map(|word| (*word).to_owned()).context("no join command")
         };
-        let printed = cp.sh_ok(&format!("rkadm init phase upload-certs --upload-certs {flags}"))?;
+        let printed = cp.sh_ok("rkadm init phase upload-certs --upload-certs")?;
         let key = printed.split_whitespace().last().context("no certificate key")?.to_owned();
         ensure!(key.len() == 64, "no certificate key: {printed}");
         Ok(Self {
