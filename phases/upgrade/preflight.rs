@@ -46,8 +46,9 @@ impl Phase for Preflight {
     }
 }
 
-/// What is not ready in one moment may be in the next: pods that have just started, a machine with much to do.
-const LOOKS: u32 = 6;
+/// What is not ready in one moment may be in the next: a machine with much to do, pods that have just started. The startup probe of a
+/// static pod asks after ten seconds and then every ten, so a control plane that has just joined needs up to twenty and more.
+const LOOKS: u32 = 16;
 const PAUSE: Duration = Duration::from_secs(2);
 
 impl Preflight {
