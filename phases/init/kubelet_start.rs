@@ -33,8 +33,6 @@ use crate::{
 pub const KUBELET: &str = "kubelet";
 /// The kubelet's own kubeconfig.
 pub const KUBELET_CONF: &str = "kubelet.conf";
-/// Its configuration, in its directory.
-const CONFIG_FILE: &str = "config.yaml";
 /// Name of the action in journals: never renamed.
 pub const KUBELET_ACTION: &str = "run-kubelet";
 
@@ -95,7 +93,7 @@ pub async fn kubelet_steps(
     let files = [
         ("kubeadm-flags.env", Some(kubelet::flags_env(&flags))),
         ("instance-config.yaml", local_socket.then(|| kubelet::instance_config(socket))),
-        (CONFIG_FILE, Some(kubelet::to_yaml(&settings))),
+        ("config.yaml", Some(kubelet::to_yaml(&settings))),
     ];
     let mut writes = first;
     writes.extend(directory(cx, dir, PRIVATE_DIR).await?);
@@ -108,7 +106,7 @@ pub async fn kubelet_steps(
     }
     // Without its configuration it ends as soon as it has started, and systemd starts it again, over and over: whoever
     // looks in the right moment sees it active, but it runs nothing.
-    let was_configured = cx.host.stat(&dir.join(CONFIG_FILE)).await?.is_some();
+    let was_configured = cx.host.stat(kubelet::CONFIG_FILE.as_ref()).await?.is_some();
     // Stopped first, so that it does not start with half of its files; and so that an undo, which goes backwards,
     // brings the unit back to its state last of all, with its old files in place.
     let mut steps = vec![Step::Service { unit: KUBELET.into(), verb: ServiceVerb::Stop }];

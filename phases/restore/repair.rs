@@ -176,7 +176,7 @@ impl Action for Clear {
 
     async fn act(&self, cx: &ActCx<'_>) -> Result<(), StepError> {
         match cx.host.etcd_delete_beside(&self.access, &self.prefix, &self.kept).await {
-            Ok(_) => Ok(()),
+            Ok(()) => Ok(()),
             Err(error) if error.is_injected() => Err(error.into()),
             // They run out within seconds anyway.
             Err(error) => {

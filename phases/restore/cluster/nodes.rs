@@ -1,6 +1,6 @@
 //! `nodes`: the data serves, and machines that are gone for good leave the cluster.
 
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
 use async_trait::async_trait;
 use rkadm_core::{
@@ -59,10 +59,9 @@ impl Phase for Nodes {
         }
         // First, and with those of a run that was cut off: afterwards nobody knows them any more.
         let before = cx.store.output(REMOVED_OUTPUT).and_then(|value| value.as_array().cloned());
-        let all: Vec<Value> =
-            before.into_iter().flatten().chain(names.iter().map(|name| Value::from(*name))).collect();
-        let all: Vec<_> = all.iter().enumerate().filter(|(at, name)| !all[..*at].contains(name)).collect();
-        let value = all.into_iter().map(|(_, name)| name.clone()).collect();
+        let before = before.iter().flatten().filter_map(Value::as_str);
+        let all: BTreeSet<&str> = before.chain(names.iter().copied()).collect();
+        let value = all.into_iter().collect();
         let mut steps = vec![Step::Record { name: REMOVED_OUTPUT.into(), value }];
         for name in &names {
             let target = named("Node", None, name)?;

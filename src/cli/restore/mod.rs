@@ -8,10 +8,7 @@ mod rollback;
 mod source;
 mod together;
 
-use std::{
-    path::{Path, PathBuf},
-    sync::Arc,
-};
+use std::{path::PathBuf, sync::Arc};
 
 use clap::{Args, Subcommand};
 use jiff::Timestamp;
@@ -33,7 +30,7 @@ use gate::FromStdin;
 
 use super::{
     API_TIMEOUT, Session,
-    args::{FailurePolicy, absolute},
+    args::FailurePolicy,
     backup::IdentityArgs,
     exit::{CommandError, ExitKind},
     operation::{self, Manner},
@@ -103,12 +100,7 @@ pub struct EtcdArgs {
 impl EtcdArgs {
     /// The same command has the same.
     fn digest(&self) -> String {
-        let elsewhere = |file: &Path| file == Path::new("latest") || file.starts_with("s3:");
-        let file = match &self.file {
-            None => "--from-survivor".into(),
-            Some(file) if elsewhere(file) => file.clone(),
-            Some(file) => absolute(file),
-        };
+        let file = self.file.as_deref().map_or_else(|| "--from-survivor".into(), source::as_named);
         let from = self.dir.as_ref().map(Location::to_string).unwrap_or_default();
         let together = self.together.digest();
         let text = format!("{}\n{from}\n{}\n{}\n{together}", file.display(), self.force, self.no_bump);

@@ -15,6 +15,7 @@ use rkadm_phases::restore::{NodeEtcd, Source};
 
 use crate::cli::{
     Session,
+    args::absolute,
     backup::{DEFAULT_DIR, Into, Local, catalog, fetch, named, open, whole},
     exit::CommandError,
 };
@@ -47,6 +48,11 @@ pub async fn find(
         error = error.detail(format!("{} is left out: {why}", path.display()));
     }
     Err(error.hint("another directory: --dir DIR; a plain snapshot: name the file"))
+}
+
+/// A backup as the same command names it, wherever it is run: only a file has another name elsewhere.
+pub fn as_named(file: &Path) -> PathBuf {
+    if file == Path::new("latest") || file.starts_with("s3:") { file.to_owned() } else { absolute(file) }
 }
 
 /// What this machine's own member has left, in the place of a backup. Where it cannot be read, the survey says why.

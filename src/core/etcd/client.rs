@@ -124,21 +124,19 @@ impl EtcdClient {
         Ok(u64::try_from(answer.count).unwrap_or(0))
     }
 
-    /// Deletes the keys that begin with `prefix`, but one. Gives how many there were.
+    /// Deletes the keys that begin with `prefix`, but one.
     ///
     /// # Errors
     /// etcd cannot be asked, or takes no writes.
-    pub async fn delete_beside(&self, prefix: &str, kept: &str) -> Result<u64, EtcdError> {
+    pub async fn delete_beside(&self, prefix: &str, kept: &str) -> Result<(), EtcdError> {
         // The key behind a key is itself with a zero byte.
         let after = [kept.as_bytes(), &[0]].concat();
         let ranges = [(prefix.as_bytes().to_vec(), kept.as_bytes().to_vec()), (after, behind(prefix))];
-        let mut deleted = 0;
         for (key, range_end) in ranges {
             let request = proto::DeleteRangeRequest { key, range_end };
-            let answer: proto::DeleteRangeResponse = self.any(KV, "DeleteRange", request).await?;
-            deleted += u64::try_from(answer.deleted).unwrap_or(0);
+            let proto::Empty {} = self.any(KV, "DeleteRange", request).await?;
         }
-        Ok(deleted)
+        Ok(())
     }
 
     /// Streams a snapshot of the member at one of the endpoints: its database, and the SHA-256 of it. Returns when all has

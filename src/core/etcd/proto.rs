@@ -66,12 +66,6 @@ pub(super) struct DeleteRangeRequest {
 }
 
 #[derive(Clone, PartialEq, Message)]
-pub(super) struct DeleteRangeResponse {
-    #[prost(int64, tag = "2")]
-    pub(super) deleted: i64,
-}
-
-#[derive(Clone, PartialEq, Message)]
 pub(super) struct RangeResponse {
     #[prost(int64, tag = "4")]
     pub(super) count: i64,

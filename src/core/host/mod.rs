@@ -375,15 +375,15 @@ pub trait Actuator: Probe {
     async fn rename(&self, from: &Path, to: &Path) -> Result<(), HostError>;
     /// Backs up this machine's etcd into a directory of the machine, and proves the backup. Gives the archive.
     async fn backup_etcd(&self, dir: &Path) -> Result<PathBuf, HostError>;
-    /// Begins the formal way of an etcd cluster back to the minor before, `3.6`.
-    async fn etcd_downgrade(&self, access: &EtcdAccess, minor: &str) -> Result<(), HostError>;
-    /// Deletes the keys of etcd that begin with `prefix`, but one. Gives how many there were.
+    /// Deletes the keys of etcd that begin with `prefix`, but one.
     async fn etcd_delete_beside(
         &self,
         access: &EtcdAccess,
         prefix: &str,
         kept: &str,
-    ) -> Result<u64, HostError>;
+    ) -> Result<(), HostError>;
+    /// Begins the formal way of an etcd cluster back to the minor before, `3.6`.
+    async fn etcd_downgrade(&self, access: &EtcdAccess, minor: &str) -> Result<(), HostError>;
     /// Ends it.
     async fn etcd_end_downgrade(&self, access: &EtcdAccess) -> Result<(), HostError>;
     /// Makes a data directory of etcd from a backup, in place of what an earlier try left, and verifies it.

@@ -121,11 +121,7 @@ impl From<WhichNodes> for RemoveNodes {
 impl ClusterArgs {
     /// The same command has the same.
     fn digest(&self) -> String {
-        let file = if self.file == Path::new("latest") || self.file.starts_with("s3:") {
-            self.file.clone()
-        } else {
-            absolute(&self.file)
-        };
+        let file = source::as_named(&self.file);
         let from = self.dir.as_ref().map(Location::to_string).unwrap_or_default();
         // What they say, not where they are: a corrected file is another request.
         let said =

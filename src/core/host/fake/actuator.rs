@@ -129,10 +129,9 @@ impl Actuator for FakeHost {
         access: &EtcdAccess,
         prefix: &str,
         _kept: &str,
-    ) -> Result<u64, HostError> {
+    ) -> Result<(), HostError> {
         drop(self.etcd(access)?);
-        self.change(format!("delete what begins with {prefix}"), |_| ())?;
-        Ok(0)
+        self.change(format!("delete what begins with {prefix}"), |_| ())
     }
 
     async fn etcd_end_downgrade(&self, access: &EtcdAccess) -> Result<(), HostError> {

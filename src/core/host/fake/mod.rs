@@ -204,7 +204,7 @@ impl World {
             let of_here = object["kind"] == "Pod" && object["spec"]["nodeName"] == "node1";
             !of_here || manifests.iter().any(|name| object["metadata"]["labels"]["component"] == *name)
         });
-        let configured = self.paths.contains_key(Path::new("/var/lib/kubelet/config.yaml"));
+        let configured = self.paths.contains_key(Path::new(crate::kubelet::CONFIG_FILE));
         if !self.kubelet_is_up() || !self.kubelet_works || !configured {
             return;
         }

@@ -271,7 +271,7 @@ impl Actuator for LocalHost {
         access: &EtcdAccess,
         prefix: &str,
         kept: &str,
-    ) -> Result<u64, HostError> {
+    ) -> Result<(), HostError> {
         Ok(self.etcd(access).await?.delete_beside(prefix, kept).await?)
     }
 
