@@ -29,6 +29,7 @@ fn a_failure_before_the_kubelet_starts_leaves_the_machine_as_it_was() {
 fn a_failure_after_the_kubelet_started_leaves_the_machine_as_it_was() {
     run("fail late", |lab| {
         let node = prepared(&fresh(lab, "cp1")?)?;
+        kubelet_ends_with_an_error(&node)?;
         control_plane_crashes(&node)?;
         somebody_who_says_no(&node)?;
         forbidden(&node, "upload-config/kubeadm", "kubeadm-config")?;
@@ -59,6 +60,16 @@ fn prepared(node: &Node) -> Result<Node> {
          echo 'KUBELET_KUBEADM_ARGS=\"--v=1\"' > /var/lib/kubelet/kubeadm-flags.env && chmod 640 /var/lib/kubelet/kubeadm-flags.env",
     )?;
     Ok(node.clone())
+}
+
+/// A kubelet that is stopped while it starts may do so; here it always does.
+fn kubelet_ends_with_an_error(node: &Node) -> Result<()> {
+    node.sh_ok(
+        "mkdir -p /etc/systemd/system/kubelet.service.d &&
+         printf '[Service]\\nExecStopPost=/bin/false\\n' > /etc/systemd/system/kubelet.service.d/90-ends.conf &&
+         systemctl daemon-reload && systemctl stop kubelet && systemctl reset-failed kubelet",
+    )
+    .map(drop)
 }
 
 /// Runs init, which must fail in this phase and take everything back.

@@ -116,13 +116,26 @@ pub(super) async fn control(root: &Path, unit: &str, verb: ServiceVerb) -> Resul
     let verb = match verb {
         ServiceVerb::Start => "start",
         ServiceVerb::Restart => "restart",
-        ServiceVerb::Stop => "stop",
+        ServiceVerb::Stop => return stop(root, unit).await,
     };
     // A unit that failed too often refuses to start until its counter is reset.
-    if verb != "stop" {
-        let _ = output(root, &["systemctl", "reset-failed", unit]).await;
-    }
+    forget_failure(root, unit).await;
     run(root, &["systemctl".into(), verb.into(), unit.into()]).await
+}
+
+/// A kubelet that is stopped while it starts may end with an error, and systemd calls the unit failed then. Who looks at
+/// it later must not take that for a fault: it was asked to stop. A failure from before stays.
+async fn stop(root: &Path, unit: &str) -> Result<(), HostError> {
+    let failed_before = service(root, unit).await?.active == "failed";
+    run(root, &["systemctl".into(), "stop".into(), unit.into()]).await?;
+    if !failed_before {
+        forget_failure(root, unit).await;
+    }
+    Ok(())
+}
+
+async fn forget_failure(root: &Path, unit: &str) {
+    let _ = output(root, &["systemctl", "reset-failed", unit]).await;
 }
 
 /// Asks the kernel's routing table: connecting a UDP socket sends nothing.
