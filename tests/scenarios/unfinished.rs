@@ -69,6 +69,19 @@ async fn a_node_that_was_there_before_says_that_the_join_was_taken_back() {
     assert!(!machine.host.world().objects.contains_key(NODE), "a control plane's Node goes");
 }
 
+/// After a power loss the rollback is there before the API server is.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_join_is_taken_back_while_the_api_server_of_the_machine_itself_is_silent() {
+    let join = scenario("join (control plane)");
+    let at = change(&join, "patch Node").await;
+    let machine = join.machine().await;
+    machine.host.inject(at + 1, Fault::CrashBefore);
+    assert!(machine.crashes(&join).await);
+    machine.host.edit(|world| world.own_is_silent = true);
+    machine.roll_back().await.unwrap();
+    assert!(!machine.host.world().objects.contains_key(NODE), "a control plane's Node goes");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn what_cannot_be_told_is_a_warning() {
     let join = scenario("join (control plane)");

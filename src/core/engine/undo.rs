@@ -268,6 +268,7 @@ impl Undo {
                 Ok(())
             }
             Self::Objects { access, created, saved, .. } => {
+                let access = &answering(host, access).await;
                 for target in created {
                     host.delete(access, target).await?;
                 }
@@ -279,7 +280,9 @@ impl Undo {
                 }
                 Ok(())
             }
-            Self::Patch { access, target, patch, .. } => Ok(host.patch(access, target, patch).await?),
+            Self::Patch { access, target, patch, .. } => {
+                Ok(host.patch(&answering(host, access).await, target, patch).await?)
+            }
             Self::Action { name, data } => match registry.find(name) {
                 Some(undo) => undo.undo(host, data).await,
                 None => Err(StepError::UnknownAction(name.clone())),
@@ -404,6 +407,14 @@ fn without_server_fields(mut object: Value) -> Value {
         object.remove("status");
     }
     object
+}
+
+/// The machine's own API server, by which the step was done, may be gone by now, or not there yet after a reboot: the one that the
+/// kubeconfig names knows the same objects.
+async fn answering(host: &dyn Actuator, access: &ApiAccess) -> ApiAccess {
+    let elsewhere = ApiAccess { kubeconfig: access.kubeconfig.clone(), server: None };
+    let silent = access.server.is_some() && host.api_health(access, "/readyz").await.is_err();
+    if silent { elsewhere } else { access.clone() }
 }
 
 async fn restore_service(host: &dyn Actuator, unit: &str, was: &ServiceState) -> Result<(), StepError> {

@@ -236,8 +236,8 @@ impl Actuator for FakeHost {
         })
     }
 
-    async fn patch(&self, _access: &ApiAccess, target: &ObjectRef, patch: &Value) -> Result<(), HostError> {
-        drop(self.api()?);
+    async fn patch(&self, access: &ApiAccess, target: &ObjectRef, patch: &Value) -> Result<(), HostError> {
+        drop(self.api_of(access)?);
         self.change(format!("patch {target}"), |world| {
             if let Some(object) = world.objects.get_mut(&target.to_string()) {
                 merge(object, patch);

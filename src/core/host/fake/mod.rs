@@ -16,7 +16,7 @@ use std::{
 
 use serde_json::{Value, json};
 
-use super::{CommandOutput, HostError, Sandbox, ServiceState};
+use super::{ApiAccess, CommandOutput, HostError, Sandbox, ServiceState};
 use crate::{
     etcd::{EtcdAccess, EtcdError, Member, MemberStatus},
     kube::{KubeError, ObjectRef},
@@ -79,6 +79,8 @@ pub struct World {
     pub quorum_lost: bool,
     /// Containers that were ended while no kubelet ran that would start them again.
     pub ended: BTreeSet<String>,
+    /// This machine's own API server answers nobody, while those of others do.
+    pub own_is_silent: bool,
     /// The API server lets nobody write the status of an object.
     pub refuses_status: bool,
     /// The minor that the data of etcd is of: servers of older ones do not open it.
@@ -139,6 +141,7 @@ impl World {
             uid: 0,
             members: vec![],
             others_serve: false,
+            own_is_silent: false,
             quorum_lost: false,
             ended: BTreeSet::new(),
             refuses_status: false,
@@ -339,17 +342,23 @@ impl FakeHost {
         Err(EtcdError::Unreachable { endpoints, message: "refused".into() }.into())
     }
 
+    /// The API server that is meant: this machine's own, or whichever the kubeconfig names.
+    fn api_of(&self, access: &ApiAccess) -> Result<MutexGuard<'_, World>, HostError> {
+        let world = self.api()?;
+        if access.server.is_some() && world.own_is_silent { Err(Self::silence()) } else { Ok(world) }
+    }
+
     fn api(&self) -> Result<MutexGuard<'_, World>, HostError> {
         let world = lock(&self.world);
         if world.others_serve || world.serves("kube-apiserver") {
             return Ok(world);
         }
-        Err(KubeError::Unreachable {
-            server: "https://node1:6443".into(),
-            waited: Duration::ZERO,
-            source: None,
-        }
-        .into())
+        Err(Self::silence())
+    }
+
+    fn silence() -> HostError {
+        KubeError::Unreachable { server: "https://node1:6443".into(), waited: Duration::ZERO, source: None }
+            .into()
     }
 }
 

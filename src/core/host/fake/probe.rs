@@ -141,8 +141,10 @@ impl Probe for FakeHost {
         }
     }
 
-    async fn api_health(&self, _access: &ApiAccess, _path: &str) -> Result<Health, String> {
-        self.api().map(|_| Health { status: 200, body: "ok".into() }).map_err(|error| error.to_string())
+    async fn api_health(&self, access: &ApiAccess, _path: &str) -> Result<Health, String> {
+        self.api_of(access)
+            .map(|_| Health { status: 200, body: "ok".into() })
+            .map_err(|error| error.to_string())
     }
 
     async fn pods_on(&self, _access: &ApiAccess, node: &str) -> Result<Vec<Value>, HostError> {
