@@ -34,7 +34,7 @@ pub use node::NodeEtcd;
 pub use pods::{STOP_ACTION, stop_pods_of};
 pub use repair::{CLEAR_ACTION, MEND_ACTION};
 pub use report::REPORT_OUTPUT;
-pub use survey::{Doubt, Survey, fits, survey};
+pub use survey::{Doubt, Survey, fits, survey, survey_one_of_several};
 pub use swap::{SWAP_ACTION, Swap, UndoSwap};
 pub use together::{Point, TOGETHER_ACTION};
 pub use trial::{TRIAL_ACTION, UndoTrial};

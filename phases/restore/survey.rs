@@ -41,6 +41,8 @@ pub struct Survey {
     pub warnings: Vec<String>,
     /// The revision that etcd has now, where it answers or its data can be read.
     pub revision: Option<i64>,
+    /// The members that this machine knows of, by the same.
+    pub members: Vec<Member>,
 }
 
 impl Survey {
@@ -73,11 +75,34 @@ pub async fn survey(host: &dyn Probe, restore: &Restore) -> Result<Survey, Phase
         survivor::members(host, restore, &mut found).await;
     } else {
         members(host, restore, &mut found).await;
-        version(restore, &mut found);
-        keys(host, restore, &mut found).await?;
-        encryption(host, restore, &mut found).await?;
+        backup(host, restore, &mut found).await?;
     }
-    room(host, restore, &mut found).await;
+    machine(host, restore, &mut found).await;
+    Ok(found)
+}
+
+/// Looks at one of several machines that are to be restored together. Which there are is for whoever has asked all of them.
+///
+/// # Errors
+/// The host cannot be read.
+pub async fn survey_one_of_several(host: &dyn Probe, restore: &Restore) -> Result<Survey, PhaseError> {
+    let mut found = Survey::default();
+    let _ = known(host, restore, &mut found).await;
+    backup(host, restore, &mut found).await?;
+    machine(host, restore, &mut found).await;
+    Ok(found)
+}
+
+/// Whether the backup belongs here.
+async fn backup(host: &dyn Probe, restore: &Restore, found: &mut Survey) -> Result<(), PhaseError> {
+    version(restore, found);
+    keys(host, restore, found).await?;
+    encryption(host, restore, found).await
+}
+
+/// Whether the machine is able.
+async fn machine(host: &dyn Probe, restore: &Restore, found: &mut Survey) {
+    room(host, restore, found).await;
     if let Err(error) = host.containers(&restore.cri_socket, "kube-system").await {
         let message = format!("the container runtime cannot be asked for the static pods: {error}");
         found.doubt("ContainerRuntime", false, message, "systemctl status containerd");
@@ -90,7 +115,6 @@ pub async fn survey(host: &dyn Probe, restore: &Restore) -> Result<Survey, Phase
     if let Some(message) = kubelet {
         found.doubt("Kubelet", false, message, "systemctl status kubelet");
     }
-    Ok(found)
 }
 
 /// Looks at what a machine that was never part of the cluster must have.
@@ -107,44 +131,75 @@ pub async fn fits(host: &dyn Probe, restore: &Restore) -> Survey {
     found
 }
 
-async fn members(host: &dyn Probe, restore: &Restore, found: &mut Survey) {
+/// How the members are known.
+enum Known {
+    /// etcd says.
+    Live,
+    /// Its data says; the words are why it does not answer itself.
+    Stored(String),
+}
+
+/// Asks etcd, or where it does not answer, its data, for members and revision.
+///
+/// # Errors
+/// Neither says anything: why.
+async fn known(host: &dyn Probe, restore: &Restore, found: &mut Survey) -> Result<Known, String> {
     let access = &restore.node.access;
     if let Some(endpoint) = access.endpoints.first() {
         found.revision = host.etcd_status(access, endpoint).await.ok().map(|status| status.revision);
     }
-    match host.etcd_members(access).await {
+    let live = match host.etcd_members(access).await {
         Ok(members) => {
-            if !restore.others.is_empty() {
-                others(restore, &members, found);
-            } else if let Some(text) = several(&members) {
+            found.members = members;
+            return Ok(Known::Live);
+        }
+        Err(error) => error.to_string(),
+    };
+    match host.etcd_stored(&restore.node.data_dir).await {
+        Ok((members, revision)) => {
+            found.revision = Some(revision);
+            found.members = members;
+            Ok(Known::Stored(live))
+        }
+        Err(stored) => Err(format!("it does not answer ({live}), and its data cannot be read ({stored})")),
+    }
+}
+
+async fn members(host: &dyn Probe, restore: &Restore, found: &mut Survey) {
+    let known = known(host, restore, found).await;
+    let members = found.members.clone();
+    let together = !restore.others.is_empty();
+    match known {
+        Ok(Known::Live) if together => others(restore, &members, found),
+        Ok(Known::Live) => {
+            if let Some(text) = several(&members) {
                 let hint = commands(restore, &members, found.revision);
                 found.doubt("EtcdMembers", false, format!("etcd has {text}"), &hint);
             }
         }
-        Err(live) => match host.etcd_stored(&restore.node.data_dir).await {
-            Ok((members, revision)) if !restore.others.is_empty() => {
-                found.revision = Some(revision);
-                found.warnings.push(format!("etcd does not answer: {live}"));
-                others(restore, &members, found);
-            }
-            Ok((members, revision)) => match (several(&members), found.revision = Some(revision)) {
-                (Some(text), ()) => {
-                    let message = format!("etcd does not answer ({live}), and its data names {text}");
-                    let hint = format!(
-                        "{}. When the others are gone for good: --from-survivor, which needs no backup, or --force",
-                        commands(restore, &members, Some(revision))
-                    );
-                    found.doubt("EtcdMembers", true, message, &hint);
-                }
-                (None, ()) => found.warnings.push(format!("etcd does not answer: {live}")),
-            },
-            Err(stored) => {
-                let message = format!(
-                    "the members of etcd cannot be known: it does not answer ({live}), and its data cannot be read ({stored})"
+        Ok(Known::Stored(live)) if together => {
+            found.warnings.push(format!("etcd does not answer: {live}"));
+            others(restore, &members, found);
+        }
+        Ok(Known::Stored(live)) => match several(&members) {
+            Some(text) => {
+                let message = format!("etcd does not answer ({live}), and its data names {text}");
+                let hint = format!(
+                    "{}. When the others are gone for good: --from-survivor, which needs no backup, or --force",
+                    commands(restore, &members, found.revision)
                 );
-                found.doubt("EtcdMembers", true, message, "when this is the only control plane: --force");
+                found.doubt("EtcdMembers", true, message, &hint);
             }
+            None => found.warnings.push(format!("etcd does not answer: {live}")),
         },
+        // The operator has named all: nobody knows better.
+        Err(why) if together => found.warnings.push(format!(
+            "which members etcd had cannot be known here: {why}. That there are no others is what --initial-cluster says"
+        )),
+        Err(why) => {
+            let message = format!("the members of etcd cannot be known: {why}");
+            found.doubt("EtcdMembers", true, message, "when this is the only control plane: --force");
+        }
     }
 }
 

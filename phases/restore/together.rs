@@ -28,6 +28,9 @@ pub enum Point {
 }
 
 impl Point {
+    /// In order.
+    pub const ALL: [Self; 3] = [Self::Restored, Self::Replaced, Self::Started];
+
     /// Of the phase.
     pub fn id(self) -> &'static str {
         match self {
@@ -61,10 +64,15 @@ impl Phase for Together {
             return Ok(Verdict::AlreadyDone("all had got there before the interruption".into()));
         }
         let gate = Arc::clone(&self.gate);
-        Ok(Verdict::Apply(vec![
-            Step::Action(Arc::new(Pass { id, others: self.others, gate })),
-            Step::Record { name: id.into(), value: true.into() },
-        ]))
+        let mut steps = vec![Step::Action(Arc::new(Pass { id, others: self.others, gate }))];
+        if self.point == Point::Started {
+            let why =
+                "all control planes serve the restored data together; one alone cannot go back to the old"
+                    .into();
+            steps.push(Step::CommitPoint { why });
+        }
+        steps.push(Step::Record { name: id.into(), value: true.into() });
+        Ok(Verdict::Apply(steps))
     }
 }
 

@@ -10,6 +10,7 @@ pub mod confirm;
 pub mod documents;
 pub mod exit;
 pub mod facts;
+pub mod fleet;
 pub mod health;
 pub mod init;
 pub mod join;

@@ -21,6 +21,30 @@ pub fn sha256_hex(bytes: &[u8]) -> String {
     crate::pki::hex(&sha2::Sha256::digest(bytes))
 }
 
+/// The SHA-256 of what is written to it.
+#[derive(Debug, Default)]
+pub struct Sha256Writer(sha2::Sha256);
+
+impl Sha256Writer {
+    /// In hexadecimal.
+    pub fn finish(self) -> String {
+        use sha2::Digest as _;
+        crate::pki::hex(&self.0.finalize())
+    }
+}
+
+impl std::io::Write for Sha256Writer {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        use sha2::Digest as _;
+        self.0.update(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
 /// The error and its causes, each once.
 pub fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();

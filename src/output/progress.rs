@@ -100,11 +100,28 @@ fn line(event: &Event) -> Option<String> {
         Event::UndoFailed { description, message } => {
             Some(format!("  cannot undo: {description}: {message}"))
         }
+        Event::Machine { machine, event } => {
+            line(event).map(|line| format!("  {:<38} {}", format!("{machine}:"), words(&line)))
+        }
         Event::RollbackStarted { steps: 0 }
         | Event::PhaseStarted { .. }
         | Event::StepStarted { .. }
         | Event::StepFinished { .. }
         | Event::OperationFinished { .. } => None,
+    }
+}
+
+/// A line without its columns.
+fn words(line: &str) -> String {
+    line.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+/// What is going on at this moment.
+fn doing(event: &Event) -> Option<String> {
+    match event {
+        Event::StepStarted { description, .. } => Some(description.clone()),
+        Event::Waiting { missing, .. } => Some(format!("waiting for {missing}")),
+        _ => None,
     }
 }
 
@@ -136,13 +153,14 @@ impl Reporter for Live {
                 bar.set_prefix(format!("[{index}/{total}]"));
                 bar.set_message(title.clone());
             }),
-            Event::StepStarted { description, .. } => {
-                self.with_bar(|bar| bar.set_message(description.clone()));
-            }
-            Event::Waiting { missing, .. } => {
-                self.with_bar(|bar| bar.set_message(format!("waiting for {missing}")));
+            Event::StepStarted { .. } | Event::Waiting { .. } => {
+                self.with_bar(|bar| bar.set_message(doing(&event).unwrap_or_default()));
             }
             Event::OperationFinished { .. } => self.with_bar(ProgressBar::finish_and_clear),
+            Event::Machine { machine, event } if doing(event).is_some() => {
+                let doing = doing(event).unwrap_or_default();
+                self.with_bar(|bar| bar.set_message(format!("{machine}: {doing}")));
+            }
             _ => {
                 if let Some(line) = line(&event) {
                     self.with_bar(|bar| bar.println(line));

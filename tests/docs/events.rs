@@ -25,6 +25,7 @@ fn one_of_each() -> Vec<Event> {
         Event::RollbackStarted { steps: 0 },
         Event::StepUndone { description: text() },
         Event::UndoFailed { description: text(), message: text() },
+        Event::Machine { machine: text(), event: Box::new(Event::Warning { message: text() }) },
         Event::OperationFinished { operation: text(), status: text(), elapsed_ms: 0 },
     ]
 }
@@ -43,6 +44,7 @@ fn is_listed(event: &Event) {
         | Event::RollbackStarted { .. }
         | Event::StepUndone { .. }
         | Event::UndoFailed { .. }
+        | Event::Machine { .. }
         | Event::OperationFinished { .. } => {}
     }
 }

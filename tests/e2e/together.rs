@@ -1,7 +1,7 @@
 //! Several control planes that are restored at the same time.
 
 use anyhow::{Context as _, Result, ensure};
-use rkadm_nodes::{Node, NodeSpec, run};
+use rkadm_nodes::{Lab, Node, NodeSpec, run};
 
 use crate::support::{
     NEWEST, Running, Ticket, expect, fresh, init, json, kubectl, machine, members, members_agree, rkadm, wait,
@@ -63,6 +63,81 @@ fn control_planes_that_are_restored_together_are_one_cluster() {
         }
         Ok(())
     });
+}
+
+/// Three members, on one command, with all their data destroyed; and before it, what makes such a command go back.
+#[test]
+fn one_command_restores_all_control_planes_over_ssh() {
+    run("restore fleet", |lab| {
+        let (cp1, cp2, cp3) = three(lab)?;
+        // This one has to be brought it.
+        cp3.sh_ok("rm $(command -v rkadm)")?;
+        kubectl(&cp1, "create configmap lost --from-literal=a=1")?;
+        let output = rkadm(&cp1, &["backup", "etcd", "--dir", "/srv/backups", "-o", "json"])?;
+        expect(&output, 0, &[])?;
+        let file = json(&output)?["file"].as_str().context("no file")?.to_owned();
+        kubectl(&cp1, "create configmap late --from-literal=a=1")?;
+        let all = ["restore", "etcd", &file, "--control-planes", "cp1,cp2,cp3"];
+
+        // Only a look: nothing happens, and nothing is left.
+        let plan = expect(&rkadm(&cp1, &[&all[..], &["--dry-run"]].concat())?, 0, &[])?;
+        ensure!(plan.contains("cp3       etcd is at") && plan.contains("Nothing was changed."), "{plan}");
+        nothing_left(&[&cp1, &cp2, &cp3])?;
+        // A member that was not named would go on with the old data.
+        let two = ["restore", "etcd", &file, "--control-planes", "cp1,cp2", "--yes"];
+        expect(
+            &rkadm(&cp1, &two)?,
+            3,
+            &["[EtcdMembers] etcd has members that were not named: cp3", "Nothing was changed."],
+        )?;
+        // A machine that is no control plane, or that nobody knows.
+        let stranger = ["restore", "etcd", &file, "--control-planes", "cp1,nobody", "--yes"];
+        expect(&rkadm(&cp1, &stranger)?, 3, &["nobody cannot be reached by ssh: ", "Nothing was changed."])?;
+
+        // One that has no room for the data takes the others back with it, before anything was stopped.
+        cp3.sh_ok(
+            "systemctl mask --runtime --now containerd.service 2>/dev/null; systemctl stop containerd",
+        )?;
+        let output = rkadm(&cp1, &[&all[..], &["--yes"]].concat())?;
+        expect(&output, 3, &["[ContainerRuntime] cp3: the container runtime cannot be asked"])?;
+        cp3.sh_ok("systemctl unmask --runtime containerd.service; systemctl start containerd")?;
+        kubectl(&cp2, "get configmap late")?;
+
+        for cp in [&cp1, &cp2, &cp3] {
+            cp.sh_ok("rm -rf /var/lib/etcd/member")?;
+        }
+        let output = rkadm(&cp1, &[&all[..], &["--yes", "-o", "json"]].concat())?;
+        expect(&output, 0, &["cp2:", "together/"])?;
+        let result = json(&output)?;
+        ensure!(result["machines"].as_array().is_some_and(|all| all.len() == 3), "{result}");
+        ensure!(members(&cp1)? == (3, 0));
+        members_agree(&cp1)?;
+        for cp in [&cp1, &cp2, &cp3] {
+            wait(cp, "kubectl get configmap lost")?;
+            ensure!(!kubectl(cp, "get configmap -o name")?.contains("late"), "what came later is there");
+        }
+        nothing_left(&[&cp1, &cp2, &cp3])
+    });
+}
+
+fn three(lab: &Lab) -> Result<(Node, Node, Node)> {
+    let cp1 = fresh(lab, "cp1")?;
+    expect(&init(&cp1)?, 0, &[])?;
+    let mut joined = vec![];
+    for name in ["cp2", "cp3"] {
+        let node = machine(lab, name, NodeSpec::new(NEWEST))?;
+        expect(&Ticket::of(&cp1)?.join(&node, true)?, 0, &[])?;
+        joined.push(node);
+    }
+    let cp3 = joined.pop().context("no cp3")?;
+    Ok((cp1, joined.pop().context("no cp2")?, cp3))
+}
+
+fn nothing_left(nodes: &[&Node]) -> Result<()> {
+    for node in nodes {
+        node.sh_ok("test ! -e /var/lib/rkadm/fleet")?;
+    }
+    Ok(())
 }
 
 fn copy(from: &Node, to: &Node, file: &str) -> Result<()> {

@@ -2,6 +2,7 @@
 
 mod cluster;
 mod confirm;
+mod fleet;
 mod gate;
 mod report;
 mod rollback;
@@ -26,6 +27,7 @@ use rkadm_phases::{
     static_pods,
 };
 
+use fleet::FleetArgs;
 use gate::FromStdin;
 
 use super::{
@@ -61,6 +63,9 @@ pub enum RestoreCommand {
     /// becomes the only control plane; others join it. Nothing is overwritten, and until it has finished, `rkadm op rollback`
     /// leaves the machine as it was.
     Cluster(Box<cluster::ClusterArgs>),
+    /// What this machine says before it is restored together with others; read and written by rkadm itself
+    #[command(hide = true)]
+    Survey,
 }
 
 /// What to restore, and how.
@@ -92,6 +97,8 @@ pub struct EtcdArgs {
     no_bump: bool,
     #[command(flatten)]
     together: TogetherArgs,
+    #[command(flatten)]
+    fleet: FleetArgs,
     /// What to do when a step fails
     #[arg(long, value_enum, default_value_t)]
     on_failure: FailurePolicy,
@@ -111,8 +118,12 @@ impl EtcdArgs {
 /// Runs it.
 pub async fn run(session: &Session, command: &RestoreCommand) -> Result<(), CommandError> {
     match command {
+        RestoreCommand::Etcd(args) if !args.fleet.control_planes.is_empty() => {
+            fleet::run(session, args).await
+        }
         RestoreCommand::Etcd(args) => run_etcd(session, args).await,
         RestoreCommand::Cluster(args) => cluster::run(session, args).await,
+        RestoreCommand::Survey => fleet::survey(session).await,
     }
 }
 

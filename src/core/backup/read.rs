@@ -72,6 +72,16 @@ pub fn is_sealed(path: &Path) -> Result<bool, BackupError> {
     Ok(head == crypt::MAGIC)
 }
 
+/// Writes what an encrypted file holds, and nothing where it is not encrypted for these keys. Blocks.
+///
+/// # Errors
+/// It cannot be read, opened or written.
+pub fn unseal(path: &Path, identities: &Identities, to: &mut dyn Write) -> Result<(), BackupError> {
+    let file = File::open(path).map_err(BackupError::io("read", path))?;
+    let mut inside = crypt::open(path, file, identities)?;
+    io::copy(&mut inside, to).map(drop).map_err(BackupError::io("read", path))
+}
+
 /// Reads all of it, compares everything with the manifest, and the whole with the sum beside it, where there is one. Into
 /// `targets`, what is in it.
 ///

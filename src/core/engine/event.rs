@@ -3,13 +3,13 @@
 //! The same events feed the progress lines on a terminal and `--progress json`; their schema is versioned
 //! ([`SCHEMA`]) and readers must ignore types and fields that they do not know.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// Version of the event schema; raised when a field changes its meaning or goes.
 pub const SCHEMA: u32 = 1;
 
 /// How a phase ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, serde::Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Outcome {
     /// Its steps were carried out.
@@ -23,7 +23,7 @@ pub enum Outcome {
 }
 
 /// Something that happened.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "kebab-case", rename_all_fields = "camelCase")]
 pub enum Event {
     /// A new operation, or one that is taken up again.
@@ -55,7 +55,7 @@ pub enum Event {
         /// How.
         outcome: Outcome,
         /// Why there was nothing to do.
-        #[serde(skip_serializing_if = "Option::is_none")]
+        #[serde(default, skip_serializing_if = "Option::is_none")]
         why: Option<String>,
         /// Milliseconds since it started.
         elapsed_ms: u64,
@@ -115,6 +115,13 @@ pub enum Event {
         description: String,
         /// Why.
         message: String,
+    },
+    /// Something happened on another machine, where a command leads several.
+    Machine {
+        /// As the operator named it.
+        machine: String,
+        /// What happened there.
+        event: Box<Event>,
     },
     /// The end.
     OperationFinished {

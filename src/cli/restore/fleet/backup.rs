@@ -1,0 +1,102 @@
+//! The backup, on its way to machines that have none. Private keys stay here: what is encrypted is opened on the way.
+
+use std::{collections::BTreeMap, fs::File, path::PathBuf};
+
+use rkadm_core::{
+    backup::{crypt::Identities, read},
+    fleet::{Deployed, Machine},
+    text::Sha256Writer,
+};
+use rkadm_phases::restore::Source;
+use tokio::net::unix::pipe;
+
+use super::super::source::refused;
+use crate::cli::exit::CommandError;
+
+/// A backup of this machine, read and found whole.
+pub struct Backup {
+    /// The file.
+    pub path: PathBuf,
+    /// As it was named.
+    pub shown: PathBuf,
+    /// What it is.
+    pub source: Source,
+    /// Files with private keys that open it.
+    pub identities: Vec<PathBuf>,
+}
+
+impl Backup {
+    /// SHA-256 of the files in it, by their path.
+    ///
+    /// # Errors
+    /// It cannot be read any more.
+    pub fn files(&self) -> Result<BTreeMap<String, String>, CommandError> {
+        if self.source.plain {
+            return Ok(BTreeMap::new());
+        }
+        let manifest = || {
+            let file =
+                File::open(&self.path).map_err(rkadm_core::backup::BackupError::io("read", &self.path))?;
+            read::manifest(&self.path, file, &Identities::read(&self.identities)?)
+        };
+        let manifest = manifest().map_err(|error| refused(&error))?;
+        Ok(manifest.files.into_iter().map(|file| (file.path, file.sha256)).collect())
+    }
+
+    /// Its name on other machines.
+    pub fn name(&self) -> String {
+        let name = self.path.file_name().unwrap_or_default().to_string_lossy();
+        name.trim_end_matches(".age").to_owned()
+    }
+
+    /// The file itself, where the machine is this one and needs no key.
+    pub fn as_it_is(&self, machine: &Machine) -> Option<String> {
+        (machine.is_here() && !self.is_sealed()).then(|| self.path.display().to_string())
+    }
+
+    /// SHA-256 of what other machines get.
+    ///
+    /// # Errors
+    /// It cannot be read any more.
+    pub async fn inner_sha256(&self) -> Result<String, CommandError> {
+        if !self.is_sealed() {
+            return Ok(self.source.sha256.clone());
+        }
+        let (path, identities) = (self.path.clone(), self.identities.clone());
+        let work = move || {
+            let mut sum = Sha256Writer::default();
+            read::unseal(&path, &Identities::read(&identities)?, &mut sum).map(|()| sum.finish())
+        };
+        let sum = tokio::task::spawn_blocking(work).await.map_err(CommandError::failed)?;
+        sum.map_err(|error| refused(&error))
+    }
+
+    /// Brings it. Its path there.
+    ///
+    /// # Errors
+    /// It does not get there whole.
+    pub async fn bring(&self, on: &Deployed, name: &str, sha256: &str) -> Result<String, CommandError> {
+        if !self.is_sealed() {
+            let file = tokio::fs::File::open(&self.path).await.map_err(CommandError::failed)?;
+            return on.bring(file, name, sha256).await.map_err(unbrought);
+        }
+        let (sender, receiver) = pipe::pipe().map_err(CommandError::failed)?;
+        let mut to = File::from(sender.into_blocking_fd().map_err(CommandError::failed)?);
+        let (path, identities) = (self.path.clone(), self.identities.clone());
+        let opened = tokio::task::spawn_blocking(move || {
+            read::unseal(&path, &Identities::read(&identities)?, &mut to)
+        });
+        // One that breaks off arrives with another sum.
+        let brought = on.bring(receiver, name, sha256).await.map_err(unbrought);
+        opened.await.map_err(CommandError::failed)?.map_err(|error| refused(&error))?;
+        brought
+    }
+
+    fn is_sealed(&self) -> bool {
+        !self.source.plain && read::is_sealed(&self.path).unwrap_or(false)
+    }
+}
+
+fn unbrought(error: rkadm_core::fleet::FleetError) -> CommandError {
+    CommandError::failed(error).detail("Nothing was changed.")
+}

@@ -1,0 +1,187 @@
+//! `rkadm restore etcd FILE --control-planes cp1,cp2,cp3`: all control planes at the same time, over ssh.
+//!
+//! Each runs the same command that an operator would run on it by hand, with `--initial-cluster`. What an operator would say at
+//! its gates is said from here.
+
+mod backup;
+mod plan;
+mod report;
+mod survey;
+
+use std::{path::Path, time::Instant};
+
+use clap::{Args, ValueEnum};
+use futures::future::join_all;
+use rkadm_core::{
+    engine::Event,
+    fleet::{Conduct, Deployed, Ended, Run, conduct},
+};
+use rkadm_phases::restore::Point;
+
+use super::{EtcdArgs, confirm, source};
+use crate::cli::{
+    Session,
+    exit::{CommandError, ExitKind},
+    fleet::Fleet,
+};
+use backup::Backup;
+use plan::Plan;
+pub use survey::run as survey;
+
+/// Flags of a restore of several machines.
+#[derive(Debug, Clone, Args)]
+pub struct FleetArgs {
+    /// Restore all control planes with one command: the hosts, as ssh knows them, this one among them or not. All of them are
+    /// asked before any is stopped. Keys must be known to ssh, and the user there root or able to use sudo without a question
+    #[arg(long, value_name = "HOST,…", value_delimiter = ',', conflicts_with_all = ["from_survivor", "no_bump", "initial_cluster"])]
+    pub control_planes: Vec<String>,
+    /// What the others do when one machine does not come up with the restored data. Before that, they always go back
+    #[arg(long, value_enum, default_value_t, requires = "control_planes")]
+    pub when_one_fails: WhenOneFails,
+}
+
+/// What becomes of the others.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+pub enum WhenOneFails {
+    /// All go back to the old data.
+    #[default]
+    GoBack,
+    /// They go on, as long as they are a majority; the one that failed joins again later.
+    GoOn,
+}
+
+/// Runs it.
+pub async fn run(session: &Session, args: &EtcdArgs) -> Result<(), CommandError> {
+    if !args.dry_run && !args.yes {
+        confirm::possible("restore etcd", "replaces the data of the cluster")?;
+    }
+    let typed = args.file.as_deref().unwrap_or(Path::new("latest"));
+    let file = source::find(session, typed, args.dir.as_ref(), true).await?;
+    let identities = args.identity.absolute();
+    let source = source::read(session, &file.path, &identities, None).await?;
+    let fleet = Fleet::assemble(session, &args.fleet.control_planes).await?;
+    let backup = Backup { path: file.path.clone(), shown: file.shown.clone(), source, identities };
+    let prepared = stoppable(session, prepare(session, args, &fleet, &backup)).await;
+    let done = match prepared {
+        Ok(Some(plan)) => carry_out(session, args, &fleet, &backup, &plan).await,
+        Ok(None) => Ok(()),
+        Err(error) => Err(error),
+    };
+    fleet.clear(session).await;
+    done
+}
+
+/// Asks all machines, and then the operator. None for a dry run.
+async fn prepare(
+    session: &Session,
+    args: &EtcdArgs,
+    fleet: &Fleet,
+    backup: &Backup,
+) -> Result<Option<Plan>, CommandError> {
+    let mut plan = look(session, args, fleet, backup).await?;
+    if args.dry_run {
+        session.printer.result("RestorePlan", &plan, || plan.text(backup));
+        return Ok(None);
+    }
+    if !args.yes {
+        crate::output::ask(&plan.question(backup));
+        if crate::cli::confirm::answer() != Some(true) {
+            return Err(crate::cli::confirm::denied());
+        }
+    }
+    if plan.has_leftovers() {
+        take_back(session, fleet, &plan).await?;
+        plan = look(session, args, fleet, backup).await?;
+    }
+    Ok(Some(plan))
+}
+
+async fn look(
+    session: &Session,
+    args: &EtcdArgs,
+    fleet: &Fleet,
+    backup: &Backup,
+) -> Result<Plan, CommandError> {
+    let question =
+        survey::Question { source: backup.source.clone(), files: backup.files()?, force: args.force };
+    let answers = fleet.ask("restore", &["restore", "survey"], &question).await?;
+    let names = fleet.machines.iter().map(|on| on.machine.name().to_owned());
+    let plan = Plan::new(names.zip(answers).collect(), &backup.source, args.force)?;
+    for message in plan.warnings() {
+        session.reporter.report(Event::Warning { message });
+    }
+    Ok(plan)
+}
+
+/// A restore of all that was cut off is taken back on every machine before the next.
+async fn take_back(session: &Session, fleet: &Fleet, plan: &Plan) -> Result<(), CommandError> {
+    for (on, id) in fleet.machines.iter().zip(plan.leftovers()) {
+        let Some(id) = id else { continue };
+        let argv = [&on.program, "--progress", "json", "-o", "json", "op", "rollback", id];
+        let run = Run::start(&on.machine, &argv).await.map_err(CommandError::failed)?;
+        let ended = conduct(vec![run], &Conduct::default(), session.reporter.as_ref(), &session.cancel).await;
+        if let Some(ended) = ended.iter().find(|ended| !ended.is_good()) {
+            let message = format!(
+                "the restore that was cut off on {} cannot be taken back: {}",
+                ended.machine,
+                report::why(&ended.ending)
+            );
+            return Err(CommandError::failed(message).hint(format!("there: `rkadm op show {id}`")));
+        }
+    }
+    Ok(())
+}
+
+async fn carry_out(
+    session: &Session,
+    args: &EtcdArgs,
+    fleet: &Fleet,
+    backup: &Backup,
+    plan: &Plan,
+) -> Result<(), CommandError> {
+    let (path, sha256) = (backup.name(), backup.inner_sha256().await?);
+    let bring = async |on: &Deployed| match backup.as_it_is(&on.machine) {
+        Some(path) => Ok(path),
+        None => backup.bring(on, &path, &sha256).await,
+    };
+    let brought = stoppable(session, async {
+        join_all(fleet.machines.iter().map(bring)).await.into_iter().collect::<Result<Vec<_>, _>>()
+    });
+    let files = brought.await?;
+    let started = Instant::now();
+    let mut runs = vec![];
+    for (on, file) in fleet.machines.iter().zip(&files) {
+        let mut argv = vec![on.program.clone()];
+        argv.extend(plan.command(file, args.force));
+        let words: Vec<_> = argv.iter().map(String::as_str).collect();
+        // Those that have begun already go back when their stdin ends.
+        let run = Run::start(&on.machine, &words).await;
+        runs.push(run.map_err(|error| CommandError::failed(error).detail("The others go back."))?);
+    }
+    let how = Conduct {
+        gates: Point::ALL.map(Point::id).to_vec(),
+        majority_goes_on: args.fleet.when_one_fails == WhenOneFails::GoOn,
+    };
+    let ended: Vec<Ended> = conduct(runs, &how, session.reporter.as_ref(), &session.cancel).await;
+    let status = if ended.iter().all(Ended::is_good) { "finished" } else { "failed" };
+    session.reporter.report(Event::OperationFinished {
+        operation: plan.token.clone(),
+        status: status.into(),
+        elapsed_ms: u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX),
+    });
+    report::finished(session, backup, plan, &ended)
+}
+
+/// What a signal ends, before any restore has begun.
+async fn stoppable<T>(
+    session: &Session,
+    work: impl Future<Output = Result<T, CommandError>>,
+) -> Result<T, CommandError> {
+    tokio::select! {
+        done = work => done,
+        signal = session.cancel.cancelled() => {
+            let error = CommandError::new(ExitKind::Interrupted, format!("stopped by {signal}"));
+            Err(error.detail("Nothing was changed."))
+        }
+    }
+}
