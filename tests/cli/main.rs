@@ -13,6 +13,7 @@ mod config;
 mod config_files;
 mod expiration;
 mod flags;
+mod fleet;
 mod generated;
 mod join;
 mod kubeconfig_user;

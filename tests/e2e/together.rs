@@ -4,7 +4,8 @@ use anyhow::{Context as _, Result, ensure};
 use rkadm_nodes::{Lab, Node, NodeSpec, run};
 
 use crate::support::{
-    NEWEST, Running, Ticket, expect, fresh, init, json, kubectl, machine, members, members_agree, rkadm, wait,
+    NEWEST, Random, Running, Ticket, expect, fresh, init, json, kubectl, machine, members, members_agree,
+    rkadm, wait,
 };
 
 const POINTS: [&str; 3] = ["together/restored", "together/replaced", "together/started"];
@@ -117,6 +118,64 @@ fn one_command_restores_all_control_planes_over_ssh() {
             ensure!(!kubectl(cp, "get configmap -o name")?.contains("late"), "what came later is there");
         }
         nothing_left(&[&cp1, &cp2, &cp3])
+    });
+}
+
+/// Whatever happens to the command or to a machine in the middle, all go back; and the same command again restores all.
+#[test]
+fn a_restore_over_ssh_that_is_cut_off_goes_back_and_begins_anew() {
+    let mut random = Random::seeded();
+    run("restore fleet cut", |lab| {
+        let cp1 = fresh(lab, "cp1")?;
+        expect(&init(&cp1)?, 0, &[])?;
+        let cp2 = machine(lab, "cp2", NodeSpec::new(NEWEST))?;
+        expect(&Ticket::of(&cp1)?.join(&cp2, true)?, 0, &[])?;
+        kubectl(&cp1, "create configmap lost --from-literal=a=1")?;
+        let output = rkadm(&cp1, &["backup", "etcd", "--dir", "/srv/backups", "-o", "json"])?;
+        expect(&output, 0, &[])?;
+        let file = json(&output)?["file"].as_str().context("no file")?.to_owned();
+        kubectl(&cp1, "create configmap late --from-literal=a=1")?;
+        let all = ["restore", "etcd", &file, "--control-planes", "cp1,cp2", "--yes"];
+
+        // Ctrl-C: nothing of it is left when the command has ended.
+        let mut running = Running::start(&cp1, &all)?;
+        let phase = random.of(&["trial", "stop", "swap", "start"]);
+        println!("SIGINT in {phase} of cp2");
+        running.until_on("cp2", phase)?;
+        cp1.sh_ok("pkill -INT -o -x rkadm")?;
+        expect(&running.end()?, 1, &["0 of 2 machines were restored", "as it was before"])?;
+        for cp in [&cp1, &cp2] {
+            wait(cp, "kubectl get configmap late")?;
+        }
+        // kill -9 of the command, and of what it runs on its own machine.
+        let phase = random.of(&["trial", "stop", "swap", "start"]);
+        println!("SIGKILL in {phase} of cp1");
+        let mut running = Running::start(&cp1, &all)?;
+        running.until_on("cp1", phase)?;
+        running.signal("KILL")?;
+        running.end()?;
+        // Power loss of the other one.
+        let phase = random.of(&["trial", "stop", "swap", "start"]);
+        println!("power loss in {phase} of cp2");
+        let mut running = Running::start(&cp1, &all)?;
+        running.until_on("cp2", phase)?;
+        cp2.power_loss()?;
+        let output = running.end()?;
+        ensure!(
+            output.status != 0 && output.stderr.contains("0 of 2 machines were restored"),
+            "{}",
+            output.stderr
+        );
+        cp2.boot()?;
+
+        expect(&rkadm(&cp1, &all)?, 0, &["cp2: operation ", "was cut off and is taken back first"])?;
+        ensure!(members(&cp1)? == (2, 0));
+        members_agree(&cp1)?;
+        for cp in [&cp1, &cp2] {
+            wait(cp, "kubectl get configmap lost")?;
+            ensure!(!kubectl(cp, "get configmap -o name")?.contains("late"), "what came later is there");
+        }
+        Ok(())
     });
 }
 

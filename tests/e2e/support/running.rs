@@ -103,6 +103,16 @@ impl Running {
         bail!("rkadm ended before {phase}:\n{}", self.seen)
     }
 
+    /// Reads on until this phase starts on this machine, where rkadm leads several.
+    pub fn until_on(&mut self, machine: &str, phase: &str) -> Result<()> {
+        while let Some(event) = self.next()? {
+            if event.0["machine"] == machine && Event(event.0["event"].clone()).starts(phase) {
+                return Ok(());
+            }
+        }
+        bail!("rkadm ended before {phase} on {machine}:\n{}", self.seen)
+    }
+
     /// Sends a signal to rkadm, as an operator at another terminal would. That it has ended already is as good.
     pub fn signal(&self, name: &str) -> Result<()> {
         self.node.exec(&["pkill", &format!("-{name}"), "-x", "rkadm"]).map(drop)

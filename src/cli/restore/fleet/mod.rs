@@ -8,7 +8,10 @@ mod plan;
 mod report;
 mod survey;
 
-use std::{path::Path, time::Instant};
+use std::{
+    path::Path,
+    time::{Duration, Instant},
+};
 
 use clap::{Args, ValueEnum};
 use futures::future::join_all;
@@ -27,6 +30,9 @@ use crate::cli::{
 use backup::Backup;
 use plan::Plan;
 pub use survey::run as survey;
+
+/// How long a machine may take to go back by itself, where the command that led it before was cut off.
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// Flags of a restore of several machines.
 #[derive(Debug, Clone, Args)]
@@ -89,9 +95,21 @@ async fn prepare(
             return Err(crate::cli::confirm::denied());
         }
     }
-    if plan.has_leftovers() {
-        take_back(session, fleet, &plan).await?;
+    let patience = Instant::now() + PATIENCE;
+    while plan.has_leftovers() {
+        let failures = take_back(session, fleet, &plan).await?;
         plan = look(session, args, fleet, backup).await?;
+        // One that was still on its way back by itself may have got there meanwhile.
+        let left: Vec<_> = failures
+            .into_iter()
+            .filter(|failure| plan.leftovers().any(|id| id == Some(&failure.id)))
+            .collect();
+        if left.iter().any(|failure| !failure.busy) || Instant::now() > patience {
+            return Err(not_taken_back(left));
+        }
+        if !left.is_empty() {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+        }
     }
     Ok(Some(plan))
 }
@@ -113,23 +131,43 @@ async fn look(
     Ok(plan)
 }
 
+/// What could not be taken back.
+struct Failure {
+    machine: String,
+    /// Of the operation.
+    id: String,
+    why: String,
+    /// Another rkadm is at work there, which may be taking it back already.
+    busy: bool,
+}
+
 /// A restore of all that was cut off is taken back on every machine before the next.
-async fn take_back(session: &Session, fleet: &Fleet, plan: &Plan) -> Result<(), CommandError> {
+async fn take_back(session: &Session, fleet: &Fleet, plan: &Plan) -> Result<Vec<Failure>, CommandError> {
+    let mut failures = vec![];
     for (on, id) in fleet.machines.iter().zip(plan.leftovers()) {
         let Some(id) = id else { continue };
+        let message = format!("{}: operation {id} was cut off and is taken back first", on.machine.name());
+        session.reporter.report(Event::Warning { message });
         let argv = [&on.program, "--progress", "json", "-o", "json", "op", "rollback", id];
         let run = Run::start(&on.machine, &argv).await.map_err(CommandError::failed)?;
         let ended = conduct(vec![run], &Conduct::default(), session.reporter.as_ref(), &session.cancel).await;
-        if let Some(ended) = ended.iter().find(|ended| !ended.is_good()) {
-            let message = format!(
-                "the restore that was cut off on {} cannot be taken back: {}",
-                ended.machine,
-                report::why(&ended.ending)
-            );
-            return Err(CommandError::failed(message).hint(format!("there: `rkadm op show {id}`")));
-        }
+        failures.extend(ended.into_iter().filter(|ended| !ended.is_good()).map(|ended| Failure {
+            id: id.to_owned(),
+            why: report::why(&ended.ending),
+            busy: ended.ending.code == Some(ExitKind::Locked as i32),
+            machine: ended.machine,
+        }));
     }
-    Ok(())
+    Ok(failures)
+}
+
+fn not_taken_back(failures: Vec<Failure>) -> CommandError {
+    let mut error = CommandError::failed("a restore that was cut off cannot be taken back");
+    for Failure { machine, id, why, .. } in failures {
+        error.details.push(format!("{machine}: {why}"));
+        error.hints.push(format!("on {machine}: `rkadm op show {id}`"));
+    }
+    error
 }
 
 async fn carry_out(
