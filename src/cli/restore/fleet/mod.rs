@@ -86,7 +86,7 @@ async fn prepare(
 ) -> Result<Option<Plan>, CommandError> {
     let mut plan = look(session, args, fleet, backup).await?;
     if args.dry_run {
-        session.printer.result("RestorePlan", &plan, || plan.text(backup));
+        session.printer.result("FleetRestorePlan", &plan.document(backup), || plan.text(backup));
         return Ok(None);
     }
     if !args.yes {

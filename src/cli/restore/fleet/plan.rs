@@ -1,5 +1,7 @@
 //! What all machines together have said, and what is made of it.
 
+use std::path::PathBuf;
+
 use jiff::Timestamp;
 use rkadm_core::{backup::trial::bump_over, engine::phase::Finding, fleet::run_id};
 use rkadm_phases::restore::Source;
@@ -13,8 +15,7 @@ use super::{
 use crate::cli::exit::{CommandError, ExitKind};
 
 /// A restore that all machines are able to do.
-#[derive(Debug, Serialize)]
-#[serde(rename_all = "camelCase")]
+#[derive(Debug)]
 pub struct Plan {
     /// Machines, as the operator named them, and what they have said.
     pub machines: Vec<(String, Answer)>,
@@ -24,6 +25,27 @@ pub struct Plan {
     pub token: String,
     /// The revision that it begins with.
     pub raise_to: i64,
+}
+
+/// The result of a dry run.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Planned {
+    file: PathBuf,
+    backup_created_at: Option<Timestamp>,
+    backup_revision: i64,
+    raise_to: i64,
+    initial_cluster: String,
+    machines: Vec<PlannedMachine>,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct PlannedMachine {
+    machine: String,
+    member: String,
+    revision: Option<i64>,
+    unfinished: Option<String>,
 }
 
 impl Plan {
@@ -86,6 +108,24 @@ impl Plan {
             answer.warnings.iter().map(|text| format!("{machine}: {text}")).collect::<Vec<_>>()
         };
         self.machines.iter().flat_map(of).collect()
+    }
+
+    /// For programs.
+    pub fn document(&self, backup: &Backup) -> Planned {
+        let machines = self.machines.iter().map(|(machine, answer)| PlannedMachine {
+            machine: machine.clone(),
+            member: answer.name.clone(),
+            revision: answer.revision,
+            unfinished: answer.unfinished.as_ref().map(|unfinished| unfinished.id.clone()),
+        });
+        Planned {
+            file: backup.shown.clone(),
+            backup_created_at: backup.source.created_at,
+            backup_revision: backup.source.revision,
+            raise_to: self.raise_to,
+            initial_cluster: self.initial_cluster.clone(),
+            machines: machines.collect(),
+        }
     }
 
     /// For a dry run.

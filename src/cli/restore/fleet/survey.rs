@@ -66,8 +66,7 @@ pub async fn run(session: &Session) -> Result<(), CommandError> {
     // What it says of itself in the middle of a restore is not the whole truth; it is asked again afterwards.
     let node = match NodeEtcd::read(&host).await {
         Err(_) if unfinished.as_ref().is_some_and(|it| it.together) => {
-            session.printer.result("RestoreSurvey", &Answer { unfinished, ..Answer::default() }, String::new);
-            return Ok(());
+            return say(&Answer { unfinished, ..Answer::default() });
         }
         read => read.map_err(|error| unusable(&error))?,
     };
@@ -89,7 +88,11 @@ pub async fn run(session: &Session) -> Result<(), CommandError> {
         warnings: survey.told(question.force),
         unfinished,
     };
-    session.printer.result("RestoreSurvey", &answer, String::new);
+    say(&answer)
+}
+
+fn say(answer: &Answer) -> Result<(), CommandError> {
+    crate::output::plain(&serde_json::to_string(answer).map_err(CommandError::failed)?);
     Ok(())
 }
 
