@@ -159,8 +159,10 @@ impl<'s> Rewrite<'s> {
         Ok(entries)
     }
 
-    /// Writes a bucket anew, with these entries in the order of their keys.
-    fn replace(&mut self, name: &str, entries: Vec<Element>) -> Result<()> {
+    /// Writes a bucket anew, with these entries.
+    fn replace(&mut self, name: &str, mut entries: Vec<Element>) -> Result<()> {
+        // Members come in the order of their ids, but their keys are text, and not all of one length.
+        entries.sort_by(|one, other| one.key.cmp(&other.key));
         let root = self.tree(entries)?;
         self.set_root(name, root);
         Ok(())

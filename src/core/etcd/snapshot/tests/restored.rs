@@ -49,6 +49,24 @@ fn everything_is_in_place_and_private() {
     }
 }
 
+/// Ids below 2^60 are shorter in writing than others, and come later in the order of texts than in that of numbers.
+#[test]
+fn members_whose_ids_are_of_different_lengths_make_a_cluster() {
+    let dir = tempfile::tempdir().unwrap();
+    let snapshot = verify(&path("3.6", "db"), VerifyOptions::default()).unwrap();
+    let mut mixed = 0;
+    for n in 0..40 {
+        let target = dir.path().join(n.to_string());
+        let options = RestoreOptions { token: format!("token-{n}"), ..options() };
+        restore(&snapshot, &target, &options).unwrap();
+        let report = verify(&target.join("member/snap/db"), VerifyOptions::default()).unwrap().report;
+        let short = report.contents.members.iter().filter(|member| member.id < 1 << 60).count();
+        mixed += usize::from(short == 1 || short == 2);
+        fs::remove_dir_all(target).unwrap();
+    }
+    assert!(mixed > 0, "no token made ids of different lengths");
+}
+
 #[test]
 fn what_was_restored_can_be_restored() {
     let dir = tempfile::tempdir().unwrap();
