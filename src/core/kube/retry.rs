@@ -14,6 +14,9 @@ const BACK_OFF: BackOff = BackOff { first: Duration::from_millis(100), max: Dura
 /// No call of ours is slow: the longest is an apply that goes through admission webhooks, ten seconds each.
 const ATTEMPT: Duration = Duration::from_secs(15);
 
+/// An API server that has just started knows no roles yet, and refuses what it will allow a moment later. So long it may take to be ready.
+const EARLY: Duration = Duration::from_secs(20);
+
 /// One call, which can be sent again as it is.
 pub(super) struct Call<'a> {
     pub(super) method: Method,
@@ -85,8 +88,11 @@ impl Call<'_> {
                     failure.error
                 }
             };
+            let early = matches!(error, KubeError::Forbidden { .. })
+                && start.elapsed() < EARLY.min(limit)
+                && !is_ready(transport).await;
             let wait = error.retry_after().unwrap_or_else(|| delays.next_delay());
-            let give_up = !error.is_transient()
+            let give_up = !(early || error.is_transient())
                 || (maybe_done && !self.repeatable)
                 || start.elapsed().saturating_add(wait) >= limit;
             if give_up {
@@ -99,4 +105,16 @@ impl Call<'_> {
             tokio::time::sleep(wait).await;
         }
     }
+}
+
+/// Whether the API server has read all that it decides by. Everybody who is somebody may ask that (role `system:public-info-viewer`).
+async fn is_ready(transport: &Transport) -> bool {
+    let call = Call {
+        method: Method::GET,
+        path: "/readyz".into(),
+        action: "get /readyz".into(),
+        body: None,
+        repeatable: true,
+    };
+    call.once(transport, Duration::from_secs(5)).await.is_ok_and(|reply| reply.status.is_success())
 }

@@ -98,14 +98,16 @@ async fn retry_after_is_obeyed_and_bounded_by_the_deadline() {
 
 #[tokio::test]
 async fn refusals_keep_the_servers_message_and_are_not_retried() {
-    let server = Server::http(vec![status(403, "Forbidden", "User \"x\" cannot patch")]).await;
+    let script = vec![status(403, "Forbidden", "User \"x\" cannot patch"), Answer::new(200, "ok")];
+    let server = Server::http(script).await;
     let error = client(&server).apply(&config_map()).await.unwrap_err();
     assert_eq!(
         error.to_string(),
         "apply ConfigMap kube-system/kubeadm-config is forbidden: User \"x\" cannot patch"
     );
     assert!(!error.is_transient());
-    assert_eq!(server.seen().len(), 1);
+    let lines: Vec<_> = server.seen().iter().map(|seen| seen.line.clone()).collect();
+    assert!(lines.len() == 2 && lines[1].starts_with("GET /readyz "), "{lines:?}");
 
     for (code, name) in [(401, "Unauthorized"), (409, "Conflict"), (422, "Invalid"), (418, "Rejected")] {
         let server = Server::http(vec![Answer::new(code, "plain text")]).await;
@@ -113,6 +115,24 @@ async fn refusals_keep_the_servers_message_and_are_not_retried() {
         assert!(format!("{error:?}").starts_with(name), "{error:?}");
         assert!(error.to_string().ends_with("plain text"), "{error}");
     }
+}
+
+/// It knows no roles yet, not even who may ask whether it is ready.
+#[tokio::test]
+async fn a_server_that_has_just_started_is_asked_again() {
+    let no = || status(403, "Forbidden", "User \"x\" cannot get");
+    let script = vec![
+        no(),
+        no(),
+        no(),
+        Answer::new(500, "[-]informer-sync failed"),
+        Answer::new(200, config_map().to_string()),
+    ];
+    let server = Server::http(script).await;
+    let name = ObjectRef::of(&config_map()).unwrap();
+    assert!(client(&server).get(&name).await.unwrap().is_some());
+    let lines: Vec<_> = server.seen().iter().map(|seen| seen.line.contains("/readyz")).collect();
+    assert_eq!(lines, [false, true, false, true, false]);
 }
 
 #[tokio::test]
