@@ -183,14 +183,20 @@ impl Phase for Start {
             return Ok(Verdict::NotApplicable("the kubelet is of this version".into()));
         }
         let config = &self.0.cluster.config;
-        let condition = Condition::All(vec![
+        let mut conditions = vec![
             self.0.cluster.kubelet_healthy(),
             Condition::NodeReady {
                 access: self.0.node_access(cx).await?,
                 target: self.0.node_target()?,
                 version: config.kubernetes_version.to_string(),
             },
-        ]);
+        ];
+        // A kubelet of another minor starts the static pods anew, etcd among them: the next control plane must not follow before.
+        if self.0.request.control_plane {
+            conditions.push(self.0.cluster.all_healthy(self.0.cluster.admin(cx.host).await?));
+            conditions.extend(self.0.cluster.etcd_healthy());
+        }
+        let condition = Condition::All(conditions);
         let socket = config.node_registration.cri_socket.clone();
         Ok(Verdict::Apply(vec![
             Step::Service { unit: KUBELET.into(), verb: ServiceVerb::Restart },
