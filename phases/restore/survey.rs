@@ -87,7 +87,11 @@ pub async fn survey(host: &dyn Probe, restore: &Restore) -> Result<Survey, Phase
 /// The host cannot be read.
 pub async fn survey_one_of_several(host: &dyn Probe, restore: &Restore) -> Result<Survey, PhaseError> {
     let mut found = Survey::default();
-    let _ = known(host, restore, &mut found).await;
+    match known(host, restore, &mut found).await {
+        Ok(Known::Live) => {}
+        Ok(Known::Stored(why)) => found.warnings.push(format!("etcd does not answer: {why}")),
+        Err(why) => found.warnings.push(format!("which members etcd had cannot be known here: {why}")),
+    }
     backup(host, restore, &mut found).await?;
     machine(host, restore, &mut found).await;
     Ok(found)

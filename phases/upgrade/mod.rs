@@ -32,6 +32,7 @@ pub use backup::BACKUP_ACTION;
 pub use etcd_manifest::{ETCD_MANIFEST_ACTION, UndoEtcdManifest};
 pub use guard::{GUARD_ACTION, UndoGuard};
 pub use lease::LEASE;
+pub use preflight::{LOOKS, PAUSE};
 pub use switch::{SWITCH_ACTION, UndoSwitch};
 
 /// Which of the two commands it is.

@@ -48,8 +48,9 @@ impl Phase for Preflight {
 
 /// What is not ready in one moment may be in the next: a machine with much to do, pods that have just started. The startup probe of a
 /// static pod asks after ten seconds and then every ten, so a control plane that has just joined needs up to twenty and more.
-const LOOKS: u32 = 16;
-const PAUSE: Duration = Duration::from_secs(2);
+pub const LOOKS: u32 = 16;
+/// Between two looks.
+pub const PAUSE: Duration = Duration::from_secs(2);
 
 impl Preflight {
     async fn look(&self, cx: &PlanCx<'_>, seen: Option<&Seen>) -> Vec<Found> {

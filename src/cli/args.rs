@@ -192,7 +192,7 @@ mod tests {
 }
 
 /// What to do when a phase fails.
-#[derive(Debug, Clone, Copy, Default, clap::ValueEnum)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
 pub enum FailurePolicy {
     /// Undo what was done.
     #[default]

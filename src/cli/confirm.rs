@@ -11,6 +11,15 @@ pub fn answer() -> Option<bool> {
     (read > 0).then(|| matches!(answer.trim().to_lowercase().as_str(), "y" | "yes"))
 }
 
+/// Asks, while signals are still heard.
+pub async fn ask_in_peace(question: String) -> Option<bool> {
+    let ask = move || {
+        crate::output::ask(&question);
+        answer()
+    };
+    tokio::task::spawn_blocking(ask).await.ok().flatten()
+}
+
 /// The answer was not yes.
 pub fn denied() -> CommandError {
     CommandError::new(ExitKind::Failed, "not confirmed").detail("Nothing was changed.")

@@ -101,7 +101,9 @@ impl Fleet {
 
 /// What an rkadm that failed has to say: the document on stdout, or its last words.
 pub fn said(stdout: &str, stderr: &str) -> String {
-    let document: serde_json::Value = serde_json::from_str(stdout).unwrap_or_default();
+    // Commands of two parts may have written the result of the first.
+    let documents = serde_json::Deserializer::from_str(stdout).into_iter::<serde_json::Value>();
+    let document = documents.filter_map(Result::ok).find(|it| it["kind"] == "Error").unwrap_or_default();
     if let Some(message) = document["message"].as_str() {
         let findings: Vec<Finding> = serde_json::from_value(document["findings"].clone()).unwrap_or_default();
         let findings: Vec<_> =
@@ -110,6 +112,23 @@ pub fn said(stdout: &str, stderr: &str) -> String {
     }
     let last = stderr.trim().lines().last().unwrap_or_default();
     if last.is_empty() { "it said nothing".into() } else { last.to_owned() }
+}
+
+/// What a signal ends, before anything has begun.
+///
+/// # Errors
+/// What it ended with, or the signal.
+pub async fn stoppable<T>(
+    session: &Session,
+    work: impl Future<Output = Result<T, CommandError>>,
+) -> Result<T, CommandError> {
+    tokio::select! {
+        done = work => done,
+        signal = session.cancel.cancelled() => {
+            let error = CommandError::new(ExitKind::Interrupted, format!("stopped by {signal}"));
+            Err(error.detail("Nothing was changed."))
+        }
+    }
 }
 
 fn split<T, E>(results: Vec<Result<T, E>>) -> (Vec<T>, Vec<E>) {
@@ -184,14 +203,8 @@ impl Here {
         if let Ok(address) = name.parse::<IpAddr>() {
             return address.is_loopback() || self.addresses.contains(&address);
         }
-        let short = |name: &str| name.split('.').next().unwrap_or_default().to_lowercase();
-        // Of two machines whose full names differ, none is the other.
-        let both_full = name.contains('.') && self.hostname.contains('.');
-        if both_full {
-            name.eq_ignore_ascii_case(&self.hostname)
-        } else {
-            short(name) == short(&self.hostname)
-        }
+        // A short name and a full one may be two machines.
+        name.eq_ignore_ascii_case(&self.hostname)
     }
 }
 
@@ -202,11 +215,11 @@ mod tests {
     #[test]
     fn the_machine_itself_is_known_by_its_name_and_addresses() {
         let here = Here { hostname: "cp1".into(), addresses: vec!["10.0.0.1".parse().unwrap()] };
-        assert!(here.is("cp1") && here.is("CP1") && here.is("cp1.example.com"));
+        assert!(here.is("cp1") && here.is("CP1"));
         assert!(here.is("10.0.0.1") && here.is("127.0.0.1") && here.is("::1"));
         assert!(!here.is("cp2") && !here.is("10.0.0.2") && !here.is("root@cp1"));
-        let here = Here { hostname: "cp1.a.example".into(), addresses: vec![] };
-        assert!(here.is("cp1") && here.is("cp1.a.example") && !here.is("cp1.b.example"));
+        // Staging may have a cp1, too.
+        assert!(!here.is("cp1.example.com"));
     }
 
     #[test]
@@ -226,6 +239,7 @@ mod tests {
         let document =
             r#"{"kind":"Error","message":"no","findings":[{"check":"Space","message":"full","hint":null}]}"#;
         assert_eq!(said(document, "Error: no"), "no; [Space] full");
+        assert_eq!(said(&format!("{{\"kind\":\"X\"}}\n{document}"), ""), "no; [Space] full");
         assert_eq!(said("", "one\ntwo\n"), "two");
         assert_eq!(said("", ""), "it said nothing");
     }

@@ -4,8 +4,13 @@ use std::collections::BTreeSet;
 
 use rkadm_core::{
     engine::{
-        OnFailure, RunError, RunOptions, RunReport, Runner, Workflow, journal::JournalDir,
-        operation::Operation, plan, runner::Header, store::Store,
+        OnFailure, RunError, RunOptions, RunReport, Runner, Workflow,
+        journal::JournalDir,
+        operation::Operation,
+        plan,
+        rollback::{self, Stubborn},
+        runner::Header,
+        store::Store,
     },
     host::LocalHost,
     pki::KeyAlgorithm,
@@ -100,6 +105,22 @@ pub async fn carry_out<R: Serialize + Sync>(
         key_algorithm: manner.key_algorithm,
     };
     runner.run(workflow, header, &options).await.map(Some).map_err(Failure::Run)
+}
+
+/// Takes back what was stopped.
+///
+/// # Errors
+/// It cannot be taken back.
+pub async fn take_back(session: &Session, host: &LocalHost, id: &str) -> Result<(), CommandError> {
+    let registry = rkadm_phases::actions();
+    let runner = Runner {
+        host,
+        reporter: session.reporter.as_ref(),
+        registry: &registry,
+        cancel: &session.cancel,
+        root: session.root.clone(),
+    };
+    Ok(rollback::roll_back_operation(&runner, id, Stubborn::Stop).await.map(drop)?)
 }
 
 /// What an unfinished operation was asked for.

@@ -132,6 +132,10 @@ struct Live {
 }
 
 impl Live {
+    fn draws(&self) -> bool {
+        self.bar.lock().unwrap_or_else(PoisonError::into_inner).is_some()
+    }
+
     fn with_bar(&self, then: impl FnOnce(&ProgressBar)) {
         let mut bar = self.bar.lock().unwrap_or_else(PoisonError::into_inner);
         let bar = bar.get_or_insert_with(|| {
@@ -161,6 +165,8 @@ impl Reporter for Live {
                 let doing = doing(event).unwrap_or_default();
                 self.with_bar(|bar| bar.set_message(format!("{machine}: {doing}")));
             }
+            // Before anything runs there may be a question, over which nothing must be drawn.
+            Event::Warning { .. } if !self.draws() => note(&line(&event).unwrap_or_default()),
             _ => {
                 if let Some(line) = line(&event) {
                     self.with_bar(|bar| bar.println(line));

@@ -27,3 +27,4 @@ mod support;
 mod survivor;
 mod together;
 mod upgrade;
+mod upgrade_fleet;

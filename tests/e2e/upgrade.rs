@@ -8,16 +8,16 @@ use crate::support::{
     wait,
 };
 
-const OLD: &str = "1.36";
-const NEW: &str = "1.37";
-const FROM: &str = "v1.36.4";
-const TO: &str = "v1.37.2";
+pub const OLD: &str = "1.36";
+pub const NEW: &str = "1.37";
+pub const FROM: &str = "v1.36.4";
+pub const TO: &str = "v1.37.2";
 
-fn spec() -> NodeSpec {
+pub fn spec() -> NodeSpec {
     NodeSpec::new(OLD).images_of(&[OLD, NEW])
 }
 
-fn cluster(lab: &Lab) -> Result<Node> {
+pub fn cluster(lab: &Lab) -> Result<Node> {
     let cp1 = fresh_of(lab, "cp1", spec())?;
     expect(&init(&cp1)?, 0, &[])?;
     install_network(&cp1, &[&cp1])?;
@@ -25,7 +25,7 @@ fn cluster(lab: &Lab) -> Result<Node> {
 }
 
 /// Versions as the cluster sees them: API server, the configuration, kube-proxy.
-fn versions(node: &Node) -> Result<[String; 3]> {
+pub fn versions(node: &Node) -> Result<[String; 3]> {
     let server = kubectl(node, "version -o json")?;
     let server: serde_json::Value = serde_json::from_str(&server)?;
     let text = |value: &serde_json::Value| value.as_str().unwrap_or_default().to_owned();
@@ -304,7 +304,7 @@ fn kubelet_by_package(cp1: &Node, w1: &Node) -> Result<()> {
 }
 
 /// The kubelets of these nodes, all of which take pods.
-fn kubelets(cp1: &Node, wanted: &[(&str, &str)]) -> Result<()> {
+pub fn kubelets(cp1: &Node, wanted: &[(&str, &str)]) -> Result<()> {
     for (name, version) in wanted {
         let node = get(cp1, &format!("node {name}"))?;
         let running = &node["status"]["nodeInfo"]["kubeletVersion"];

@@ -20,6 +20,7 @@ use rkadm_core::{
         journal::JournalDir,
         operation::{Operation, Status},
     },
+    fleet::Gate,
     text::sha256_hex,
 };
 use rkadm_phases::{
@@ -28,14 +29,14 @@ use rkadm_phases::{
 };
 
 use fleet::FleetArgs;
-use gate::FromStdin;
+use gate::{FromStdin, Led};
 
 use super::{
     API_TIMEOUT, Session,
     args::FailurePolicy,
     backup::IdentityArgs,
     exit::{CommandError, ExitKind},
-    operation::{self, Manner},
+    operation::{self, Failure, Manner},
 };
 pub use rollback::may_roll_back;
 use together::TogetherArgs;
@@ -133,7 +134,15 @@ async fn run_etcd(session: &Session, args: &EtcdArgs) -> Result<(), CommandError
         // What was begun was confirmed, and goes on with the backup that it began with.
         if let Some(operation) = unfinished(session, WORKFLOW, &args.digest())? {
             let restore = operation::request(session, &operation)?;
-            return execute(session, restore, args.digest(), args.on_failure.into(), false).await;
+            return execute(
+                session,
+                restore,
+                args.digest(),
+                args.on_failure.into(),
+                false,
+                args.together.led,
+            )
+            .await;
         }
     }
     let asks = !args.dry_run && !args.yes;
@@ -183,7 +192,7 @@ async fn run_etcd(session: &Session, args: &EtcdArgs) -> Result<(), CommandError
     if asks {
         confirm::ask(&restore, &survey)?;
     }
-    execute(session, restore, args.digest(), args.on_failure.into(), args.dry_run).await
+    execute(session, restore, args.digest(), args.on_failure.into(), args.dry_run, args.together.led).await
 }
 
 pub use cluster::resume as resume_cluster;
@@ -192,7 +201,7 @@ pub use cluster::resume as resume_cluster;
 pub async fn resume(session: &Session, operation: &Operation) -> Result<(), CommandError> {
     Session::require_root("op resume")?;
     let digest = operation.begun().map(|begun| begun.digest.to_string()).unwrap_or_default();
-    execute(session, operation::request(session, operation)?, digest, OnFailure::Stop, false).await
+    execute(session, operation::request(session, operation)?, digest, OnFailure::Stop, false, false).await
 }
 
 /// The same command, cut off.
@@ -245,13 +254,26 @@ async fn execute(
     digest: String,
     on_failure: OnFailure,
     dry_run: bool,
+    led: bool,
 ) -> Result<(), CommandError> {
     let restore = Arc::new(restore);
-    let workflow = restore::workflow_together(&restore, &(Arc::new(FromStdin) as _));
+    let led = led.then(|| Arc::new(Led::listen(&session.cancel)));
+    let gate: Arc<dyn Gate> = match &led {
+        Some(led) => Arc::clone(led) as _,
+        None => Arc::new(FromStdin),
+    };
+    let workflow = restore::workflow_together(&restore, &gate);
     let manner = Manner { dry_run, on_failure, digest: Some(digest), ..Manner::default() };
     // What cannot be asked after the restore is told, not waited for.
     let host = session.host(std::time::Duration::from_secs(20));
-    let done = operation::carry_out(session, &host, &workflow, restore.as_ref(), &manner).await?;
+    let done = operation::carry_out(session, &host, &workflow, restore.as_ref(), &manner).await;
+    let done = match (done, led.and_then(|led| led.aborted())) {
+        (Err(Failure::Run(RunError::Interrupted { operation, .. })), Some(why)) => {
+            operation::take_back(session, &host, &operation).await?;
+            return Err(CommandError::failed(why).detail("Rolled back: this machine is as it was before."));
+        }
+        (done, _) => done?,
+    };
     if let Some(done) = done {
         report::finished(session, &restore, &done);
     }

@@ -22,6 +22,9 @@ pub struct TogetherArgs {
     /// The revision that the new cluster begins with, the same on each and above all that was ever served
     #[arg(long, value_name = "REVISION", requires = "initial_cluster")]
     pub raise_to: Option<i64>,
+    /// Another rkadm says at the gates what a person would, and says now and then that it is there
+    #[arg(long, hide = true, requires = "initial_cluster")]
+    pub led: bool,
 }
 
 impl TogetherArgs {
@@ -112,6 +115,7 @@ mod tests {
             initial_cluster: Some(cluster.into()),
             cluster_token: Some("t".into()),
             raise_to: Some(raise_to),
+            led: false,
         };
         args.fill(&mut restore).map_err(|error| error.message.clone())?;
         Ok(restore)

@@ -1,6 +1,6 @@
 //! Flags of `rkadm upgrade …`: kubeadm's names, and a few of our own.
 
-use std::path::PathBuf;
+use std::{num::NonZeroUsize, path::PathBuf};
 
 use clap::Args;
 use rkadm_core::config::types::{UpgradeApply, UpgradeConfiguration, UpgradeNode};
@@ -67,6 +67,22 @@ pub struct ApplyArgs {
     /// Show the cluster's configuration that the upgrade works from
     #[arg(long)]
     pub print_config: bool,
+    #[command(flatten)]
+    pub fleet: FleetArgs,
+}
+
+/// Flags of an upgrade of several machines.
+#[derive(Debug, Clone, Args)]
+pub struct FleetArgs {
+    /// Upgrade all these machines with one command, over ssh: control planes one by one, that of etcd's leader last, then workers. All
+    /// control planes have to be named. Keys must be known to ssh, and the user there root or able to use sudo without a question
+    #[arg(long, value_name = "HOST,…", value_delimiter = ',', conflicts_with_all = ["config", "print_config"])]
+    pub nodes: Vec<String>,
+    /// With --nodes, how many workers are upgraded at the same time
+    #[arg(long, value_name = "N", default_value_t = NonZeroUsize::MIN, requires = "nodes")]
+    pub max_unavailable: NonZeroUsize,
+    #[command(flatten)]
+    pub kubelet: KubeletArgs,
 }
 
 /// Flags of `upgrade node` and of each of its phases.
@@ -74,6 +90,13 @@ pub struct ApplyArgs {
 pub struct NodeArgs {
     #[command(flatten)]
     pub common: CommonArgs,
+    #[command(flatten)]
+    pub kubelet: KubeletArgs,
+}
+
+/// Whether and how the kubelet is upgraded.
+#[derive(Debug, Clone, Args)]
+pub struct KubeletArgs {
     /// Upgrade the kubelet too: drain the node, install the package by the machine's package manager (apt, dnf, zypper), restart,
     /// wait until the node is Ready, uncordon it
     #[arg(long)]
@@ -92,9 +115,14 @@ pub struct NodeArgs {
     pub drain_empty_dir: bool,
 }
 
-impl NodeArgs {
-    fn kubelet(&self) -> Option<KubeletUpgrade> {
-        (self.kubelet || self.kubelet_binary.is_some()).then(|| KubeletUpgrade {
+impl KubeletArgs {
+    /// Whether it is.
+    pub fn is_wanted(&self) -> bool {
+        self.kubelet || self.kubelet_binary.is_some()
+    }
+
+    fn upgrade(&self) -> Option<KubeletUpgrade> {
+        self.is_wanted().then(|| KubeletUpgrade {
             binary: self.kubelet_binary.as_ref().map(absolute),
             drain_seconds: self.drain_timeout,
             unmanaged: self.drain_unmanaged,
@@ -182,7 +210,7 @@ impl Settings {
         let directory = file.patches.as_ref().map(|patches| patches.directory.clone());
         Self {
             dry_run: args.common.dry_run || file.dry_run.unwrap_or(false),
-            kubelet: args.kubelet(),
+            kubelet: args.kubelet.upgrade(),
             ..Self::common(
                 Scope::Node,
                 &args.common,

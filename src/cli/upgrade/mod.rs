@@ -4,6 +4,7 @@ mod args;
 mod confirm;
 mod diff;
 mod downtime;
+mod fleet;
 mod hops;
 mod plan;
 mod report;
@@ -69,6 +70,11 @@ pub fn command() -> Command {
             &upgrade::metas(Scope::Node),
             |_, command| NodeArgs::augment_args(command),
         ))
+        .subcommand(
+            Command::new("survey")
+                .hide(true)
+                .about("What this machine says before it is upgraded with others; read by rkadm itself"),
+        )
 }
 
 /// Runs it.
@@ -78,6 +84,7 @@ pub async fn run(session: &Session, matches: &ArgMatches) -> Result<(), CommandE
         Some(("diff", matches)) => diff::run(session, &typed(matches)?).await,
         Some(("apply", matches)) => run::apply(session, matches).await,
         Some(("node", matches)) => run::node(session, matches).await,
+        Some(("survey", _)) => fleet::survey(session).await,
         _ => Err(CommandError::new(ExitKind::Usage, "no command given").hint("rkadm upgrade --help")),
     }
 }

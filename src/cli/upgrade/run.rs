@@ -31,6 +31,12 @@ use crate::cli::{
 pub async fn apply(session: &Session, matches: &ArgMatches) -> Result<(), CommandError> {
     let (only, matches) = phase_tree::chosen(matches)?;
     let args: ApplyArgs = typed(matches)?;
+    if let Some(wrong) = misplaced(&args, only.as_deref()) {
+        return Err(CommandError::new(ExitKind::Usage, wrong).detail("Nothing was changed."));
+    }
+    if !args.fleet.nodes.is_empty() {
+        return super::fleet::run(session, &args).await;
+    }
     let settings = Settings::of_apply(&args, &configuration(session, &args.common.config)?);
     if !settings.dry_run {
         Session::require_root("upgrade apply")?;
@@ -53,7 +59,7 @@ pub async fn apply(session: &Session, matches: &ArgMatches) -> Result<(), Comman
         (Some(version), _) => version,
         // A single phase goes on with what is there.
         (None, Some(_)) => own.clone().max(found.cluster.clone()),
-        (None, None) => return Err(no_version(&own)),
+        (None, None) => return Err(no_version(Some(&own))),
     };
     if settings.print_config {
         crate::output::note(&found.stored.cluster);
@@ -79,6 +85,16 @@ pub async fn apply(session: &Session, matches: &ArgMatches) -> Result<(), Comman
         }
     }
     Ok(())
+}
+
+/// Flags that go with other flags only.
+fn misplaced(args: &ApplyArgs, only: Option<&str>) -> Option<&'static str> {
+    let several = !args.fleet.nodes.is_empty();
+    if several && only.is_some() {
+        return Some("a single phase is run on one machine: --nodes goes with the whole upgrade");
+    }
+    (!several && args.fleet.kubelet.is_wanted())
+        .then_some("--kubelet goes with --nodes here; the kubelet of this machine alone: `rkadm upgrade node --kubelet` afterwards")
 }
 
 /// Runs `rkadm upgrade node` or one of its phases.
@@ -152,9 +168,12 @@ pub fn not_here() -> CommandError {
         .hint("on a control plane: `rkadm upgrade apply VERSION`; then here: `rkadm upgrade node`")
 }
 
-fn no_version(own: &KubeVersion) -> CommandError {
-    let next = rkadm_core::version::row(own.minor() + 1).map(|row| row.newest().to_string());
-    let error = CommandError::new(ExitKind::Usage, format!("which version? This control plane has {own}"));
+/// `own` is what this machine has, where it is a control plane.
+pub fn no_version(own: Option<&KubeVersion>) -> CommandError {
+    let has = own.map(|own| format!(" This control plane has {own}")).unwrap_or_default();
+    let error = CommandError::new(ExitKind::Usage, format!("which version?{has}"));
+    let next =
+        own.and_then(|own| rkadm_core::version::row(own.minor() + 1)).map(|row| row.newest().to_string());
     match next {
         Some(next) => error.hint(format!("for example: rkadm upgrade apply {next}")),
         None => error.hint("rkadm upgrade apply VERSION"),

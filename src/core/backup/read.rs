@@ -79,7 +79,15 @@ pub fn is_sealed(path: &Path) -> Result<bool, BackupError> {
 pub fn unseal(path: &Path, identities: &Identities, to: &mut dyn Write) -> Result<(), BackupError> {
     let file = File::open(path).map_err(BackupError::io("read", path))?;
     let mut inside = crypt::open(path, file, identities)?;
-    io::copy(&mut inside, to).map(drop).map_err(BackupError::io("read", path))
+    let mut piece = vec![0; 1 << 16];
+    loop {
+        let length = inside.read(&mut piece).map_err(BackupError::io("read", path))?;
+        if length == 0 {
+            return Ok(());
+        }
+        to.write_all(&piece[..length])
+            .map_err(|error| BackupError::Transfer(format!("cannot hand it on: {error}")))?;
+    }
 }
 
 /// Reads all of it, compares everything with the manifest, and the whole with the sum beside it, where there is one. Into

@@ -29,6 +29,8 @@ pub struct Ended {
     pub machine: String,
     /// How.
     pub ending: Ending,
+    /// It went through the last gate: whatever came then, it does not go back.
+    pub through: bool,
 }
 
 impl Ended {
@@ -48,9 +50,16 @@ pub async fn conduct(runs: Vec<Run>, how: &Conduct, reporter: &dyn Reporter, can
         let lost = Ending { lost: Some("nothing more was heard".into()), ..Ending::default() };
         let heard = heard.chain(stream::iter([Heard::Ended(lost)]));
         voices.push(heard.map(move |heard| (index, heard)).boxed());
-        players.push(Player { machine: run.machine, say: run.say, at: At::Way(0), told: false });
+        players.push(Player {
+            machine: run.machine,
+            say: run.say,
+            at: At::Way(0),
+            told: false,
+            through: false,
+        });
     }
     let mut stopped = false;
+    let mut missing = String::new();
     loop {
         let next = tokio::select! {
                    next = voices.next() => next,
@@ -67,6 +76,13 @@ pub async fn conduct(runs: Vec<Run>, how: &Conduct, reporter: &dyn Reporter, can
         let Some((index, heard)) = next else { break };
         players[index].hear(heard, how, reporter);
         lead(&mut players, how);
+        let now = awaited(&players);
+        if now != missing {
+            if let Some(gate) = players.iter().find_map(Player::gate).filter(|_| !now.is_empty()) {
+                reporter.report(Event::Waiting { phase: how.gates[gate].into(), missing: now.clone() });
+            }
+            missing = now;
+        }
     }
     players.into_iter().map(Player::ended).collect()
 }
@@ -77,6 +93,8 @@ struct Player {
     at: At,
     /// It was asked to go back.
     told: bool,
+    /// It went through the last gate.
+    through: bool,
 }
 
 enum At {
@@ -114,7 +132,16 @@ impl Player {
         }
     }
 
-    fn go(&mut self, gate: usize) {
+    /// Where it waits.
+    fn gate(&self) -> Option<usize> {
+        match self.at {
+            At::Gate(gate) => Some(gate),
+            At::Way(_) | At::End(_) => None,
+        }
+    }
+
+    fn go(&mut self, gate: usize, last: usize) {
+        self.through = gate == last;
         self.at = At::Way(gate + 1);
         let _ = self.say.send("go".into());
     }
@@ -124,8 +151,15 @@ impl Player {
             At::End(ending) => ending,
             At::Way(_) | At::Gate(_) => Ending::default(),
         };
-        Ended { machine: self.machine, ending }
+        Ended { machine: self.machine, ending, through: self.through }
     }
+}
+
+/// Those that others wait for at a gate.
+fn awaited(players: &[Player]) -> String {
+    let Some(gate) = players.iter().filter_map(Player::gate).max() else { return String::new() };
+    let late = players.iter().filter(|player| matches!(player.at, At::Way(at) if at <= gate));
+    late.map(|player| player.machine.as_str()).collect::<Vec<_>>().join(", ")
 }
 
 /// Says what is to be said now.
@@ -162,7 +196,7 @@ fn lead(players: &mut [Player], how: &Conduct) {
     if all_there && !players.iter().any(|player| player.told) {
         for player in players.iter_mut().filter(|player| matches!(player.at, At::Gate(gate) if gate == first))
         {
-            player.go(first);
+            player.go(first, last);
         }
     }
 }

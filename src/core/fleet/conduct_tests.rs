@@ -127,6 +127,41 @@ async fn one_that_went_through_a_gate_before_is_waited_for_at_the_next() {
     assert_eq!(codes, [Some(0), Some(0)], "{heard:?}");
 }
 
+/// Keeps what is waited for.
+#[derive(Default)]
+struct Waits(Mutex<Vec<String>>);
+
+impl Reporter for Waits {
+    fn report(&self, event: Event) {
+        if let Event::Waiting { phase, missing } = event {
+            self.0.lock().unwrap().push(format!("{phase}: {missing}"));
+        }
+    }
+}
+
+#[tokio::test]
+async fn it_is_told_who_holds_up_the_others_and_who_went_through() {
+    let (say, _said) = mpsc::unbounded_channel();
+    let (hear, heard) = mpsc::unbounded_channel();
+    let waits = |gate: &str| Heard::Event(Event::Waiting { phase: gate.into(), missing: String::new() });
+    let slow = Run { machine: "slow".into(), say, heard };
+    let score: &'static Score = Box::leak(Box::default());
+    let runs = vec![play("cp1", vec![Gate("a"), End(0)], score), slow];
+    let (told, cancel) = (Waits::default(), Cancel::default());
+    let how = Conduct { gates: vec!["a"], majority_goes_on: false };
+    let late = async {
+        while told.0.lock().unwrap().is_empty() {
+            tokio::task::yield_now().await;
+        }
+        hear.send(waits("a")).unwrap();
+        drop(hear);
+    };
+    let (ended, ()) = tokio::join!(conduct(runs, &how, &told, &cancel), late);
+    assert_eq!(*told.0.lock().unwrap(), ["a: slow"]);
+    assert!(ended.iter().all(|ended| ended.through), "{ended:?}");
+    assert_eq!(ended[1].ending.code, None);
+}
+
 #[tokio::test]
 async fn a_signal_takes_all_back() {
     let score: &'static Score = Box::leak(Box::default());

@@ -10,22 +10,30 @@ use crate::backup::trial;
 /// Where what is brought lies, in a directory for each run.
 pub const DIR: &str = "/var/lib/rkadm/fleet";
 
+/// The lock of a machine's operations.
+const LOCK: &str = "/var/lib/rkadm/lock";
+
 /// Arguments: directory, name, mode, SHA-256. A file never has its name before it is whole.
 const PUT: &str = r#"set -eu
 umask 077
 mkdir -p "$1"
 trap 'rm -f "$1/$2.part"' EXIT
 cat > "$1/$2.part"
-sum=$(sha256sum "$1/$2.part")
+sum=$(sha256sum < "$1/$2.part")
 if [ "${sum%% *}" != "$4" ]; then echo "it arrived damaged" >&2; exit 1; fi
 chmod "$3" "$1/$2.part"
 mv "$1/$2.part" "$1/$2"
 "#;
 /// Argument: SHA-256. Prints the path of an installed rkadm that has it.
 const INSTALLED: &str = r#"for path in $(command -v rkadm) /usr/local/bin/rkadm /usr/bin/rkadm; do
-    sum=$(sha256sum "$path" 2>/dev/null) || continue
+    sum=$(sha256sum < "$path" 2>/dev/null) || continue
     if [ "${sum%% *}" = "$1" ]; then echo "$path"; exit 0; fi
 done"#;
+/// Arguments: the directory of all runs, rkadm's lock, the run of now. Removes what runs that were cut off have brought, unless an rkadm is
+/// at work that may be one of them.
+const SWEEP: &str = r#"[ -d "$1" ] || exit 0
+exec 9>>"$2" && flock -n 9 || exit 0
+for run in "$1"/*; do [ "$run" = "$1/$3" ] || rm -rf -- "$run"; done"#;
 /// Arguments: the directory of all runs, that of this one.
 const CLEAR: &str = r#"rm -rf -- "$2"; rmdir -- "$1" 2>/dev/null || true"#;
 
@@ -71,6 +79,9 @@ impl Deployed {
     /// It does not get there.
     pub async fn to(machine: Machine, program: &Program, run: &str) -> Result<Self, FleetError> {
         let dir = format!("{DIR}/{run}");
+        // Keys may be among it.
+        let sweep = ["sh", "-c", SWEEP, "sh", DIR, LOCK, run];
+        machine.succeed("remove what an earlier run has left", &sweep, tokio::io::empty()).await?;
         if machine.is_here() {
             let program = program.path.display().to_string();
             return Ok(Self { machine, program, dir });
@@ -101,6 +112,20 @@ impl Deployed {
         Ok(format!("{}/{name}", self.dir))
     }
 
+    /// Brings a file that only root may run. Its path there.
+    ///
+    /// # Errors
+    /// It does not get there whole.
+    pub async fn bring_program(
+        &self,
+        from: impl AsyncRead + Send + Unpin,
+        name: &str,
+        sha256: &str,
+    ) -> Result<String, FleetError> {
+        self.put(name, "700", sha256, from).await?;
+        Ok(format!("{}/{name}", self.dir))
+    }
+
     async fn put(
         &self,
         name: &str,
@@ -118,7 +143,8 @@ impl Deployed {
     /// It could not be removed.
     pub async fn clear(&self) -> Result<(), FleetError> {
         let argv = ["sh", "-c", CLEAR, "sh", DIR, &self.dir];
-        self.machine.succeed(&format!("remove {}", self.dir), &argv, tokio::io::empty()).await.map(drop)
+        let what = format!("remove {}, in which a backup with its keys may be", self.dir);
+        self.machine.succeed(&what, &argv, tokio::io::empty()).await.map(drop)
     }
 }
 

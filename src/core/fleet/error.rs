@@ -70,6 +70,9 @@ impl FleetError {
 
     /// An error of the ssh crate, with what is behind it.
     pub(super) fn lost(machine: &str, error: &openssh::Error) -> Self {
+        if matches!(error, openssh::Error::Remote(_)) {
+            return Self::Failed { machine: machine.into(), what: "run a command".into(), why: chain(error) };
+        }
         Self::Lost { machine: machine.into(), why: chain(error) }
     }
 }

@@ -17,4 +17,4 @@ pub use deploy::{DIR, Deployed, Program, run_id};
 pub use error::FleetError;
 pub use gate::{Gate, Open};
 pub use machine::{Answer, Machine};
-pub use run::{Ending, Heard, Run};
+pub use run::{Ending, HEARTBEAT, Heard, Run, SILENCE};

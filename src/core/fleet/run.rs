@@ -1,5 +1,7 @@
 //! An rkadm command that runs on a machine, with what it says while it runs.
 
+use std::time::Duration;
+
 use tokio::{
     io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader},
     sync::mpsc,
@@ -7,6 +9,13 @@ use tokio::{
 
 use super::{FleetError, Machine, machine::Process};
 use crate::engine::Event;
+
+/// The line that says that the leader is there.
+pub const HEARTBEAT: &str = "alive";
+/// How often it says so.
+const BEAT: Duration = Duration::from_secs(10);
+/// After so long without a line it is not there any more. Longer than the leader itself takes to notice a connection that is lost.
+pub const SILENCE: Duration = Duration::from_mins(1);
 
 /// The end of a command.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -50,7 +59,12 @@ impl Run {
         let (say, mut said) = mpsc::unbounded_channel::<String>();
         let (hear, heard) = mpsc::unbounded_channel();
         tokio::spawn(async move {
-            while let Some(line) = said.recv().await {
+            loop {
+                let line = match tokio::time::timeout(BEAT, said.recv()).await {
+                    Ok(Some(line)) => line,
+                    Ok(None) => break,
+                    Err(_) => HEARTBEAT.to_owned(),
+                };
                 // One that does not listen any more has ended, or will notice by itself.
                 if stdin.write_all(format!("{line}\n").as_bytes()).await.is_err() {
                     break;
@@ -62,11 +76,12 @@ impl Run {
         tokio::spawn(async move {
             let mut words = vec![];
             let events = async {
-                let mut lines = BufReader::new(stderr).lines();
-                while let Ok(Some(line)) = lines.next_line().await {
-                    match serde_json::from_str(&line) {
+                // Not all that a machine says has to be UTF-8.
+                let mut lines = BufReader::new(stderr).split(b'\n');
+                while let Ok(Some(line)) = lines.next_segment().await {
+                    match serde_json::from_slice(&line) {
                         Ok(event) => drop(hear.send(Heard::Event(event))),
-                        Err(_) => words.push(line),
+                        Err(_) => words.push(String::from_utf8_lossy(&line).into_owned()),
                     }
                 }
             };
@@ -83,6 +98,17 @@ impl Run {
     }
 }
 
+impl Run {
+    /// One that could not be started, for the others to be told.
+    pub fn failed(machine: &str, error: &FleetError) -> Self {
+        let (say, _) = mpsc::unbounded_channel();
+        let (hear, heard) = mpsc::unbounded_channel();
+        let ending = Ending { code: Some(1), said: vec![error.to_string()], ..Ending::default() };
+        let _ = hear.send(Heard::Ended(ending));
+        Self { machine: machine.to_owned(), say, heard }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -90,14 +116,14 @@ mod tests {
     #[tokio::test]
     async fn events_and_other_words_are_told_apart() {
         let script = r#"echo '{"schema":1,"at":"x","type":"warning","message":"careful"}' >&2
-            read line; echo "heard $line" >&2; echo result; exit 5"#;
+            printf 'gr\374n\n' >&2; read line; echo "heard $line" >&2; echo result; exit 5"#;
         let mut run = Run::start(&Machine::here("me"), &["sh", "-c", script]).await.unwrap();
         let first = run.heard.recv().await.unwrap();
         assert_eq!(first, Heard::Event(Event::Warning { message: "careful".into() }));
         run.say.send("go".into()).unwrap();
         let Some(Heard::Ended(ending)) = run.heard.recv().await else { panic!("no end") };
         assert_eq!((ending.code, ending.stdout.as_str()), (Some(5), "result\n"));
-        assert_eq!(ending.said, ["heard go"]);
+        assert_eq!(ending.said, ["gr\u{fffd}n", "heard go"]);
     }
 
     #[tokio::test]

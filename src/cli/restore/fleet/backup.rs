@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, fs::File, path::PathBuf};
 
 use rkadm_core::{
-    backup::{crypt::Identities, read},
+    backup::{BackupError, crypt::Identities, read},
     fleet::{Deployed, Machine},
     text::Sha256Writer,
 };
@@ -35,18 +35,16 @@ impl Backup {
             return Ok(BTreeMap::new());
         }
         let manifest = || {
-            let file =
-                File::open(&self.path).map_err(rkadm_core::backup::BackupError::io("read", &self.path))?;
+            let file = File::open(&self.path).map_err(BackupError::io("read", &self.path))?;
             read::manifest(&self.path, file, &Identities::read(&self.identities)?)
         };
         let manifest = manifest().map_err(|error| refused(&error))?;
         Ok(manifest.files.into_iter().map(|file| (file.path, file.sha256)).collect())
     }
 
-    /// Its name on other machines.
-    pub fn name(&self) -> String {
-        let name = self.path.file_name().unwrap_or_default().to_string_lossy();
-        name.trim_end_matches(".age").to_owned()
+    /// Its name on other machines: what it is goes by that.
+    pub fn name(&self) -> &'static str {
+        if self.source.plain { "backup.db" } else { "backup.tar.gz" }
     }
 
     /// The file itself, where the machine is this one and needs no key.
@@ -88,8 +86,12 @@ impl Backup {
         });
         // One that breaks off arrives with another sum.
         let brought = on.bring(receiver, name, sha256).await.map_err(unbrought);
-        opened.await.map_err(CommandError::failed)?.map_err(|error| refused(&error))?;
-        brought
+        match opened.await.map_err(CommandError::failed)? {
+            // Whoever did not take it has said why.
+            Err(BackupError::Transfer(_)) if brought.is_err() => brought,
+            Err(error) => Err(refused(&error)),
+            Ok(()) => brought,
+        }
     }
 
     fn is_sealed(&self) -> bool {

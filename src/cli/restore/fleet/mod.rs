@@ -21,11 +21,11 @@ use rkadm_core::{
 };
 use rkadm_phases::restore::Point;
 
-use super::{EtcdArgs, confirm, source};
+use super::{EtcdArgs, confirm::possible, source};
 use crate::cli::{
-    Session,
+    Session, confirm,
     exit::{CommandError, ExitKind},
-    fleet::Fleet,
+    fleet::{Fleet, stoppable},
 };
 use backup::Backup;
 use plan::Plan;
@@ -39,7 +39,7 @@ const PATIENCE: Duration = Duration::from_mins(1);
 pub struct FleetArgs {
     /// Restore all control planes with one command: the hosts, as ssh knows them, this one among them or not. All of them are
     /// asked before any is stopped. Keys must be known to ssh, and the user there root or able to use sudo without a question
-    #[arg(long, value_name = "HOST,…", value_delimiter = ',', conflicts_with_all = ["from_survivor", "no_bump", "initial_cluster"])]
+    #[arg(long, value_name = "HOST,…", value_delimiter = ',', conflicts_with_all = ["from_survivor", "no_bump", "initial_cluster", "on_failure"])]
     pub control_planes: Vec<String>,
     /// What the others do when one machine does not come up with the restored data. Before that, they always go back
     #[arg(long, value_enum, default_value_t, requires = "control_planes")]
@@ -59,17 +59,20 @@ pub enum WhenOneFails {
 /// Runs it.
 pub async fn run(session: &Session, args: &EtcdArgs) -> Result<(), CommandError> {
     if !args.dry_run && !args.yes {
-        confirm::possible("restore etcd", "replaces the data of the cluster")?;
+        possible("restore etcd", "replaces the data of the cluster")?;
     }
     let typed = args.file.as_deref().unwrap_or(Path::new("latest"));
     let file = source::find(session, typed, args.dir.as_ref(), true).await?;
     let identities = args.identity.absolute();
     let source = source::read(session, &file.path, &identities, None).await?;
-    let fleet = Fleet::assemble(session, &args.fleet.control_planes).await?;
+    let fleet = stoppable(session, Fleet::assemble(session, &args.fleet.control_planes)).await?;
     let backup = Backup { path: file.path.clone(), shown: file.shown.clone(), source, identities };
     let prepared = stoppable(session, prepare(session, args, &fleet, &backup)).await;
     let done = match prepared {
-        Ok(Some(plan)) => carry_out(session, args, &fleet, &backup, &plan).await,
+        Ok(Some(plan)) => match from_a_clean_state(session, args, &fleet, &backup, plan).await {
+            Ok(plan) => carry_out(session, args, &fleet, &backup, &plan).await,
+            Err(error) => Err(error),
+        },
         Ok(None) => Ok(()),
         Err(error) => Err(error),
     };
@@ -84,51 +87,54 @@ async fn prepare(
     fleet: &Fleet,
     backup: &Backup,
 ) -> Result<Option<Plan>, CommandError> {
-    let mut plan = look(session, args, fleet, backup).await?;
+    let plan = look(args, fleet, backup).await?;
+    plan.warnings().into_iter().for_each(|message| session.reporter.report(Event::Warning { message }));
     if args.dry_run {
         session.printer.result("FleetRestorePlan", &plan.document(backup), || plan.text(backup));
         return Ok(None);
     }
-    if !args.yes {
-        crate::output::ask(&plan.question(backup));
-        if crate::cli::confirm::answer() != Some(true) {
-            return Err(crate::cli::confirm::denied());
-        }
+    if !args.yes && confirm::ask_in_peace(plan.question(backup)).await != Some(true) {
+        return Err(confirm::denied());
     }
+    Ok(Some(plan))
+}
+
+/// What was cut off is taken back on all, and all are asked anew.
+async fn from_a_clean_state(
+    session: &Session,
+    args: &EtcdArgs,
+    fleet: &Fleet,
+    backup: &Backup,
+    mut plan: Plan,
+) -> Result<Plan, CommandError> {
     let patience = Instant::now() + PATIENCE;
+    let mut told = false;
     while plan.has_leftovers() {
-        let failures = take_back(session, fleet, &plan).await?;
-        plan = look(session, args, fleet, backup).await?;
+        let failures = take_back(session, fleet, &plan, &mut told).await?;
+        if let Some(signal) = session.cancel.signal() {
+            let error = CommandError::new(ExitKind::Interrupted, format!("stopped by {signal}"));
+            return Err(error.detail("What was cut off before was taken back; no new restore was begun."));
+        }
+        plan = look(args, fleet, backup).await?;
         // One that was still on its way back by itself may have got there meanwhile.
-        let left: Vec<_> = failures
-            .into_iter()
-            .filter(|failure| plan.leftovers().any(|id| id == Some(&failure.id)))
-            .collect();
-        if left.iter().any(|failure| !failure.busy) || Instant::now() > patience {
+        let left = failures.into_iter().filter(|failure| plan.leftovers().any(|id| id == Some(&failure.id)));
+        let left: Vec<_> = left.collect();
+        if left.iter().any(|failure| !failure.busy || Instant::now() > patience) {
             return Err(not_taken_back(left));
         }
         if !left.is_empty() {
             tokio::time::sleep(Duration::from_secs(1)).await;
         }
     }
-    Ok(Some(plan))
+    Ok(plan)
 }
 
-async fn look(
-    session: &Session,
-    args: &EtcdArgs,
-    fleet: &Fleet,
-    backup: &Backup,
-) -> Result<Plan, CommandError> {
+async fn look(args: &EtcdArgs, fleet: &Fleet, backup: &Backup) -> Result<Plan, CommandError> {
     let question =
         survey::Question { source: backup.source.clone(), files: backup.files()?, force: args.force };
     let answers = fleet.ask("restore", &["restore", "survey"], &question).await?;
     let names = fleet.machines.iter().map(|on| on.machine.name().to_owned());
-    let plan = Plan::new(names.zip(answers).collect(), &backup.source, args.force)?;
-    for message in plan.warnings() {
-        session.reporter.report(Event::Warning { message });
-    }
-    Ok(plan)
+    Plan::new(names.zip(answers).collect(), &backup.source, args.force)
 }
 
 /// What could not be taken back.
@@ -142,12 +148,20 @@ struct Failure {
 }
 
 /// A restore of all that was cut off is taken back on every machine before the next.
-async fn take_back(session: &Session, fleet: &Fleet, plan: &Plan) -> Result<Vec<Failure>, CommandError> {
+async fn take_back(
+    session: &Session,
+    fleet: &Fleet,
+    plan: &Plan,
+    told: &mut bool,
+) -> Result<Vec<Failure>, CommandError> {
     let mut failures = vec![];
     for (on, id) in fleet.machines.iter().zip(plan.leftovers()) {
         let Some(id) = id else { continue };
-        let message = format!("{}: operation {id} was cut off and is taken back first", on.machine.name());
-        session.reporter.report(Event::Warning { message });
+        if !*told {
+            let name = on.machine.name();
+            let message = format!("{name}: operation {id} was cut off and is taken back first");
+            session.reporter.report(Event::Warning { message });
+        }
         let argv = [&on.program, "--progress", "json", "-o", "json", "op", "rollback", id];
         let run = Run::start(&on.machine, &argv).await.map_err(CommandError::failed)?;
         let ended = conduct(vec![run], &Conduct::default(), session.reporter.as_ref(), &session.cancel).await;
@@ -158,6 +172,7 @@ async fn take_back(session: &Session, fleet: &Fleet, plan: &Plan) -> Result<Vec<
             machine: ended.machine,
         }));
     }
+    *told = true;
     Ok(failures)
 }
 
@@ -177,10 +192,10 @@ async fn carry_out(
     backup: &Backup,
     plan: &Plan,
 ) -> Result<(), CommandError> {
-    let (path, sha256) = (backup.name(), backup.inner_sha256().await?);
+    let sha256 = backup.inner_sha256().await?;
     let bring = async |on: &Deployed| match backup.as_it_is(&on.machine) {
         Some(path) => Ok(path),
-        None => backup.bring(on, &path, &sha256).await,
+        None => backup.bring(on, backup.name(), &sha256).await,
     };
     let brought = stoppable(session, async {
         join_all(fleet.machines.iter().map(bring)).await.into_iter().collect::<Result<Vec<_>, _>>()
@@ -192,9 +207,10 @@ async fn carry_out(
         let mut argv = vec![on.program.clone()];
         argv.extend(plan.command(file, args.force));
         let words: Vec<_> = argv.iter().map(String::as_str).collect();
-        // Those that have begun already go back when their stdin ends.
-        let run = Run::start(&on.machine, &words).await;
-        runs.push(run.map_err(|error| CommandError::failed(error).detail("The others go back."))?);
+        runs.push(match Run::start(&on.machine, &words).await {
+            Ok(run) => run,
+            Err(error) => Run::failed(on.machine.name(), &error),
+        });
     }
     let how = Conduct {
         gates: Point::ALL.map(Point::id).to_vec(),
@@ -208,18 +224,4 @@ async fn carry_out(
         elapsed_ms: u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX),
     });
     report::finished(session, backup, plan, &ended)
-}
-
-/// What a signal ends, before any restore has begun.
-async fn stoppable<T>(
-    session: &Session,
-    work: impl Future<Output = Result<T, CommandError>>,
-) -> Result<T, CommandError> {
-    tokio::select! {
-        done = work => done,
-        signal = session.cancel.cancelled() => {
-            let error = CommandError::new(ExitKind::Interrupted, format!("stopped by {signal}"));
-            Err(error.detail("Nothing was changed."))
-        }
-    }
 }

@@ -82,6 +82,7 @@ impl Plan {
             "etcd",
             file,
             "--yes",
+            "--led",
             "--initial-cluster",
             &self.initial_cluster,
             "--cluster-token",
@@ -214,6 +215,15 @@ fn against(machines: &[(String, Answer)], force: bool) -> Vec<Finding> {
             all.push(finding("ControlPlanes", message, "name each machine once"));
         }
     }
+    let mut authorities =
+        said.iter().filter_map(|(machine, answer)| Some((machine, answer.authority.as_ref()?)));
+    if let Some((first, authority)) = authorities.next()
+        && let Some((other, _)) = authorities.find(|(_, other)| *other != authority)
+    {
+        let message =
+            format!("{first} and {other} have different authorities of etcd: they are not of one cluster");
+        all.push(finding("ControlPlanes", message, "name the control planes of one cluster"));
+    }
     if said.len() == machines.len() {
         let mut left: Vec<String> = vec![];
         for (name, shown) in said.iter().flat_map(|(_, answer)| &answer.members) {
@@ -262,7 +272,7 @@ mod tests {
         assert!(plan.raise_to > 700 + 900_000_000, "{}", plan.raise_to);
         let command = plan.command("/f", false).join(" ");
         assert!(
-            command.contains("restore etcd /f --yes --initial-cluster cp1=https://cp1:2380,cp2="),
+            command.contains("restore etcd /f --yes --led --initial-cluster cp1=https://cp1:2380,cp2="),
             "{command}"
         );
         assert!(!command.contains("--force") && plan.command("/f", true).contains(&"--force".into()));
@@ -297,6 +307,17 @@ mod tests {
         let twice = vec![answer("cp1", None, &[]), ("10.0.0.1".into(), answer("cp1", None, &[]).1)];
         let said = plan(twice, false).unwrap_err();
         assert_eq!(said, "[ControlPlanes] host-cp1 and 10.0.0.1 both are the member cp1");
+    }
+
+    #[test]
+    fn machines_of_two_clusters_are_told_apart() {
+        let of = |name: &str, authority: &str| {
+            let (machine, answer) = answer(name, None, &[]);
+            (machine, Answer { authority: Some(authority.into()), ..answer })
+        };
+        let said = plan(vec![of("cp1", "a"), of("cp2", "a"), of("cp3", "b")], true).unwrap_err();
+        assert!(said.contains("host-cp1 and host-cp3 have different authorities of etcd"), "{said}");
+        assert!(plan(vec![of("cp1", "a"), of("cp2", "a")], false).is_ok());
     }
 
     #[test]

@@ -127,22 +127,46 @@ fn failure(result: &Restored, ended: &[Ended], good: usize) -> CommandError {
     let mut error = CommandError::new(kind, message);
     error.has_result = good > 0;
     for (ended, machine) in ended.iter().zip(&result.machines).filter(|(ended, _)| !ended.is_good()) {
-        let state = match ended.ending.code {
-            Some(1..=4 | 7) => "as it was before",
-            Some(6) => "its rollback failed: there `rkadm op show`",
-            Some(_) => "not finished: there `rkadm op show`",
-            None => "unknown: it goes back by itself at its next gate; there `rkadm op show`",
-        };
+        let state = left_as(ended);
         let why = machine.why.as_deref().unwrap_or_default();
         error.details.push(format!("{}: {why} ({state})", ended.machine));
     }
-    if good > 0 {
-        error.hint(
-            "the machines that were restored are the cluster. Another joins it again: there `rkadm reset --force`, then \
-             `rkadm join --control-plane …`",
-        )
-    } else {
-        error.hint("the same command again begins anew, and takes back first what was cut off")
+    let (mut uncertain, mut back) = (false, false);
+    for ended in ended.iter().filter(|ended| !ended.is_good()) {
+        let is_back = !ended.through && matches!(ended.ending.code, Some(1..=4 | 7));
+        if is_back { back = true } else { uncertain = true }
+    }
+    if uncertain {
+        error = error.hint(
+            "look at it before anything else: on each machine `rkadm op list` and `rkadm health`. Reset none of them until it is clear \
+             that it is not one of the members that serve",
+        );
+    }
+    match (good > 0, back) {
+        (true, true) => error.hint(
+            "a machine that is as it was before joins the restored cluster again: there `rkadm reset --force`, then `rkadm join \
+             --control-plane …`",
+        ),
+        (false, true) if !uncertain => {
+            error.hint("the same command again begins anew, and takes back first what was cut off")
+        }
+        _ => error,
+    }
+}
+
+/// What a machine that did not end well is now.
+fn left_as(ended: &Ended) -> &'static str {
+    match (ended.through, ended.ending.code) {
+        (true, _) => {
+            "it was told to finish, and serves the restored data unless `rkadm op show` there says otherwise"
+        }
+        (false, Some(1..=4 | 7)) => "as it was before",
+        (false, Some(6)) => "its rollback failed: there `rkadm op show`",
+        (false, Some(_)) => "not finished, its control plane may be stopped: there `rkadm op show`",
+        (false, None) => {
+            "unknown: where it runs it goes back by itself within a minute of its next gate; after a crash its control plane may be \
+             stopped: there `rkadm op show`"
+        }
     }
 }
 
@@ -151,7 +175,11 @@ mod tests {
     use super::*;
 
     fn ended(machine: &str, code: Option<i32>, stdout: &str) -> Ended {
-        Ended { machine: machine.into(), ending: Ending { code, stdout: stdout.into(), ..Ending::default() } }
+        Ended {
+            machine: machine.into(),
+            ending: Ending { code, stdout: stdout.into(), ..Ending::default() },
+            through: false,
+        }
     }
 
     fn fails(ended: &[Ended]) -> CommandError {
@@ -183,7 +211,14 @@ mod tests {
 
         let error = fails(&[ended("cp1", Some(0), ""), ended("cp2", Some(6), ""), ended("cp3", None, "")]);
         assert_eq!((error.kind, error.message.as_str()), (ExitKind::Stuck, "1 of 3 machines were restored"));
-        assert!(error.has_result && error.hints[0].contains("joins it again"));
+        assert!(error.has_result && error.hints[0].contains("Reset none of them"), "{:?}", error.hints);
+        assert_eq!(error.hints.len(), 1);
+        let error = fails(&[ended("cp1", Some(0), ""), ended("cp2", Some(1), "")]);
+        assert!(error.hints[0].contains("joins the restored cluster again"), "{:?}", error.hints);
+        let through = Ended { through: true, ..ended("cp2", None, "") };
+        let error = fails(&[ended("cp1", Some(0), ""), through]);
+        assert!(error.details[0].contains("was told to finish"), "{:?}", error.details);
+        let error = fails(&[ended("cp1", Some(0), ""), ended("cp2", Some(6), ""), ended("cp3", None, "")]);
         assert!(error.details[1].contains("goes back by itself"), "{:?}", error.details);
         assert_eq!(fails(&[ended("cp1", None, "")]).kind, ExitKind::Resumable);
     }

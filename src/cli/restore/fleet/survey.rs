@@ -2,7 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use rkadm_core::{engine::journal::JournalDir, engine::phase::Finding};
+use rkadm_core::{
+    engine::{journal::JournalDir, phase::Finding},
+    host::Probe as _,
+    text::sha256_hex,
+};
 use rkadm_phases::{
     restore::{self, NodeEtcd, Restore, Source, WORKFLOW},
     static_pods,
@@ -30,6 +34,8 @@ pub struct Question {
 pub struct Answer {
     /// Name of its member.
     pub name: String,
+    /// SHA-256 of the authority of etcd, which is one for all members.
+    pub authority: Option<String>,
     /// Where other members reach it.
     pub peer_urls: Vec<String>,
     /// The revision that its etcd has.
@@ -79,7 +85,9 @@ pub async fn run(session: &Session) -> Result<(), CommandError> {
         ..Restore::default()
     };
     let survey = restore::survey_one_of_several(&host, &restore).await.map_err(|error| unusable(&error))?;
+    let authority = host.read(&restore.node.access.ca).await.ok().flatten().map(|ca| sha256_hex(&ca));
     let answer = Answer {
+        authority,
         name: restore.node.name.clone(),
         peer_urls: restore.node.peer_urls.clone(),
         revision: survey.revision,
