@@ -4,8 +4,8 @@ use anyhow::{Context as _, Result, ensure};
 use rkadm_nodes::{Lab, Node, NodeSpec, run};
 
 use crate::support::{
-    NEWEST, Random, Running, Ticket, expect, fresh, init, json, kubectl, machine, members, members_agree,
-    rkadm, wait,
+    Informer, Load, NEWEST, Random, Running, Ticket, expect, fresh, init, json, kubectl, machine, members,
+    members_agree, rkadm, wait,
 };
 
 const POINTS: [&str; 3] = ["together/restored", "together/replaced", "together/started"];
@@ -104,6 +104,11 @@ fn one_command_restores_all_control_planes_over_ssh() {
         cp3.sh_ok("systemctl unmask --runtime containerd.service; systemctl start containerd")?;
         kubectl(&cp2, "get configmap late")?;
 
+        // While a client watches, and another one writes.
+        let informer = Informer::start(&cp1)?;
+        let load = Load::start(&cp3, &[&cp1, &cp2, &cp3])?;
+        wait(&cp1, "kubectl get configmap load-3")?;
+        informer.knows_what_there_is()?;
         for cp in [&cp1, &cp2, &cp3] {
             cp.sh_ok("rm -rf /var/lib/etcd/member")?;
         }
@@ -117,6 +122,10 @@ fn one_command_restores_all_control_planes_over_ssh() {
             wait(cp, "kubectl get configmap lost")?;
             ensure!(!kubectl(cp, "get configmap -o name")?.contains("late"), "what came later is there");
         }
+        kubectl(&cp2, "create configmap after --from-literal=a=1")?;
+        load.stop()?;
+        informer.knows_what_there_is()?;
+        ensure!(cp1.sh_ok("cat /run/informer")?.contains("after a=1"), "the informer does not go on");
         nothing_left(&[&cp1, &cp2, &cp3])
     });
 }

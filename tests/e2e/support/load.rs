@@ -42,9 +42,15 @@ impl Load {
         Ok(Self { client: client.clone(), cp })
     }
 
+    /// Ends it.
+    pub fn stop(&self) -> Result<()> {
+        let script = "touch /run/load.stop; for i in $(seq 900); do systemctl is-active -q load || break; sleep 0.1; done";
+        self.client.sh_ok(script).map(drop)
+    }
+
     /// Ends it: every write was acknowledged, and each is there.
     pub fn nothing_is_lost(self) -> Result<()> {
-        self.client.sh_ok("touch /run/load.stop; for i in $(seq 900); do systemctl is-active -q load || break; sleep 0.1; done")?;
+        self.stop()?;
         let acknowledged = self.client.sh_ok("cat /run/load.acknowledged")?;
         let failed = self.client.sh_ok("cat /run/load.failed 2>/dev/null || true")?;
         ensure!(failed.is_empty(), "writes that no server took within a minute: {failed}");

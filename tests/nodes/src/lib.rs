@@ -44,4 +44,4 @@ pub use node::Node;
 pub use reap::{Reaped, clean, list};
 pub use seed::prepare;
 pub use state::{Images, LabState, NodeSpec, NodeState};
-pub use tools::{Minor, default_minors, etcd_programs, kubeadm, versitygw};
+pub use tools::{Minor, default_minors, etcd_programs, informer, kubeadm, versitygw};

@@ -116,6 +116,13 @@ pub fn versitygw() -> Result<PathBuf> {
     Ok(Module::plain("versitygw", version, packages).build(&Cache::open()?)?.program("versitygw"))
 }
 
+/// A program that watches ConfigMaps as controllers do, and writes what it knows to a file; built if it is not there yet.
+pub fn informer() -> Result<PathBuf> {
+    let version = pinned("informer", "k8s.io/client-go")?;
+    let packages = vec![("informer", ".".to_owned())];
+    Ok(Module::plain("informer", version, packages).build(&Cache::open()?)?.program("informer"))
+}
+
 pub(crate) fn coredns(cache: &Cache) -> Result<Tools> {
     let version = pinned("coredns", "github.com/coredns/coredns")?;
     let packages = vec![("coredns", "github.com/coredns/coredns".to_owned())];
@@ -194,6 +201,11 @@ impl Module {
         let mut key = Key::default().with(&go).with(self.flags.join("\n"));
         for file in ["go.mod", "go.sum"] {
             key = key.with(files::read(&module.join(file))?);
+        }
+        // Programs of our own have their source beside it.
+        let is_source = |path: &PathBuf| path.extension().is_some_and(|extension| extension == "go");
+        for file in files::entries(&module).into_iter().filter(is_source) {
+            key = key.with(files::read(&file)?);
         }
         Ok(key)
     }
