@@ -1,5 +1,7 @@
 //! What takes a step back, decided and journalled before the step acts.
 
+mod objects;
+
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -10,7 +12,6 @@ use super::{
     act::StepError,
     foreign::{Foreign, keep_foreign},
     operation::ToUndo,
-    step::ObjectSource,
 };
 use crate::{
     archive::Removal,
@@ -202,11 +203,11 @@ impl Undo {
                 None => Self::Nothing,
             }),
             Step::DeleteObject { access, target, dies_with } => {
-                before_delete(host, saver, access, target, dies_with.clone()).await
+                objects::before_delete(host, saver, access, target, dies_with.clone()).await
             }
             Step::Run { undo, .. } => Ok(undo.clone().map_or(Self::Nothing, |argv| Self::Run { argv })),
             Step::Apply { access, objects, dies_with } => {
-                before_objects(host, saver, access, objects, dies_with.clone()).await
+                objects::before_apply(host, saver, access, objects, dies_with.clone()).await
             }
             Step::Patch { access, target, change, dies_with } => Ok(Self::Patch {
                 access: access.clone(),
@@ -268,20 +269,10 @@ impl Undo {
                 Ok(())
             }
             Self::Objects { access, created, saved, .. } => {
-                let access = &answering(host, access).await;
-                for target in created {
-                    host.delete(access, target).await?;
-                }
-                for name in saved {
-                    let bytes = saver.saved(name).map_err(|error| StepError::saved(name, error))?;
-                    let object = serde_json::from_slice(&bytes)
-                        .map_err(|error| StepError::saved(name, error.into()))?;
-                    host.apply(access, &object).await?;
-                }
-                Ok(())
+                objects::take_back(host, saver, access, created, saved).await
             }
             Self::Patch { access, target, patch, .. } => {
-                Ok(host.patch(&answering(host, access).await, target, patch).await?)
+                objects::patch_back(host, access, target, patch).await
             }
             Self::Action { name, data } => match registry.find(name) {
                 Some(undo) => undo.undo(host, data).await,
@@ -356,65 +347,6 @@ async fn before_file(
     let bytes = host.read(path).await?.unwrap_or_default();
     let saved = saver.save(&bytes).map_err(|error| StepError::saved(&path.display().to_string(), error))?;
     Ok(Undo::RestoreFile { path: path.to_owned(), saved, mode: stat.mode, wrote })
-}
-
-async fn before_objects(
-    host: &dyn Actuator,
-    saver: &dyn Saver,
-    access: &ApiAccess,
-    objects: &[ObjectSource],
-    dies_with: Option<PathBuf>,
-) -> Result<Undo, StepError> {
-    let targets: Vec<_> = objects.iter().filter_map(ObjectSource::reference).collect();
-    let live =
-        futures::future::try_join_all(targets.iter().map(|target| host.object(access, target))).await?;
-    let (mut created, mut saved) = (vec![], vec![]);
-    for (target, live) in targets.into_iter().zip(live) {
-        match live {
-            None => created.push(target),
-            Some(object) => {
-                let bytes = serde_json::to_vec(&without_server_fields(object)).unwrap_or_default();
-                saved.push(saver.save(&bytes).map_err(|error| StepError::saved(&target.to_string(), error))?);
-            }
-        }
-    }
-    Ok(Undo::Objects { access: access.clone(), created, saved, dies_with })
-}
-
-async fn before_delete(
-    host: &dyn Actuator,
-    saver: &dyn Saver,
-    access: &ApiAccess,
-    target: &ObjectRef,
-    dies_with: Option<PathBuf>,
-) -> Result<Undo, StepError> {
-    let Some(object) = host.object(access, target).await? else { return Ok(Undo::Nothing) };
-    let bytes = serde_json::to_vec(&without_server_fields(object)).unwrap_or_default();
-    let saved = saver.save(&bytes).map_err(|error| StepError::saved(&target.to_string(), error))?;
-    Ok(Undo::Objects { access: access.clone(), created: vec![], saved: vec![saved], dies_with })
-}
-
-/// Server-set metadata cannot be applied back.
-fn without_server_fields(mut object: Value) -> Value {
-    if let Some(metadata) = object.get_mut("metadata").and_then(Value::as_object_mut) {
-        for field in
-            ["managedFields", "resourceVersion", "uid", "creationTimestamp", "generation", "selfLink"]
-        {
-            metadata.remove(field);
-        }
-    }
-    if let Some(object) = object.as_object_mut() {
-        object.remove("status");
-    }
-    object
-}
-
-/// The machine's own API server, by which the step was done, may be gone by now, or not there yet after a reboot: the one that the
-/// kubeconfig names knows the same objects.
-async fn answering(host: &dyn Actuator, access: &ApiAccess) -> ApiAccess {
-    let elsewhere = ApiAccess { kubeconfig: access.kubeconfig.clone(), server: None };
-    let silent = access.server.is_some() && host.api_health(access, "/readyz").await.is_err();
-    if silent { elsewhere } else { access.clone() }
 }
 
 async fn restore_service(host: &dyn Actuator, unit: &str, was: &ServiceState) -> Result<(), StepError> {
