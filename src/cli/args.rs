@@ -109,7 +109,7 @@ pub fn watch_signals(cancel: &Cancel) {
         let Ok(mut signals) = signal(kind) else { continue };
         tokio::spawn(async move {
             while signals.recv().await.is_some() {
-                if cancel.signal().is_some() {
+                if cancel.count() > 0 {
                     abort();
                 }
                 note(&format!("{name}: stopping after the step at work; once more to stop at once"));

@@ -90,6 +90,14 @@ impl Fleet {
         Err(error.detail("Nothing was changed."))
     }
 
+    /// Takes away what was kept for operations that are all finished now.
+    pub async fn forget(&self, session: &Session) {
+        let gone = join_all(self.machines.iter().map(Deployed::forget)).await;
+        for error in gone.into_iter().filter_map(Result::err) {
+            session.reporter.report(Event::Warning { message: error.to_string() });
+        }
+    }
+
     /// Takes away what was brought. Where that does not work, it is told.
     pub async fn clear(&self, session: &Session) {
         let cleared = join_all(self.machines.iter().map(Deployed::clear)).await;

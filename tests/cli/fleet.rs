@@ -87,3 +87,22 @@ fn without_a_terminal_it_wants_to_be_told() {
         &["no terminal to confirm it on", "--yes"],
     );
 }
+
+#[test]
+fn an_upgrade_of_several_machines_says_what_does_not_go() {
+    if !is_root() {
+        return;
+    }
+    let machine = Machine::new();
+    let refuses = |flags: &str, code: i32, words: &[&str]| {
+        machine.refuses(&format!("upgrade apply {flags}"), code, words);
+    };
+    refuses("--nodes cp1,cp2", 2, &["which version?"]);
+    refuses("v1.37.2 --kubelet", 2, &["--kubelet goes with --nodes here", "rkadm upgrade node --kubelet"]);
+    refuses("v1.37.2 --nodes cp1 --patches here", 2, &["--patches here", "give the whole path"]);
+    refuses("v1.37.2 --nodes cp1 --skip-phases nonsense", 2, &["there is no phase nonsense"]);
+    refuses("v1.37.2 --nodes cp1 --kubeconfig f", 2, &["cannot be used with"]);
+    refuses("v1.37.2 --max-unavailable 2", 2, &["--nodes"]);
+    refuses("v1.37.2 --nodes cp1 --max-unavailable 0", 2, &["--max-unavailable"]);
+    refuses("phase preflight v1.37.2 --nodes cp1", 2, &["a single phase is run on one machine"]);
+}

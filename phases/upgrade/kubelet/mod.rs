@@ -5,7 +5,7 @@ mod drain;
 mod install;
 mod package;
 
-use std::{path::PathBuf, sync::Arc};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use rkadm_core::{
@@ -39,6 +39,9 @@ pub struct KubeletUpgrade {
     /// Pods whose data lies in an emptyDir may go.
     pub empty_dir: bool,
 }
+
+/// A kubelet looks at the static pods within this time from its start.
+const STEADY: Duration = Duration::from_secs(5);
 
 /// What the phases say where nobody asked for them.
 const NOT_ASKED: &str = "--kubelet was not given";
@@ -183,28 +186,32 @@ impl Phase for Start {
             return Ok(Verdict::NotApplicable("the kubelet is of this version".into()));
         }
         let config = &self.0.cluster.config;
-        let mut conditions = vec![
+        let ready = Condition::All(vec![
             self.0.cluster.kubelet_healthy(),
             Condition::NodeReady {
                 access: self.0.node_access(cx).await?,
                 target: self.0.node_target()?,
                 version: config.kubernetes_version.to_string(),
             },
-        ];
-        // A kubelet of another minor starts the static pods anew, etcd among them: the next control plane must not follow before.
-        if self.0.request.control_plane {
-            conditions.push(self.0.cluster.all_healthy(self.0.cluster.admin(cx.host).await?));
-            conditions.extend(self.0.cluster.etcd_healthy());
-        }
-        let condition = Condition::All(conditions);
-        let socket = config.node_registration.cri_socket.clone();
-        Ok(Verdict::Apply(vec![
-            Step::Service { unit: KUBELET.into(), verb: ServiceVerb::Restart },
-            Step::Wait {
-                condition: Condition::ByKubelet { socket, condition: Box::new(condition) },
-                timeout: self.0.cluster.kubelet_timeout().as_std(),
+        ]);
+        let timeout = self.0.cluster.kubelet_timeout().as_std();
+        let wait = |condition| Step::Wait {
+            condition: Condition::ByKubelet {
+                socket: config.node_registration.cri_socket.clone(),
+                condition: Box::new(condition),
             },
-            Step::Record { name: REVERSIBLE.into(), value: true.into() },
-        ]))
+            timeout,
+        };
+        let mut steps = vec![Step::Service { unit: KUBELET.into(), verb: ServiceVerb::Restart }, wait(ready)];
+        // A kubelet of another minor starts the static pods anew, etcd among them, a moment after it is ready itself: the next
+        // control plane must not follow before.
+        if self.0.request.control_plane {
+            let mut all = vec![self.0.cluster.all_healthy(self.0.cluster.admin(cx.host).await?)];
+            all.extend(self.0.cluster.etcd_healthy());
+            let condition = Box::new(Condition::All(all));
+            steps.push(wait(Condition::Steady { condition, during: STEADY }));
+        }
+        steps.push(Step::Record { name: REVERSIBLE.into(), value: true.into() });
+        Ok(Verdict::Apply(steps))
     }
 }

@@ -76,7 +76,7 @@ pub struct ApplyArgs {
 pub struct FleetArgs {
     /// Upgrade all these machines with one command, over ssh: control planes one by one, that of etcd's leader last, then workers. All
     /// control planes have to be named. Keys must be known to ssh, and the user there root or able to use sudo without a question
-    #[arg(long, value_name = "HOST,…", value_delimiter = ',', conflicts_with_all = ["config", "print_config"])]
+    #[arg(long, value_name = "HOST,…", value_delimiter = ',', conflicts_with_all = ["config", "print_config", "kubeconfig"])]
     pub nodes: Vec<String>,
     /// With --nodes, how many workers are upgraded at the same time
     #[arg(long, value_name = "N", default_value_t = NonZeroUsize::MIN, requires = "nodes")]

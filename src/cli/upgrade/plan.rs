@@ -128,15 +128,18 @@ pub async fn run(session: &Session, args: &PlanArgs) -> Result<(), CommandError>
     if args.print_config || config.plan.print_config.unwrap_or(false) {
         crate::output::note(&found.stored.cluster);
     }
-    let from = own.min(found.cluster.clone());
+    let here = Upgrading::new(request::request(&found, &settings, &own, None)?);
+    let access = here.cluster.admin(&host).await.map_err(CommandError::failed)?;
+    let seen = state::look(&host, &access).await.map_err(CommandError::failed)?;
+    // What is furthest behind, on whichever control plane: each step is taken by all before the next.
+    let servers = seen.of(Component::ApiServer).map(|server| server.version.clone());
+    let from = servers.fold(own.min(found.cluster.clone()), KubeVersion::min);
     let reachable = reachable(&from);
     let target = given.or_else(|| reachable.last().cloned()).unwrap_or_else(|| from.clone());
     let steps = hops::between(&from, &target);
     // What an upgrade meets is what its first step meets.
     let first = steps.first().unwrap_or(&target);
     let upgrading = Upgrading::new(request::request(&found, &settings, first, None)?);
-    let access = upgrading.cluster.admin(&host).await.map_err(CommandError::failed)?;
-    let seen = state::look(&host, &access).await.map_err(CommandError::failed)?;
     let last = Upgrading::new(request::request(&found, &settings, &target, None)?);
     let (all, images_to_pull, leader, addons) = tokio::join!(
         findings::look(&host, &upgrading, Some(&seen)),

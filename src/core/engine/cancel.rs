@@ -24,6 +24,11 @@ impl Cancel {
     /// Asks everybody to stop; `signal` names the reason (`SIGINT`). The first reason stays.
     pub fn cancel(&self, signal: &'static str) {
         self.count.fetch_add(1, Ordering::Relaxed);
+        self.end(signal);
+    }
+
+    /// Asks what goes forward to stop, but not a rollback that is under way: nobody wants that to end half-way.
+    pub fn end(&self, signal: &'static str) {
         self.sender.send_if_modified(|state| {
             let first = state.is_none();
             if first {

@@ -80,6 +80,13 @@ pub enum Condition {
     },
     /// All of them, watched concurrently.
     All(Vec<Condition>),
+    /// The inner one holds, all of it in one look, in every look for so long.
+    Steady {
+        /// What must hold.
+        condition: Box<Condition>,
+        /// How long.
+        during: Duration,
+    },
     /// The inner one, while the kubelet that has to bring it about is watched for a crash loop.
     ByKubelet {
         /// The runtime's socket URL, for the state and logs of its containers.
@@ -102,6 +109,9 @@ impl Condition {
             Self::FileExists { path } => format!("{} exists", path.display()),
             Self::All(conditions) => conditions.iter().map(Self::describe).collect::<Vec<_>>().join(" and "),
             Self::ByKubelet { condition, .. } => condition.describe(),
+            Self::Steady { condition, during } => {
+                format!("for {} s {}", during.as_secs(), condition.describe())
+            }
         }
     }
 }
@@ -218,6 +228,16 @@ fn hold<'a>(cx: &'a ActCx<'a>, condition: &'a Condition, missing: &'a Missing<'a
                 join_all(conditions.iter().map(|condition| hold(cx, condition, missing))).await;
             }
             Condition::ByKubelet { condition, .. } => hold(cx, condition, missing).await,
+            Condition::Steady { condition, during } => loop {
+                hold(cx, condition, missing).await;
+                let since = Instant::now();
+                while holds_now(cx.host.probe(), condition).await {
+                    if since.elapsed() >= *during {
+                        return;
+                    }
+                    tokio::time::sleep(LONGEST_PAUSE).await;
+                }
+            },
             single => {
                 let mut pause = FIRST_PAUSE;
                 let what = name(single);
@@ -233,6 +253,23 @@ fn hold<'a>(cx: &'a ActCx<'a>, condition: &'a Condition, missing: &'a Missing<'a
     .boxed()
 }
 
+/// All of it, in one look.
+fn holds_now<'a>(host: &'a dyn Probe, condition: &'a Condition) -> BoxFuture<'a, bool> {
+    async move {
+        match condition {
+            Condition::All(conditions) => {
+                let looks = conditions.iter().map(|condition| holds_now(host, condition));
+                join_all(looks).await.into_iter().all(|holds| holds)
+            }
+            Condition::ByKubelet { condition, .. } | Condition::Steady { condition, .. } => {
+                holds_now(host, condition).await
+            }
+            single => look(host, single).await.is_ok(),
+        }
+    }
+    .boxed()
+}
+
 fn name(condition: &Condition) -> String {
     match condition {
         Condition::Healthy { what, .. } => what.clone(),
@@ -242,7 +279,7 @@ fn name(condition: &Condition) -> String {
         | Condition::NodeReady { target, .. } => target.to_string(),
         Condition::EtcdStarted { .. } => "the etcd member".into(),
         Condition::FileExists { path } => path.display().to_string(),
-        Condition::All(_) | Condition::ByKubelet { .. } => String::new(),
+        Condition::All(_) | Condition::ByKubelet { .. } | Condition::Steady { .. } => String::new(),
     }
 }
 
@@ -265,7 +302,7 @@ async fn look(host: &dyn Probe, condition: &Condition) -> Result<(), String> {
                 Err(error) => Err(error.to_string()),
             };
         }
-        Condition::All(_) | Condition::ByKubelet { .. } => return Ok(()),
+        Condition::All(_) | Condition::ByKubelet { .. } | Condition::Steady { .. } => return Ok(()),
     };
     if health.status == 200 {
         return Ok(());

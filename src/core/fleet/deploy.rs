@@ -10,6 +10,8 @@ use crate::backup::trial;
 /// Where what is brought lies, in a directory for each run.
 pub const DIR: &str = "/var/lib/rkadm/fleet";
 
+/// Where programs lie that operations may need later.
+const KEPT: &str = "/var/lib/rkadm/brought";
 /// The lock of a machine's operations.
 const LOCK: &str = "/var/lib/rkadm/lock";
 
@@ -29,11 +31,11 @@ const INSTALLED: &str = r#"for path in $(command -v rkadm) /usr/local/bin/rkadm 
     sum=$(sha256sum < "$path" 2>/dev/null) || continue
     if [ "${sum%% *}" = "$1" ]; then echo "$path"; exit 0; fi
 done"#;
-/// Arguments: the directory of all runs, rkadm's lock, the run of now. Removes what runs that were cut off have brought, unless an rkadm is
-/// at work that may be one of them.
+/// Arguments: the directory of all runs, rkadm's lock. Removes what runs that were cut off have brought: not where an rkadm is at work, and not
+/// what is young, which may be of a run that waits for its turn on this machine.
 const SWEEP: &str = r#"[ -d "$1" ] || exit 0
 exec 9>>"$2" && flock -n 9 || exit 0
-for run in "$1"/*; do [ "$run" = "$1/$3" ] || rm -rf -- "$run"; done"#;
+find "$1" -mindepth 1 -maxdepth 1 -mmin +720 -exec rm -rf -- {} +"#;
 /// Arguments: the directory of all runs, that of this one.
 const CLEAR: &str = r#"rm -rf -- "$2"; rmdir -- "$1" 2>/dev/null || true"#;
 
@@ -80,7 +82,7 @@ impl Deployed {
     pub async fn to(machine: Machine, program: &Program, run: &str) -> Result<Self, FleetError> {
         let dir = format!("{DIR}/{run}");
         // Keys may be among it.
-        let sweep = ["sh", "-c", SWEEP, "sh", DIR, LOCK, run];
+        let sweep = ["sh", "-c", SWEEP, "sh", DIR, LOCK];
         machine.succeed("remove what an earlier run has left", &sweep, tokio::io::empty()).await?;
         if machine.is_here() {
             let program = program.path.display().to_string();
@@ -112,18 +114,28 @@ impl Deployed {
         Ok(format!("{}/{name}", self.dir))
     }
 
-    /// Brings a file that only root may run. Its path there.
+    /// Brings a program that outlives this run, for an operation that is cut off and goes on later. Its path there.
     ///
     /// # Errors
     /// It does not get there whole.
-    pub async fn bring_program(
+    pub async fn keep(
         &self,
         from: impl AsyncRead + Send + Unpin,
         name: &str,
         sha256: &str,
     ) -> Result<String, FleetError> {
-        self.put(name, "700", sha256, from).await?;
-        Ok(format!("{}/{name}", self.dir))
+        let dir = format!("{KEPT}/{sha256}");
+        self.put_in(&dir, name, "700", sha256, from).await?;
+        Ok(format!("{dir}/{name}"))
+    }
+
+    /// Removes all that was kept.
+    ///
+    /// # Errors
+    /// It could not be removed.
+    pub async fn forget(&self) -> Result<(), FleetError> {
+        let argv = ["rm", "-rf", "--", KEPT];
+        self.machine.succeed(&format!("remove {KEPT}"), &argv, tokio::io::empty()).await.map(drop)
     }
 
     async fn put(
@@ -133,8 +145,19 @@ impl Deployed {
         sha256: &str,
         from: impl AsyncRead + Send + Unpin,
     ) -> Result<(), FleetError> {
-        let argv = ["sh", "-c", PUT, "sh", &self.dir, name, mode, sha256];
-        self.machine.succeed(&format!("bring {name} into {}", self.dir), &argv, from).await.map(drop)
+        self.put_in(&self.dir, name, mode, sha256, from).await
+    }
+
+    async fn put_in(
+        &self,
+        dir: &str,
+        name: &str,
+        mode: &str,
+        sha256: &str,
+        from: impl AsyncRead + Send + Unpin,
+    ) -> Result<(), FleetError> {
+        let argv = ["sh", "-c", PUT, "sh", dir, name, mode, sha256];
+        self.machine.succeed(&format!("bring {name} into {dir}"), &argv, from).await.map(drop)
     }
 
     /// Removes what was brought.

@@ -2,6 +2,7 @@
 //!
 //! Each runs the command that `rkadm upgrade plan` shows for it. What is wrong on one stops the others before they begin.
 
+mod go_on;
 mod order;
 mod report;
 mod seat;
@@ -11,7 +12,7 @@ use std::{path::PathBuf, time::Instant};
 use futures::StreamExt as _;
 use rkadm_core::{
     backup::trial,
-    engine::{Event, phase::Finding},
+    engine::{Event, phase::Finding, workflow::selects},
     fleet::{Conduct, Deployed, Run, conduct, run_id},
 };
 
@@ -26,9 +27,10 @@ use crate::cli::{
     exit::{CommandError, ExitKind},
     fleet::{Fleet, said, stoppable},
 };
+use go_on::{go_on, refuse_unfinished, unfinished};
 use order::{Job, Order, Planned};
 use report::{Done, State};
-use rkadm_phases::upgrade::{LOOKS, PAUSE, findings::HEALTH};
+use rkadm_phases::upgrade::{LOOKS, PAUSE, Scope, findings::HEALTH, metas};
 use seat::Seat;
 pub use seat::run as survey;
 
@@ -39,11 +41,46 @@ struct Plan {
     order: Order,
 }
 
+async fn seats(fleet: &Fleet) -> Result<Vec<(String, Seat)>, CommandError> {
+    let seats: Vec<Seat> = fleet.ask("ask for its node", &["upgrade", "survey"], &()).await?;
+    let names = fleet.machines.iter().map(|on| on.machine.name().to_owned());
+    Ok(names.zip(seats).collect())
+}
+
+/// What would be wrong on one machine only when its turn comes.
+fn misplaced(args: &ApplyArgs) -> Result<(), CommandError> {
+    let usage =
+        |message: String| Err(CommandError::new(ExitKind::Usage, message).detail("Nothing was changed."));
+    for (flag, dir) in [("--patches", &args.common.patches), ("--backup-dir", &args.common.backup_dir)] {
+        if let Some(dir) = dir.as_ref().filter(|dir| dir.is_relative()) {
+            return usage(format!(
+                "{flag} {}: with --nodes it is a directory of each machine: give the whole path",
+                dir.display()
+            ));
+        }
+    }
+    for name in &args.common.skip_phases {
+        if [Scope::Cluster, Scope::Node].into_iter().all(|scope| !has(scope, name)) {
+            return usage(format!("--skip-phases: there is no phase {name}"));
+        }
+    }
+    Ok(())
+}
+
+/// Whether a command has such a phase: `apply` and `node` do not have the same.
+fn has(scope: Scope, name: &str) -> bool {
+    metas(scope).iter().any(|meta| selects(name, meta.id))
+}
+
 /// Runs it.
 pub async fn run(session: &Session, args: &ApplyArgs) -> Result<(), CommandError> {
     let version = wanted(args.version.as_deref(), "")?.ok_or_else(|| no_version(None))?.to_string();
+    misplaced(args)?;
     let fleet = stoppable(session, Fleet::assemble(session, &args.fleet.nodes)).await?;
-    let prepared = stoppable(session, prepare(session, args, &fleet, &version)).await;
+    let prepared = match go_on(session, args, &fleet).await {
+        Ok(()) => stoppable(session, prepare(session, args, &fleet, &version)).await,
+        Err(error) => Err(error),
+    };
     let done = match prepared {
         Ok(Some(plan)) => carry_out(session, args, &fleet, &plan).await,
         Ok(None) => Ok(()),
@@ -60,9 +97,17 @@ async fn prepare(
     fleet: &Fleet,
     version: &str,
 ) -> Result<Option<Plan>, CommandError> {
-    let seats: Vec<Seat> = fleet.ask("ask for its node", &["upgrade", "survey"], &()).await?;
-    let names = fleet.machines.iter().map(|on| on.machine.name().to_owned());
-    let machines: Vec<_> = names.zip(seats).collect();
+    let machines = seats(fleet).await?;
+    refuse_unfinished(&machines)?;
+    if args.common.dry_run {
+        for (machine, unfinished) in unfinished(&machines) {
+            let message = format!(
+                "{machine}: operation {} (rkadm {}) was cut off, and goes on first",
+                unfinished.id, unfinished.workflow
+            );
+            session.reporter.report(Event::Warning { message });
+        }
+    }
     let planned = settled(args, fleet, &machines, version).await?;
     let mut findings = vec![];
     for told in &planned.findings {
@@ -150,7 +195,7 @@ async fn planned(
         .map(str::to_owned)
         .to_vec();
     argv.extend(allowed(args));
-    argv.extend(shared(&args.common).into_iter().filter(|flag| {
+    argv.extend(shared(&args.common, Scope::Cluster).into_iter().filter(|flag| {
         ["--ignore-preflight-errors", "--etcd-upgrade", "--patches"].iter().any(|kept| flag.starts_with(kept))
     }));
     let words: Vec<_> = argv.iter().map(String::as_str).collect();
@@ -171,21 +216,22 @@ async fn carry_out(
 ) -> Result<(), CommandError> {
     let started = Instant::now();
     let binaries = stoppable(session, binaries(args, fleet)).await?;
-    let one = async |job: &Job| {
+    let one = async |(place, job): (usize, &Job)| {
         let on = &fleet.machines[job.machine];
         let words = words(args, job, binaries[job.machine].as_deref());
-        Done { job: job.clone(), state: act(session, on, &words).await }
+        Done { place, state: act(session, on, &words).await }
     };
     let mut done: Vec<Done> = vec![];
     let stopped = |done: &[Done]| {
         session.cancel.signal().is_some() || done.iter().any(|done| !matches!(done.state, State::Done))
     };
-    for job in &plan.order.control_planes {
+    let first = plan.order.control_planes.len();
+    for job in plan.order.jobs().enumerate().take(first) {
         if !stopped(&done) {
             done.push(one(job).await);
         }
     }
-    let mut workers = plan.order.workers.iter();
+    let mut workers = plan.order.jobs().enumerate().skip(first);
     let mut at_work = futures::stream::FuturesUnordered::new();
     loop {
         while at_work.len() < args.fleet.max_unavailable.get() && !stopped(&done) {
@@ -197,6 +243,9 @@ async fn carry_out(
     }
     let all_good =
         done.len() == plan.order.jobs().count() && done.iter().all(|done| done.state == State::Done);
+    if all_good && args.fleet.kubelet.kubelet_binary.is_some() {
+        fleet.forget(session).await;
+    }
     session.reporter.report(Event::OperationFinished {
         operation: run_id(),
         status: if all_good { "finished" } else { "failed" }.into(),
@@ -211,7 +260,8 @@ async fn act(session: &Session, on: &Deployed, words: &[String]) -> State {
     let argv = [&[on.program.as_str()], &words[..]].concat();
     let run = match Run::start(&on.machine, &argv).await {
         Ok(run) => run,
-        Err(error) => return State::Failed { code: None, why: error.to_string() },
+        // It never began.
+        Err(error) => return State::Failed { code: Some(1), why: error.to_string() },
     };
     let how = Conduct::default();
     let ended = conduct(vec![run], &how, session.reporter.as_ref(), &session.cancel).await;
@@ -241,7 +291,7 @@ async fn binaries(args: &ApplyArgs, fleet: &Fleet) -> Result<Vec<Option<String>>
     let mut brought = vec![];
     for on in &fleet.machines {
         let file = tokio::fs::File::open(&path).await.map_err(|error| unread(&error))?;
-        let there = on.bring_program(file, "kubelet", &sha256).await;
+        let there = on.keep(file, "kubelet", &sha256).await;
         brought
             .push(Some(there.map_err(|error| CommandError::failed(error).detail("Nothing was changed."))?));
     }
@@ -252,8 +302,9 @@ async fn binaries(args: &ApplyArgs, fleet: &Fleet) -> Result<Vec<Option<String>>
 fn words(args: &ApplyArgs, job: &Job, binary: Option<&str>) -> Vec<String> {
     let mut words: Vec<String> = ["--progress", "json", "-o", "json"].map(str::to_owned).to_vec();
     words.extend(job.words.iter().cloned());
-    words.extend(shared(&args.common));
-    if job.words.iter().any(|word| word == "apply") {
+    let applies = job.words.iter().any(|word| word == "apply");
+    words.extend(shared(&args.common, if applies { Scope::Cluster } else { Scope::Node }));
+    if applies {
         words.push("--yes".into());
         words.extend(allowed(args));
         words.extend(args.force.then(|| "--force".into()));
@@ -273,7 +324,7 @@ fn allowed(args: &ApplyArgs) -> Vec<String> {
 }
 
 /// Flags that mean the same on every machine.
-fn shared(args: &CommonArgs) -> Vec<String> {
+fn shared(args: &CommonArgs, scope: Scope) -> Vec<String> {
     let mut words = vec![];
     let mut flag =
         |name: &str, value: Option<String>| words.extend(value.map(|value| format!("--{name}={value}")));
@@ -282,8 +333,8 @@ fn shared(args: &CommonArgs) -> Vec<String> {
     flag("certificate-renewal", args.certificate_renewal.map(|on| on.to_string()));
     flag("etcd-upgrade", args.etcd_upgrade.map(|on| on.to_string()));
     flag("ignore-preflight-errors", list(&args.ignore_preflight_errors));
-    flag("skip-phases", list(&args.skip_phases));
-    flag("kubeconfig", path(&args.kubeconfig));
+    let skipped: Vec<_> = args.skip_phases.iter().filter(|name| has(scope, name)).cloned().collect();
+    flag("skip-phases", list(&skipped));
     flag("patches", path(&args.patches));
     flag("backup-dir", path(&args.backup_dir));
     flag("on-failure", (args.on_failure == FailurePolicy::Stop).then(|| "stop".into()));

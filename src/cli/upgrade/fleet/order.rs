@@ -98,6 +98,14 @@ fn strangers(planned: &Planned, machines: &[(String, Seat)]) -> Vec<Finding> {
             ));
         }
     }
+    let mut authorities =
+        machines.iter().filter_map(|(machine, seat)| Some((machine, seat.authority.as_ref()?)));
+    if let Some((first, authority)) = authorities.next()
+        && let Some((other, _)) = authorities.find(|(_, other)| *other != authority)
+    {
+        let message = format!("{first} and {other} have different authorities: they are not of one cluster");
+        all.push(finding(message, "name the machines of one cluster"));
+    }
     let mut missing: Vec<&str> = vec![];
     for Command { node, command } in &planned.order {
         let named = machines.iter().any(|(_, seat)| seat.node == *node);
@@ -130,7 +138,7 @@ mod tests {
     fn machines(nodes: &[&str]) -> Vec<(String, Seat)> {
         let seat = |node: &&str| {
             let control_plane = node.starts_with("cp");
-            (format!("host-{node}"), Seat { node: (*node).into(), control_plane, leads: false })
+            (format!("host-{node}"), Seat { node: (*node).into(), control_plane, ..Seat::default() })
         };
         nodes.iter().map(seat).collect()
     }
@@ -180,5 +188,10 @@ mod tests {
         };
         assert_eq!(said(&["cp1", "w1"]), "control planes that were not named: cp2");
         assert_eq!(said(&["cp1", "cp2", "cp2"]), "host-cp2 and host-cp2 both are the node cp2");
+        let mut two = machines(&["cp1", "cp2"]);
+        two[0].1.authority = Some("a".into());
+        two[1].1.authority = Some("b".into());
+        let findings = Order::new(&planned(&PLAN), &two, true).unwrap_err();
+        assert!(findings[0].message.contains("host-cp1 and host-cp2 have different authorities"));
     }
 }

@@ -20,7 +20,8 @@ pub enum State {
 /// A job that was begun.
 #[derive(Debug, Clone)]
 pub struct Done {
-    pub job: Job,
+    /// The place of the job in the order: the same words may come for the same machine again.
+    pub place: usize,
     pub state: State,
 }
 
@@ -90,9 +91,9 @@ pub fn finished(session: &Session, plan: &Plan, done: &[Done]) -> Result<(), Com
 }
 
 fn result(plan: &Plan, done: &[Done]) -> Upgraded {
-    let step = |job: &Job| {
+    let step = |(place, job): (usize, &Job)| {
         let (machine, seat) = &plan.machines[job.machine];
-        let state = done.iter().find(|done| done.job == *job).map(|done| &done.state);
+        let state = done.iter().find(|done| done.place == place).map(|done| &done.state);
         Step {
             machine: machine.clone(),
             node: seat.node.clone(),
@@ -111,7 +112,7 @@ fn result(plan: &Plan, done: &[Done]) -> Upgraded {
     Upgraded {
         from: plan.planned.cluster.clone(),
         to: plan.planned.target.clone(),
-        steps: plan.order.jobs().map(step).collect(),
+        steps: plan.order.jobs().enumerate().map(step).collect(),
         left: plan.order.left.clone(),
     }
 }
@@ -123,7 +124,8 @@ fn command(job: &Job) -> String {
 /// What its exit code says of the machine.
 fn left_as(code: Option<i32>) -> &'static str {
     match code {
-        Some(1..=4 | 7) => "it is as it was before",
+        Some(1..=4) => "it is as it was before",
+        Some(7) => "another rkadm is at work there",
         Some(6) => "its rollback failed: there `rkadm op show`",
         Some(_) => "it is not finished: there `rkadm op show`",
         None => "how it ended is not known, it may be at work still: there `rkadm op show`",
@@ -152,16 +154,16 @@ fn failure(result: &Upgraded, done: &[Done]) -> Option<CommandError> {
     if good == result.steps.len() {
         return None;
     }
-    let code = done.iter().find_map(|done| match &done.state {
-        State::Failed { code, .. } => Some(*code),
+    let failed = done.iter().filter_map(|done| match &done.state {
+        State::Failed { code, .. } => Some(match code {
+            Some(6) => ExitKind::Stuck,
+            Some(1..=4 | 7) => ExitKind::Failed,
+            _ => ExitKind::Resumable,
+        }),
         State::Done => None,
     });
-    let kind = match code {
-        Some(Some(code)) if code == ExitKind::Stuck as i32 => ExitKind::Stuck,
-        Some(Some(1..=4 | 7)) => ExitKind::Failed,
-        Some(_) => ExitKind::Resumable,
-        None => ExitKind::Interrupted,
-    };
+    // The worst.
+    let kind = failed.max_by_key(|kind| *kind as i32).unwrap_or(ExitKind::Interrupted);
     let message = format!("{good} of {} steps were done", result.steps.len());
     let error = CommandError::new(kind, message);
     Some(
@@ -204,7 +206,7 @@ mod tests {
     fn what_failed_and_what_was_not_begun_is_told() {
         let plan = plan();
         let failed = State::Failed { code: Some(1), why: "no".into() };
-        let done = [Done { job: plan.order.control_planes[0].clone(), state: failed }];
+        let done = [Done { place: 0, state: failed }];
         let result = result(&plan, &done);
         assert_eq!(
             text(&result),
@@ -216,19 +218,36 @@ mod tests {
         assert_eq!((error.kind, error.message.as_str()), (ExitKind::Failed, "0 of 2 steps were done"));
     }
 
+    /// Over two minors a machine gets the same command twice.
+    #[test]
+    fn the_same_command_done_once_is_not_done_twice() {
+        let mut plan = plan();
+        let job = plan.order.control_planes[0].clone();
+        plan.order = Order { control_planes: vec![job.clone(), job], ..Order::default() };
+        let failed = State::Failed { code: Some(1), why: String::new() };
+        let done = [Done { place: 0, state: State::Done }, Done { place: 1, state: failed }];
+        let result = result(&plan, &done);
+        assert_eq!(result.steps.iter().map(|step| step.state).collect::<Vec<_>>(), ["done", "failed"]);
+        assert!(failure(&result, &done).is_some());
+    }
+
     #[test]
     fn the_exit_code_says_what_the_machine_that_failed_is() {
         let plan = plan();
         let kind = |code| {
             let state = State::Failed { code, why: String::new() };
-            let done = [Done { job: plan.order.control_planes[0].clone(), state }];
+            let done = [Done { place: 0, state }];
             failure(&result(&plan, &done), &done).unwrap().kind
         };
         assert_eq!(kind(Some(6)), ExitKind::Stuck);
         assert_eq!(kind(Some(3)), ExitKind::Failed);
+        let both = [
+            Done { place: 0, state: State::Failed { code: Some(1), why: String::new() } },
+            Done { place: 1, state: State::Failed { code: Some(6), why: String::new() } },
+        ];
+        assert_eq!(failure(&result(&plan, &both), &both).unwrap().kind, ExitKind::Stuck);
         assert_eq!((kind(Some(5)), kind(None)), (ExitKind::Resumable, ExitKind::Resumable));
-        let done: Vec<_> =
-            plan.order.jobs().map(|job| Done { job: job.clone(), state: State::Done }).collect();
+        let done: Vec<_> = (0..2).map(|place| Done { place, state: State::Done }).collect();
         assert!(failure(&result(&plan, &done), &done).is_none());
     }
 }
