@@ -6,6 +6,7 @@ mod diff;
 mod downtime;
 mod fleet;
 mod hops;
+mod offers;
 mod plan;
 mod report;
 mod request;

@@ -4,7 +4,7 @@ use clap::Args;
 use rkadm_core::{
     config::Image,
     host::{ApiAccess, LocalHost},
-    version::{KubeVersion, MinorRow, ROWS, skew::Component},
+    version::{KubeVersion, skew::Component},
 };
 use rkadm_phases::{
     preflight::{Severity, is_ignored},
@@ -17,7 +17,9 @@ use serde::Serialize;
 
 use super::{
     args::Settings,
-    hops, request,
+    hops,
+    offers::{Offers, offered, reachable},
+    request,
     run::{configuration, floors, wanted},
 };
 use crate::{
@@ -37,6 +39,10 @@ pub struct PlanArgs {
     /// Version to look at [default: kubernetesVersion of --config, else the newest within reach that this rkadm knows]
     #[arg(value_name = "VERSION")]
     version: Option<String>,
+    /// Where newer patches than this rkadm knows are listed: a file with a version on each line, or the URL of a mirror below which
+    /// stable-1.37.txt and the like are. A mirror that does not answer within three seconds holds nothing up
+    #[arg(long, value_name = "FILE|URL")]
+    versions: Option<Offers>,
     /// Allow alphas, betas and release candidates
     #[arg(long)]
     allow_experimental_upgrades: bool,
@@ -134,7 +140,7 @@ pub async fn run(session: &Session, args: &PlanArgs) -> Result<(), CommandError>
     // What is furthest behind, on whichever control plane: each step is taken by all before the next.
     let servers = seen.of(Component::ApiServer).map(|server| server.version.clone());
     let from = servers.fold(own.min(found.cluster.clone()), KubeVersion::min);
-    let reachable = reachable(&from);
+    let reachable = reachable(&from, &offered(session, args.versions.as_ref(), &from).await?);
     let target = given.or_else(|| reachable.last().cloned()).unwrap_or_else(|| from.clone());
     let steps = hops::between(&from, &target);
     // What an upgrade meets is what its first step meets.
@@ -176,13 +182,6 @@ pub async fn run(session: &Session, args: &PlanArgs) -> Result<(), CommandError>
     }
     let message = format!("{} speak against the upgrade", text::count(errors, "finding"));
     Err(CommandError::new(ExitKind::Preflight, message).after_result())
-}
-
-/// Newer patches of the minor that is there, and the next minor, as far as this rkadm knows them: nothing is asked of any
-/// network.
-fn reachable(from: &KubeVersion) -> Vec<KubeVersion> {
-    let within = |row: &&MinorRow| row.minor == from.minor() || row.minor == from.minor() + 1;
-    ROWS.iter().filter(within).map(MinorRow::newest).filter(|version| version > from).collect()
 }
 
 fn components(seen: &Seen, last: &Upgrading) -> Vec<Line> {
@@ -328,17 +327,6 @@ mod tests {
     use rkadm_core::version::skew::Running;
 
     use super::*;
-
-    #[test]
-    fn a_patch_and_the_next_minor_are_within_reach() {
-        let names = |from: &str| {
-            reachable(&from.parse().unwrap()).iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")
-        };
-        assert_eq!(names("v1.36.1"), "v1.36.4 v1.37.2");
-        assert_eq!(names("v1.36.4"), "v1.37.2");
-        assert_eq!(names("v1.37.2"), "");
-        assert_eq!(names("v1.34.4"), "v1.35.8");
-    }
 
     #[test]
     fn the_leader_goes_last_and_each_step_is_taken_by_all() {

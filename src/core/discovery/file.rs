@@ -14,7 +14,7 @@ use crate::{
 };
 
 /// The authorities that this machine trusts; the first that is there is used.
-const HOST_AUTHORITIES: [&str; 3] = [
+pub const HOST_AUTHORITIES: [&str; 3] = [
     "/etc/ssl/certs/ca-certificates.crt",
     "/etc/pki/ca-trust/extracted/pem/tls-ca-bundle.pem",
     "/etc/ssl/ca-bundle.pem",
