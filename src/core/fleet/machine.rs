@@ -4,6 +4,7 @@ use std::{io, process::Stdio, sync::Arc, time::Duration};
 
 use futures::{FutureExt as _, future::BoxFuture};
 use openssh::{KnownHosts, Session, SessionBuilder};
+use tempfile::TempDir;
 use tokio::{
     io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _},
     process::Command,
@@ -26,6 +27,8 @@ enum Way {
     Here,
     Ssh {
         session: Arc<Session>,
+        /// Where its socket is; goes after it.
+        _sockets: Arc<TempDir>,
         /// The user there is not root.
         sudo: bool,
     },
@@ -61,13 +64,19 @@ impl Machine {
     /// # Errors
     /// There is no ssh, no connection, or the user there can neither be root nor use sudo.
     pub async fn connect(destination: &str, timeout: Duration) -> Result<Self, FleetError> {
+        // Not below the operator's home, which need not be there or be writable.
+        let sockets = tempfile::Builder::new().prefix("rkadm-ssh-").tempdir().map_err(|error| {
+            let (machine, what) = (destination.to_owned(), "make a directory for the connection".into());
+            FleetError::Failed { machine, what, why: error.to_string() }
+        })?;
         let mut builder = SessionBuilder::default();
+        builder.control_directory(sockets.path());
         builder.known_hosts_check(KnownHosts::Strict).connect_timeout(timeout).server_alive_interval(ALIVE);
         let session = builder.connect_mux(destination).await.map_err(|error| match &error {
             openssh::Error::Connect(cause) if cause.kind() == io::ErrorKind::NotFound => FleetError::NoSsh,
             _ => FleetError::Unreachable { machine: destination.to_owned(), why: chain(&error) },
         })?;
-        let plain = Way::Ssh { session: Arc::new(session), sudo: false };
+        let plain = Way::Ssh { session: Arc::new(session), _sockets: Arc::new(sockets), sudo: false };
         let mut machine = Self { name: destination.to_owned(), way: plain };
         let user = machine.succeed("ask who the user is", &["id", "-u"], io::Cursor::new("")).await?;
         if user.trim() != "0" {
@@ -159,7 +168,7 @@ impl Machine {
                 };
                 self.process(pipes, ended.boxed())
             }
-            Way::Ssh { session, sudo } => {
+            Way::Ssh { session, sudo, .. } => {
                 let session = Arc::clone(session);
                 let mut command = if *sudo {
                     let mut command = session.arc_command("sudo");
