@@ -53,7 +53,8 @@ pub enum RestoreCommand {
     /// Bring the data of this control plane's etcd back from a backup
     ///
     /// The backup is read completely, and restored and verified beside the data in use, before anything is stopped. The old
-    /// data is kept: `rkadm op rollback` takes the restore back, also after it has finished. For clusters with one control plane.
+    /// data is kept: `rkadm op rollback` takes the restore back, also after it has finished. With several control planes:
+    /// `--control-planes` restores all of them at the same time.
     ///
     /// `--from-survivor` needs no backup: where so many control planes are gone that etcd has no quorum, it makes a cluster of
     /// one member of what is left on this one. The others join it again. The old data is kept as it is.
