@@ -65,7 +65,7 @@ fn one_command_upgrades_a_whole_cluster_and_goes_on_where_it_stopped() {
         let args =
             ["upgrade", "apply", TO, "--kubelet-binary", "/root/kubelet", "--nodes", "w1,cp1,cp2", "--yes"];
         let mut running = Running::start(&cp2, &args)?;
-        running.until_on("w1", "kubelet/start")?;
+        running.until_step_on("w1", "kubelet/start")?;
         w1.sh_ok("pkill -KILL -x rkadm")?;
         expect(&running.end()?, 5, &["steps were done"])?;
         let output = from(&["w1,cp1,cp2", "--yes"])?;

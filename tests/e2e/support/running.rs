@@ -113,6 +113,17 @@ impl Running {
         bail!("rkadm ended before {phase} on {machine}:\n{}", self.seen)
     }
 
+    /// Reads on until the first step of this phase begins on this machine, where rkadm leads several.
+    pub fn until_step_on(&mut self, machine: &str, phase: &str) -> Result<()> {
+        while let Some(event) = self.next()? {
+            let inner = &event.0["event"];
+            if event.0["machine"] == machine && inner["type"] == "step-started" && inner["phase"] == phase {
+                return Ok(());
+            }
+        }
+        bail!("rkadm ended before a step of {phase} on {machine}:\n{}", self.seen)
+    }
+
     /// Sends a signal to rkadm, as an operator at another terminal would. That it has ended already is as good.
     pub fn signal(&self, name: &str) -> Result<()> {
         self.node.exec(&["pkill", &format!("-{name}"), "-x", "rkadm"]).map(drop)
