@@ -5,7 +5,7 @@ use std::{fmt::Display, net::IpAddr, path::PathBuf, time::Duration};
 use futures::future::join_all;
 use rkadm_core::{
     engine::{Event, phase::Finding},
-    fleet::{self, Deployed, FleetError, Machine, Program},
+    fleet::{self, Deployed, Ending, FleetError, Machine, Program},
     host::Probe,
 };
 use serde::{Serialize, de::DeserializeOwned};
@@ -61,7 +61,7 @@ impl Fleet {
         Err(unreachable(&errors))
     }
 
-    /// Runs an rkadm command on all at once, which reads and answers JSON.
+    /// Runs an rkadm command on all at once, which reads and answers JSON: names and answers, in order.
     ///
     /// # Errors
     /// It failed on one: all that went wrong.
@@ -70,14 +70,14 @@ impl Fleet {
         what: &str,
         command: &[&str],
         input: &impl Serialize,
-    ) -> Result<Vec<T>, CommandError> {
+    ) -> Result<Vec<(String, T)>, CommandError> {
         let input = serde_json::to_vec(input).map_err(CommandError::failed)?;
         let one = async |on: &Deployed| {
             let name = on.machine.name();
             let argv = [&[on.program.as_str(), "-o", "json", "--progress", "none"], command].concat();
             let answer = on.machine.run(&argv, &input[..]).await.map_err(|error| error.to_string())?;
             match serde_json::from_str(&answer.stdout) {
-                Ok(answered) if answer.code == Some(0) => Ok(answered),
+                Ok(answered) if answer.code == Some(0) => Ok((name.to_owned(), answered)),
                 _ => Err(format!("{name}: {}", said(&answer.stdout, &answer.stderr))),
             }
         };
@@ -92,18 +92,34 @@ impl Fleet {
 
     /// Takes away what was kept for operations that are all finished now.
     pub async fn forget(&self, session: &Session) {
-        let gone = join_all(self.machines.iter().map(Deployed::forget)).await;
-        for error in gone.into_iter().filter_map(Result::err) {
-            session.reporter.report(Event::Warning { message: error.to_string() });
-        }
+        tell_errors(session, join_all(self.machines.iter().map(Deployed::forget)).await);
     }
 
     /// Takes away what was brought. Where that does not work, it is told.
     pub async fn clear(&self, session: &Session) {
-        let cleared = join_all(self.machines.iter().map(Deployed::clear)).await;
-        for error in cleared.into_iter().filter_map(Result::err) {
-            session.reporter.report(Event::Warning { message: error.to_string() });
-        }
+        tell_errors(session, join_all(self.machines.iter().map(Deployed::clear)).await);
+    }
+}
+
+fn tell_errors(session: &Session, results: Vec<Result<(), FleetError>>) {
+    for error in results.into_iter().filter_map(Result::err) {
+        session.reporter.report(Event::Warning { message: error.to_string() });
+    }
+}
+
+/// Two machines that do not have the same authority, of those that know one.
+pub fn of_two_clusters<'a>(
+    mut known: impl Iterator<Item = (&'a str, &'a str)>,
+) -> Option<(&'a str, &'a str)> {
+    let (first, authority) = known.next()?;
+    known.find(|(_, other)| *other != authority).map(|(other, _)| (first, other))
+}
+
+/// Why a command did not end well.
+pub fn why(ending: &Ending) -> String {
+    match &ending.lost {
+        Some(lost) => lost.clone(),
+        None => said(&ending.stdout, &ending.said.join("\n")),
     }
 }
 

@@ -6,10 +6,10 @@ use std::{path::PathBuf, time::Duration};
 
 use clap::Subcommand;
 use rkadm_core::engine::{
-    Event, Runner,
+    Event,
     journal::{JournalDir, JournalError, Record},
     operation::{Operation, PhaseLine, StepLine, StepState},
-    rollback::{self, Stubborn},
+    rollback::Stubborn,
 };
 use serde::Serialize;
 
@@ -269,7 +269,6 @@ async fn roll_back(
 ) -> Result<(), CommandError> {
     Session::require_root("op rollback")?;
     let operation = unfinished(session, id)?;
-    let registry = rkadm_phases::actions();
     // A call that fails here is not worth a minute: what it would undo mostly goes with the data directory.
     let host = session.host(Duration::from_secs(10));
     let all = dir(session).load_all()?;
@@ -288,14 +287,7 @@ async fn roll_back(
             return Err(error);
         }
     }
-    let runner = Runner {
-        host: &host,
-        reporter: session.reporter.as_ref(),
-        registry: &registry,
-        cancel: &session.cancel,
-        root: session.root.clone(),
-    };
-    let (operation, steps) = rollback::roll_back_operation(&runner, &operation.id, stubborn).await?;
+    let (operation, steps) = super::operation::take_back(session, &host, &operation.id, stubborn).await?;
     let result = RolledBack { id: operation.id, steps };
     session.printer.result("Rollback", &result, || {
         format!("Operation {} is rolled back: {} undone.\n", result.id, text::count(result.steps, "change"))
@@ -307,9 +299,7 @@ fn unfinished(session: &Session, id: Option<&str>) -> Result<Operation, CommandE
     if let Some(id) = id {
         return Ok(dir(session).load(id)?);
     }
-    let mut all = dir(session).load_all()?;
-    all.retain(|operation| !operation.status.is_settled());
-    all.pop().ok_or_else(|| {
+    dir(session).unfinished()?.ok_or_else(|| {
         CommandError::new(ExitKind::Failed, "no operation of this machine is unfinished")
             .hint("`rkadm op list` shows the finished ones")
     })

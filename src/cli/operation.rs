@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use rkadm_core::{
     engine::{
-        OnFailure, RunError, RunOptions, RunReport, Runner, Workflow,
+        ActionRegistry, OnFailure, RunError, RunOptions, RunReport, Runner, Workflow,
         journal::JournalDir,
         operation::Operation,
         plan,
@@ -92,13 +92,7 @@ pub async fn carry_out<R: Serialize + Sync>(
         secrets: [(REQUEST.to_owned(), open)].into_iter().chain(manner.secrets.clone()).collect(),
     };
     let registry = rkadm_phases::actions();
-    let runner = Runner {
-        host,
-        reporter: session.reporter.as_ref(),
-        registry: &registry,
-        cancel: &session.cancel,
-        root: session.root.clone(),
-    };
+    let runner = runner(session, host, &registry);
     let options = RunOptions {
         skip: manner.skip.clone(),
         on_failure: manner.on_failure,
@@ -107,20 +101,28 @@ pub async fn carry_out<R: Serialize + Sync>(
     runner.run(workflow, header, &options).await.map(Some).map_err(Failure::Run)
 }
 
-/// Takes back what was stopped.
+/// Takes an operation back; how many steps that were.
 ///
 /// # Errors
 /// It cannot be taken back.
-pub async fn take_back(session: &Session, host: &LocalHost, id: &str) -> Result<(), CommandError> {
+pub async fn take_back(
+    session: &Session,
+    host: &LocalHost,
+    id: &str,
+    stubborn: Stubborn,
+) -> Result<(Operation, usize), CommandError> {
     let registry = rkadm_phases::actions();
-    let runner = Runner {
+    Ok(rollback::roll_back_operation(&runner(session, host, &registry), id, stubborn).await?)
+}
+
+fn runner<'a>(session: &'a Session, host: &'a LocalHost, registry: &'a ActionRegistry) -> Runner<'a> {
+    Runner {
         host,
         reporter: session.reporter.as_ref(),
-        registry: &registry,
+        registry,
         cancel: &session.cancel,
         root: session.root.clone(),
-    };
-    Ok(rollback::roll_back_operation(&runner, id, Stubborn::Stop).await.map(drop)?)
+    }
 }
 
 /// What an unfinished operation was asked for.

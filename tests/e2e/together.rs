@@ -15,14 +15,8 @@ const POINTS: [&str; 3] = ["together/restored", "together/replaced", "together/s
 #[test]
 fn control_planes_that_are_restored_together_are_one_cluster() {
     run("restore together", |lab| {
-        let cp1 = fresh(lab, "cp1")?;
-        expect(&init(&cp1)?, 0, &[])?;
-        let cp2 = machine(lab, "cp2", NodeSpec::new(NEWEST))?;
-        expect(&Ticket::of(&cp1)?.join(&cp2, true)?, 0, &[])?;
-        kubectl(&cp1, "create configmap lost --from-literal=a=1")?;
-        let output = rkadm(&cp1, &["backup", "etcd", "--dir", "/srv/backups", "-o", "json"])?;
-        expect(&output, 0, &[])?;
-        let file = json(&output)?["file"].as_str().context("no file")?.to_owned();
+        let [cp1, cp2] = control_planes(lab, ["cp1", "cp2"])?;
+        let file = backed_up(&cp1)?;
         copy(&cp1, &cp2, &file)?;
         kubectl(&cp1, "delete configmap lost")?;
         kubectl(&cp1, "create configmap late --from-literal=a=1")?;
@@ -72,13 +66,10 @@ fn control_planes_that_are_restored_together_are_one_cluster() {
 #[test]
 fn one_command_restores_all_control_planes_over_ssh() {
     run("restore fleet", |lab| {
-        let (cp1, cp2, cp3) = three(lab)?;
+        let [cp1, cp2, cp3] = control_planes(lab, ["cp1", "cp2", "cp3"])?;
         // This one has to be brought it.
         cp3.sh_ok("rm $(command -v rkadm)")?;
-        kubectl(&cp1, "create configmap lost --from-literal=a=1")?;
-        let output = rkadm(&cp1, &["backup", "etcd", "--dir", "/srv/backups", "-o", "json"])?;
-        expect(&output, 0, &[])?;
-        let file = json(&output)?["file"].as_str().context("no file")?.to_owned();
+        let file = backed_up(&cp1)?;
         kubectl(&cp1, "create configmap late --from-literal=a=1")?;
         let all = ["restore", "etcd", &file, "--control-planes", "cp1,cp2,cp3"];
 
@@ -97,7 +88,7 @@ fn one_command_restores_all_control_planes_over_ssh() {
         let stranger = ["restore", "etcd", &file, "--control-planes", "cp1,nobody", "--yes"];
         expect(&rkadm(&cp1, &stranger)?, 3, &["nobody cannot be reached by ssh: ", "Nothing was changed."])?;
 
-        // One that has no room for the data takes the others back with it, before anything was stopped.
+        // One that is not able holds up the others before anything is stopped.
         cp3.sh_ok(
             "systemctl mask --runtime --now containerd.service 2>/dev/null; systemctl stop containerd",
         )?;
@@ -139,14 +130,8 @@ fn one_command_restores_all_control_planes_over_ssh() {
 fn a_restore_over_ssh_that_is_cut_off_goes_back_and_begins_anew() {
     let mut random = Random::seeded();
     run("restore fleet cut", |lab| {
-        let cp1 = fresh(lab, "cp1")?;
-        expect(&init(&cp1)?, 0, &[])?;
-        let cp2 = machine(lab, "cp2", NodeSpec::new(NEWEST))?;
-        expect(&Ticket::of(&cp1)?.join(&cp2, true)?, 0, &[])?;
-        kubectl(&cp1, "create configmap lost --from-literal=a=1")?;
-        let output = rkadm(&cp1, &["backup", "etcd", "--dir", "/srv/backups", "-o", "json"])?;
-        expect(&output, 0, &[])?;
-        let file = json(&output)?["file"].as_str().context("no file")?.to_owned();
+        let [cp1, cp2] = control_planes(lab, ["cp1", "cp2"])?;
+        let file = backed_up(&cp1)?;
         kubectl(&cp1, "create configmap late --from-literal=a=1")?;
         let all = ["restore", "etcd", &file, "--control-planes", "cp1,cp2", "--yes"];
 
@@ -192,17 +177,32 @@ fn a_restore_over_ssh_that_is_cut_off_goes_back_and_begins_anew() {
     });
 }
 
-fn three(lab: &Lab) -> Result<(Node, Node, Node)> {
-    let cp1 = fresh(lab, "cp1")?;
-    expect(&init(&cp1)?, 0, &[])?;
-    let mut joined = vec![];
-    for name in ["cp2", "cp3"] {
-        let node = machine(lab, name, NodeSpec::new(NEWEST))?;
-        expect(&Ticket::of(&cp1)?.join(&node, true)?, 0, &[])?;
-        joined.push(node);
+/// A backup of the cluster, with a ConfigMap `lost` in it. Its file.
+fn backed_up(cp1: &Node) -> Result<String> {
+    kubectl(cp1, "create configmap lost --from-literal=a=1")?;
+    let output = rkadm(cp1, &["backup", "etcd", "--dir", "/srv/backups", "-o", "json"])?;
+    expect(&output, 0, &[])?;
+    Ok(json(&output)?["file"].as_str().context("no file")?.to_owned())
+}
+
+/// A cluster of so many control planes.
+fn control_planes<const N: usize>(lab: &Lab, names: [&str; N]) -> Result<[Node; N]> {
+    let mut nodes: Vec<Node> = vec![];
+    for name in names {
+        nodes.push(match nodes.first() {
+            None => {
+                let first = fresh(lab, name)?;
+                expect(&init(&first)?, 0, &[])?;
+                first
+            }
+            Some(first) => {
+                let node = machine(lab, name, NodeSpec::new(NEWEST))?;
+                expect(&Ticket::of(first)?.join(&node, true)?, 0, &[])?;
+                node
+            }
+        });
     }
-    let cp3 = joined.pop().context("no cp3")?;
-    Ok((cp1, joined.pop().context("no cp2")?, cp3))
+    nodes.try_into().map_err(|_| anyhow::anyhow!("not all of {names:?}"))
 }
 
 fn nothing_left(nodes: &[&Node]) -> Result<()> {

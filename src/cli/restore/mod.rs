@@ -19,6 +19,7 @@ use rkadm_core::{
         Event, OnFailure, PhaseError, RunError,
         journal::JournalDir,
         operation::{Operation, Status},
+        rollback::Stubborn,
     },
     fleet::Gate,
     text::sha256_hex,
@@ -210,9 +211,7 @@ pub async fn resume(session: &Session, operation: &Operation) -> Result<(), Comm
 /// # Errors
 /// Something else was cut off: what is on the machine now is not to be judged.
 fn unfinished(session: &Session, workflow: &str, digest: &str) -> Result<Option<Operation>, CommandError> {
-    let operations = JournalDir::below(&session.root).load_all()?;
-    let unsettled = operations.into_iter().rev().find(|operation| !operation.status.is_settled());
-    let Some(operation) = unsettled else { return Ok(None) };
+    let Some(operation) = JournalDir::below(&session.root).unfinished()? else { return Ok(None) };
     let same_command = operation.workflow() == workflow;
     let same = same_command && operation.begun().is_some_and(|begun| begun.digest == digest);
     if same && operation.status.is_resumable() {
@@ -270,7 +269,7 @@ async fn execute(
     let done = operation::carry_out(session, &host, &workflow, restore.as_ref(), &manner).await;
     let done = match (done, led.and_then(|led| led.aborted())) {
         (Err(Failure::Run(RunError::Interrupted { operation, .. })), Some(why)) => {
-            operation::take_back(session, &host, &operation).await?;
+            operation::take_back(session, &host, &operation, Stubborn::Stop).await?;
             return Err(CommandError::failed(why).detail("Rolled back: this machine is as it was before."));
         }
         (done, _) => done?,

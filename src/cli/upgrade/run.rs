@@ -243,8 +243,7 @@ fn unfinished(
     }
     let verb = verb(settings.scope);
     let name = phase_tree::workflow_name(verb, only);
-    let operations = JournalDir::below(&session.root).load_all().ok()?;
-    let newest = operations.into_iter().rev().find(|operation| !operation.status.is_settled());
+    let newest = JournalDir::below(&session.root).unfinished().ok()?;
     let operation = newest.filter(|operation| operation.workflow() == name)?;
     if !operation.status.is_resumable() {
         let message = format!("operation {} (rkadm {name}) is {}", operation.id, operation.status.name());

@@ -252,6 +252,11 @@ impl JournalDir {
         Ok(operation)
     }
 
+    /// The newest operation that has not come to its end.
+    pub fn unfinished(&self) -> Result<Option<Operation>, JournalError> {
+        Ok(self.load_all()?.into_iter().rev().find(|operation| !operation.status.is_settled()))
+    }
+
     /// Reads every operation that can be read, oldest first; a journal whose first record never reached the disk
     /// stands for an operation that did nothing, and is left out.
     pub fn load_all(&self) -> Result<Vec<Operation>, JournalError> {

@@ -1,8 +1,8 @@
 //! What can go wrong on the way to other machines.
 
-use std::error::Error;
-
 use thiserror::Error;
+
+use crate::text::chain;
 
 /// Why a machine could not be reached or told what to do.
 #[derive(Debug, Error)]
@@ -75,18 +75,4 @@ impl FleetError {
         }
         Self::Lost { machine: machine.into(), why: chain(error) }
     }
-}
-
-/// An error with its causes, in one line.
-pub(super) fn chain(error: &(dyn Error + 'static)) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        let cause_text = cause.to_string();
-        if !text.contains(&cause_text) {
-            text += &format!(": {cause_text}");
-        }
-        source = cause.source();
-    }
-    text
 }

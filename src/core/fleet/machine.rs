@@ -10,7 +10,8 @@ use tokio::{
     process::Command,
 };
 
-use super::error::{FleetError, chain};
+use super::FleetError;
+use crate::text::chain;
 
 /// A connection that says nothing for three of these is lost.
 const ALIVE: Duration = Duration::from_secs(15);

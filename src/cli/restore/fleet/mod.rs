@@ -25,7 +25,7 @@ use super::{EtcdArgs, confirm::possible, source};
 use crate::cli::{
     Session, confirm,
     exit::{CommandError, ExitKind},
-    fleet::{Fleet, stoppable},
+    fleet::{Fleet, stoppable, why},
 };
 use backup::Backup;
 use plan::Plan;
@@ -133,8 +133,7 @@ async fn look(args: &EtcdArgs, fleet: &Fleet, backup: &Backup) -> Result<Plan, C
     let question =
         survey::Question { source: backup.source.clone(), files: backup.files()?, force: args.force };
     let answers = fleet.ask("restore", &["restore", "survey"], &question).await?;
-    let names = fleet.machines.iter().map(|on| on.machine.name().to_owned());
-    Plan::new(names.zip(answers).collect(), &backup.source, args.force)
+    Plan::new(answers, &backup.source, args.force)
 }
 
 /// What could not be taken back.
@@ -167,7 +166,7 @@ async fn take_back(
         let ended = conduct(vec![run], &Conduct::default(), session.reporter.as_ref(), &session.cancel).await;
         failures.extend(ended.into_iter().filter(|ended| !ended.is_good()).map(|ended| Failure {
             id: id.to_owned(),
-            why: report::why(&ended.ending),
+            why: why(&ended.ending),
             busy: ended.ending.code == Some(ExitKind::Locked as i32),
             machine: ended.machine,
         }));

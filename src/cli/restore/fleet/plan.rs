@@ -12,7 +12,10 @@ use super::{
     backup::Backup,
     survey::Answer,
 };
-use crate::cli::exit::{CommandError, ExitKind};
+use crate::cli::{
+    exit::{CommandError, ExitKind},
+    fleet::of_two_clusters,
+};
 
 /// A restore that all machines are able to do.
 #[derive(Debug)]
@@ -215,11 +218,9 @@ fn against(machines: &[(String, Answer)], force: bool) -> Vec<Finding> {
             all.push(finding("ControlPlanes", message, "name each machine once"));
         }
     }
-    let mut authorities =
-        said.iter().filter_map(|(machine, answer)| Some((machine, answer.authority.as_ref()?)));
-    if let Some((first, authority)) = authorities.next()
-        && let Some((other, _)) = authorities.find(|(_, other)| *other != authority)
-    {
+    let authorities =
+        said.iter().filter_map(|(machine, answer)| Some((machine.as_str(), answer.authority.as_deref()?)));
+    if let Some((first, other)) = of_two_clusters(authorities) {
         let message =
             format!("{first} and {other} have different authorities of etcd: they are not of one cluster");
         all.push(finding("ControlPlanes", message, "name the control planes of one cluster"));

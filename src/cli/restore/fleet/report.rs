@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use jiff::Timestamp;
-use rkadm_core::fleet::{Ended, Ending};
+use rkadm_core::fleet::Ended;
 use serde::Serialize;
 use serde_json::Value;
 
@@ -11,7 +11,7 @@ use super::{super::confirm::age, backup::Backup, plan::Plan};
 use crate::cli::{
     Session,
     exit::{CommandError, ExitKind},
-    fleet::said,
+    fleet::why,
 };
 
 /// The result.
@@ -74,14 +74,6 @@ pub fn finished(
         session.printer.result("FleetRestore", &result, || text(&result));
     }
     if good == ended.len() { Ok(()) } else { Err(failure(&result, ended, good)) }
-}
-
-/// Why it did not end well on a machine.
-pub fn why(ending: &Ending) -> String {
-    match &ending.lost {
-        Some(lost) => lost.clone(),
-        None => said(&ending.stdout, &ending.said.join("\n")),
-    }
 }
 
 fn text(result: &Restored) -> String {
@@ -172,6 +164,8 @@ fn left_as(ended: &Ended) -> &'static str {
 
 #[cfg(test)]
 mod tests {
+    use rkadm_core::fleet::Ending;
+
     use super::*;
 
     fn ended(machine: &str, code: Option<i32>, stdout: &str) -> Ended {

@@ -105,11 +105,7 @@ fn say(answer: &Answer) -> Result<(), CommandError> {
 }
 
 fn unfinished(session: &Session) -> Result<Option<Unfinished>, CommandError> {
-    let operations = JournalDir::below(&session.root).load_all()?;
-    let Some(operation) = operations.into_iter().rev().find(|operation| !operation.status.is_settled())
-    else {
-        return Ok(None);
-    };
+    let Some(operation) = JournalDir::below(&session.root).unfinished()? else { return Ok(None) };
     let others = operation.begun().map(|begun| begun.config["others"].clone()).unwrap_or_default();
     let together =
         operation.workflow() == WORKFLOW && others.as_array().is_some_and(|others| !others.is_empty());

@@ -42,16 +42,20 @@ pub fn refuse_unfinished(machines: &[(String, Seat)]) -> Result<(), CommandError
     Err(CommandError { findings, ..error }.detail("Nothing was changed."))
 }
 
-/// Upgrades that were cut off go on first: what they have not done yet is in no plan, since the versions are new already.
+/// Upgrades that were cut off go on first: what they have not done yet is in no plan, since the versions are new already. What all
+/// machines are then.
 ///
 /// # Errors
 /// One of them cannot go on, or nobody wants it to.
-pub async fn go_on(session: &Session, args: &ApplyArgs, fleet: &Fleet) -> Result<(), CommandError> {
+pub async fn go_on(
+    session: &Session,
+    args: &ApplyArgs,
+    fleet: &Fleet,
+) -> Result<Vec<(String, Seat)>, CommandError> {
     let machines = stoppable(session, seats(fleet)).await?;
-    refuse_unfinished(&machines)?;
     let begun: Vec<_> = unfinished(&machines).collect();
     if begun.is_empty() || args.common.dry_run {
-        return Ok(());
+        return Ok(machines);
     }
     if !args.yes && !args.force {
         let lines: Vec<_> = begun
@@ -81,5 +85,5 @@ pub async fn go_on(session: &Session, args: &ApplyArgs, fleet: &Fleet) -> Result
             return Err(CommandError::new(ExitKind::Interrupted, format!("stopped by {signal}")));
         }
     }
-    Ok(())
+    stoppable(session, seats(fleet)).await
 }

@@ -1,6 +1,6 @@
 //! `rkadm upgrade apply VERSION --nodes cp1,cp2,cp3,w1`: every machine of a cluster, one after the other, over ssh.
 //!
-//! Each runs the command that `rkadm upgrade plan` shows for it. What is wrong on one stops the others before they begin.
+//! Each runs the command that `rkadm upgrade plan` shows for it. Where one fails, no other begins.
 
 mod go_on;
 mod order;
@@ -25,7 +25,7 @@ use crate::cli::{
     args::FailurePolicy,
     confirm,
     exit::{CommandError, ExitKind},
-    fleet::{Fleet, said, stoppable},
+    fleet::{Fleet, said, stoppable, why},
 };
 use go_on::{go_on, refuse_unfinished, unfinished};
 use order::{Job, Order, Planned};
@@ -41,10 +41,11 @@ struct Plan {
     order: Order,
 }
 
+/// What all machines say of themselves.
 async fn seats(fleet: &Fleet) -> Result<Vec<(String, Seat)>, CommandError> {
-    let seats: Vec<Seat> = fleet.ask("ask for its node", &["upgrade", "survey"], &()).await?;
-    let names = fleet.machines.iter().map(|on| on.machine.name().to_owned());
-    Ok(names.zip(seats).collect())
+    let machines = fleet.ask("ask for its node", &["upgrade", "survey"], &()).await?;
+    refuse_unfinished(&machines)?;
+    Ok(machines)
 }
 
 /// What would be wrong on one machine only when its turn comes.
@@ -78,7 +79,7 @@ pub async fn run(session: &Session, args: &ApplyArgs) -> Result<(), CommandError
     misplaced(args)?;
     let fleet = stoppable(session, Fleet::assemble(session, &args.fleet.nodes)).await?;
     let prepared = match go_on(session, args, &fleet).await {
-        Ok(()) => stoppable(session, prepare(session, args, &fleet, &version)).await,
+        Ok(machines) => stoppable(session, prepare(session, args, &fleet, &version, machines)).await,
         Err(error) => Err(error),
     };
     let done = match prepared {
@@ -90,15 +91,14 @@ pub async fn run(session: &Session, args: &ApplyArgs) -> Result<(), CommandError
     done
 }
 
-/// Asks all machines, and then the operator. None where nothing is to be done.
+/// Plans, and asks the operator. None where nothing is to be done.
 async fn prepare(
     session: &Session,
     args: &ApplyArgs,
     fleet: &Fleet,
     version: &str,
+    machines: Vec<(String, Seat)>,
 ) -> Result<Option<Plan>, CommandError> {
-    let machines = seats(fleet).await?;
-    refuse_unfinished(&machines)?;
     if args.common.dry_run {
         for (machine, unfinished) in unfinished(&machines) {
             let message = format!(
@@ -267,11 +267,7 @@ async fn act(session: &Session, on: &Deployed, words: &[String]) -> State {
     let ended = conduct(vec![run], &how, session.reporter.as_ref(), &session.cancel).await;
     match ended.into_iter().next() {
         Some(ended) if ended.is_good() => State::Done,
-        Some(ended) => {
-            let ending = ended.ending;
-            let why = ending.lost.unwrap_or_else(|| said(&ending.stdout, &ending.said.join("\n")));
-            State::Failed { code: ending.code, why }
-        }
+        Some(ended) => State::Failed { code: ended.ending.code, why: why(&ended.ending) },
         None => State::Failed { code: None, why: "nothing was heard".into() },
     }
 }

@@ -4,6 +4,7 @@ use rkadm_core::engine::phase::Finding;
 use serde::Deserialize;
 
 use super::seat::Seat;
+use crate::cli::fleet::of_two_clusters;
 
 /// What `rkadm upgrade plan -o json` says, as far as it is needed.
 #[derive(Debug, Default, Deserialize)]
@@ -98,11 +99,9 @@ fn strangers(planned: &Planned, machines: &[(String, Seat)]) -> Vec<Finding> {
             ));
         }
     }
-    let mut authorities =
-        machines.iter().filter_map(|(machine, seat)| Some((machine, seat.authority.as_ref()?)));
-    if let Some((first, authority)) = authorities.next()
-        && let Some((other, _)) = authorities.find(|(_, other)| *other != authority)
-    {
+    let authorities =
+        machines.iter().filter_map(|(machine, seat)| Some((machine.as_str(), seat.authority.as_deref()?)));
+    if let Some((first, other)) = of_two_clusters(authorities) {
         let message = format!("{first} and {other} have different authorities: they are not of one cluster");
         all.push(finding(message, "name the machines of one cluster"));
     }

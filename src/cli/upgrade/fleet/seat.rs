@@ -45,9 +45,7 @@ pub async fn run(session: &Session) -> Result<(), CommandError> {
     let (node, own) = source::node(&host).await.map_err(|error| unusable(&error))?;
     let leader = if own.is_some() { state::etcd_leader(&host).await } else { None };
     let authority = host.read(CLUSTER_CA.as_ref()).await.ok().flatten().map(|ca| sha256_hex(&ca));
-    let operations = JournalDir::below(&session.root).load_all()?;
-    let unfinished = operations.into_iter().rev().find(|operation| !operation.status.is_settled());
-    let unfinished = unfinished.map(|operation| Unfinished {
+    let unfinished = JournalDir::below(&session.root).unfinished()?.map(|operation| Unfinished {
         resumable: operation.status.is_resumable() && operation.workflow().starts_with("upgrade "),
         workflow: operation.workflow().to_owned(),
         id: operation.id,
