@@ -21,6 +21,7 @@ pub mod plan;
 mod pods;
 mod redact;
 pub mod rollback;
+mod run;
 pub mod runner;
 pub mod step;
 pub mod store;
