@@ -1,6 +1,8 @@
 //! YAML text to serde values and back. The only module that names the YAML crate, which is no longer developed: a
 //! maintained fork can take its place here.
 
+mod quote;
+
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -43,7 +45,7 @@ pub fn documents(text: &str) -> Result<Vec<Value>, YamlError> {
 /// A value that YAML cannot hold (a map with compound keys) is a bug of the caller and gives an empty text.
 #[must_use]
 pub fn to_string<T: Serialize>(value: &T) -> String {
-    serde_yaml::to_string(value).unwrap_or_default()
+    quote::for_old_readers(&serde_yaml::to_string(value).unwrap_or_default())
 }
 
 /// Sorts the keys of every map by name, as kubeadm and kubectl write them.
