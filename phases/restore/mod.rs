@@ -23,6 +23,7 @@ use rkadm_core::{
     backup::trial::{Peer, Trial},
     engine::{Phase, PhaseMeta, Workflow},
     fleet::{Gate, Open},
+    kube::storage::Objects,
 };
 use serde::{Deserialize, Serialize};
 
@@ -67,6 +68,9 @@ pub struct Source {
     pub revision: i64,
     /// Keys at that revision.
     pub keys: u64,
+    /// Objects at that revision, where they are known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub objects: Option<Objects>,
     /// Version of the storage format; etcd 3.5 writes none.
     pub storage_version: Option<String>,
     /// SHA-256 of public keys of the authorities and of the service account.

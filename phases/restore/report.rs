@@ -3,16 +3,16 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use rkadm_core::engine::{Phase, PhaseError, PhaseMeta, PlanCx, Step, Verdict, operation::REVERSIBLE};
-use serde_json::{Map, Value, json};
+use rkadm_core::{
+    engine::{Phase, PhaseError, PhaseMeta, PlanCx, Step, Verdict, operation::REVERSIBLE},
+    kube::census::Census,
+};
+use serde_json::{Value, json};
 
-use super::Restore;
+use super::{Restore, stop::RAN};
 
 /// The output with what came back.
 pub const REPORT_OUTPUT: &str = "report";
-/// What is counted.
-const KINDS: [&str; 8] =
-    ["Namespace", "Node", "Pod", "Deployment", "DaemonSet", "Service", "ConfigMap", "Secret"];
 
 pub struct Report {
     pub restore: Arc<Restore>,
@@ -35,25 +35,45 @@ impl Phase for Report {
         if let Some(endpoint) = access.endpoints.first() {
             revision = cx.host.etcd_status(access, endpoint).await.ok().map(|status| status.revision);
         }
-        let (mut objects, mut not_ready) = (Map::new(), vec![]);
-        for kind in KINDS {
-            match cx.host.objects(&self.restore.admin(), kind).await {
-                Ok(found) => {
-                    objects.insert(kind.into(), found.len().into());
-                    if kind == "Node" {
-                        not_ready.extend(found.iter().filter(|node| !is_ready(node)).filter_map(name));
-                    }
-                }
-                // The data is back; that it cannot be counted is no reason to take it away again.
-                Err(error) => cx.warn(format!("objects of kind {kind} cannot be counted: {error}")),
-            }
+        // The data is back; that it cannot be counted is no reason to take it away again.
+        let admin = self.restore.admin();
+        let census = cx.host.census(&admin, self.restore.source.objects.as_ref()).await;
+        let census = census.unwrap_or_else(|error| {
+            cx.warn(format!("objects cannot be counted: {error}"));
+            Census::default()
+        });
+        for why in &census.uncounted {
+            cx.warn(format!("not all objects can be counted: {why}"));
         }
-        let value = json!({ "revision": revision, "objects": objects, "nodesNotReady": not_ready });
+        let nodes = cx.host.objects(&admin, "Node").await.unwrap_or_default();
+        let not_ready: Vec<_> = nodes.iter().filter(|node| !is_ready(node)).filter_map(name).collect();
+        let pods = cx.host.pods_on(&admin, &self.restore.node.name).await.ok();
+        let ran = cx.store.output(RAN).and_then(Value::as_array);
+        let value = json!({
+            "revision": revision,
+            "objects": census.objects,
+            "differences": census.differences,
+            "nodesNotReady": not_ready,
+            "unknownPods": pods.map(|pods| unknown(ran, &pods)).unwrap_or_default(),
+        });
         Ok(Verdict::Apply(vec![
             Step::Record { name: REPORT_OUTPUT.into(), value },
             Step::Record { name: REVERSIBLE.into(), value: self.reversible.into() },
         ]))
     }
+}
+
+/// Pods that ran before and that the API does not know any more.
+fn unknown(ran: Option<&Vec<Value>>, pods: &[Value]) -> Vec<String> {
+    let text =
+        |pod: &Value, pointer| pod.pointer(pointer).and_then(Value::as_str).unwrap_or_default().to_owned();
+    let known = |name: &&str| {
+        pods.iter().any(|pod| {
+            name.split_once('/') == Some((&text(pod, "/metadata/namespace"), &text(pod, "/metadata/name")))
+        })
+    };
+    let names = ran.into_iter().flatten().filter_map(Value::as_str);
+    names.filter(|name| !known(name)).map(str::to_owned).collect()
 }
 
 fn is_ready(node: &Value) -> bool {

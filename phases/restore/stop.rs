@@ -16,6 +16,9 @@ use crate::init::{Cluster, KUBELET};
 /// Whose manifests go: the others cannot do anything without them.
 pub(super) const TAKEN_OUT: [Component; 2] = [Component::ApiServer, Component::Etcd];
 
+/// The output with the pods that ran here before.
+pub(super) const RAN: &str = "pods that ran";
+
 pub struct Stop(pub Arc<Restore>);
 
 #[async_trait]
@@ -30,7 +33,11 @@ impl Phase for Stop {
         }
         // The kubelet first: what it knows is of the old data, so it has to start anew anyway, and without it nothing
         // competes for the containers.
-        let mut steps = vec![Step::Service { unit: KUBELET.into(), verb: ServiceVerb::Stop }];
+        let mut steps = vec![];
+        if cx.store.output(RAN).is_none() {
+            steps.push(Step::Record { name: RAN.into(), value: pods_here(cx.host, &self.0).await.into() });
+        }
+        steps.push(Step::Service { unit: KUBELET.into(), verb: ServiceVerb::Stop });
         for component in TAKEN_OUT {
             let file_name = component.file_name();
             let (path, copy) = (Cluster::manifest(&file_name), self.0.put_by(&file_name));
@@ -53,6 +60,18 @@ impl Phase for Stop {
         steps.push(Step::Action(Arc::new(StopPods { cri_socket: self.0.cri_socket.clone() })));
         Ok(Verdict::Apply(steps))
     }
+}
+
+/// Pods that run on this machine and that somebody asked the API for, as `namespace/name`. For the report alone: where the runtime
+/// does not answer, none is known.
+async fn pods_here(host: &dyn Probe, restore: &Restore) -> Vec<String> {
+    let sandboxes = host.sandboxes(&restore.cri_socket).await.unwrap_or_default();
+    // Static pods are called after their node, which is called after the member of etcd.
+    let of_files = format!("-{}", restore.node.name);
+    let asked_for = sandboxes.into_iter().filter(|one| one.ready && !one.pod.ends_with(&of_files));
+    let mut names: Vec<_> = asked_for.map(|one| format!("{}/{}", one.namespace, one.pod)).collect();
+    names.sort();
+    names
 }
 
 /// Permission bits of a file that is there.

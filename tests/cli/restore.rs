@@ -78,6 +78,8 @@ pub fn archive(keys: &Machine, line: &str, change: impl FnOnce(&mut Manifest)) -
             Path::new("/etc/kubernetes/pki"),
         ),
         files,
+        objects: None,
+        resources: vec![],
         verified: Verified { snapshot: true, live_hash: true, live_hash_why: None, read_back: true },
     };
     change(&mut manifest);

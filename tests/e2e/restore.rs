@@ -100,6 +100,8 @@ fn what_was_deleted_is_back_and_nobody_is_fooled_by_old_data() {
         ensure!(plan.contains("rename /var/lib/etcd to /var/lib/etcd.before-"), "{plan}");
         nothing_is_left(&node)?;
 
+        kubectl(&node, "run newcomer --image=registry.k8s.io/pause:3.10.2 --image-pull-policy=Never")?;
+        kubectl(&node, "wait --for=condition=Ready pod/newcomer --timeout=60s")?;
         let before = get(&node, "configmap changed")?["metadata"]["resourceVersion"].clone();
         let start = Instant::now();
         let output = rkadm(&node, &["restore", "etcd", BACKUP, "--yes", "-o", "json"])?;
@@ -113,7 +115,9 @@ fn what_was_deleted_is_back_and_nobody_is_fooled_by_old_data() {
             result["kind"] == "EtcdRestore" && result["revision"].as_i64() > Some(1_000_000_000),
             "{result}"
         );
-        ensure!(result["objects"]["Node"] == 1, "{result}");
+        ensure!(result["objects"]["nodes"] == 1 && result["objects"]["deployments.apps"] == 1, "{result}");
+        ensure!(result["differences"] == serde_json::json!([]), "{result}");
+        ensure!(result["unknownPods"] == serde_json::json!(["default/newcomer"]), "{result}");
 
         // A client that knows only the old data has to start anew instead of missing what happened.
         let version = before.as_str().context("no resourceVersion")?;

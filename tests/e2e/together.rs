@@ -6,8 +6,8 @@ use anyhow::{Context as _, Result, ensure};
 use rkadm_nodes::{Lab, Node, NodeSpec, run};
 
 use crate::support::{
-    Informer, Load, NEWEST, Random, Running, Ticket, expect, fresh, init, json, kubectl, machine, members,
-    members_agree, rkadm, wait,
+    Informer, Load, NEWEST, Random, Running, Ticket, binary, expect, fresh, init, json, kubectl, machine,
+    members, members_agree, rkadm, wait,
 };
 
 const POINTS: [&str; 3] = ["together/restored", "together/replaced", "together/started"];
@@ -121,8 +121,32 @@ fn one_command_restores_all_control_planes_over_ssh() {
         load.stop()?;
         informer.knows_what_there_is()?;
         ensure!(cp1.sh_ok("cat /run/informer")?.contains("after a=1"), "the informer does not go on");
-        nothing_left(&[&cp1, &cp2, &cp3])
+        nothing_left(&[&cp1, &cp2, &cp3])?;
+        a_majority_goes_on([&cp1, &cp2, &cp3], &all)
     });
+}
+
+/// One loses its power when all have replaced their data: the others do not wait for it, and it comes after them.
+fn a_majority_goes_on([cp1, cp2, cp3]: [&Node; 3], all: &[&str]) -> Result<()> {
+    let args = [all, &["--yes", "--when-one-fails", "go-on"]].concat();
+    let mut running = Running::start(cp1, &args)?;
+    running.until_step_on("cp3", "start")?;
+    cp3.power_loss()?;
+    expect(&running.end()?, 1, &["2 of 3 machines were restored"])?;
+    for cp in [cp1, cp2] {
+        wait(cp, "kubectl get configmap lost")?;
+        ensure!(!kubectl(cp, "get configmap -o name")?.contains("after"), "what came later is there");
+    }
+    kubectl(cp2, "create configmap without-cp3 --from-literal=a=1")?;
+    cp3.boot()?;
+    cp3.copy_in(&binary(), "/usr/local/bin/rkadm")?;
+    let mut late = Running::attended(cp3, &["op", "resume"])?;
+    late.until_waiting(POINTS[2])?;
+    late.say("go")?;
+    expect(&late.end()?, 0, &[])?;
+    ensure!(members(cp1)? == (3, 0));
+    members_agree(cp1)?;
+    wait(cp3, "kubectl get configmap without-cp3").map(drop)
 }
 
 /// Whatever happens to the command or to a machine in the middle, all go back; and the same command again restores all.
@@ -131,9 +155,12 @@ fn a_restore_over_ssh_that_is_cut_off_goes_back_and_begins_anew() {
     let mut random = Random::seeded();
     run("restore fleet cut", |lab| {
         let [cp1, cp2] = control_planes(lab, ["cp1", "cp2"])?;
-        let file = backed_up(&cp1)?;
+        let key = "/root/backup-key";
+        cp1.sh_ok(&format!("ssh-keygen -q -t ed25519 -N '' -f {key}"))?;
+        let file = backed_up_with(&cp1, &["--recipients-file", &format!("{key}.pub")])?;
+        ensure!(file.contains(".tar.gz.age"), "{file}");
         kubectl(&cp1, "create configmap late --from-literal=a=1")?;
-        let all = ["restore", "etcd", &file, "--control-planes", "cp1,cp2", "--yes"];
+        let all = ["restore", "etcd", &file, "--control-planes", "cp1,cp2", "--identity", key, "--yes"];
 
         // Ctrl-C: nothing of it is left when the command has ended.
         let mut running = Running::start(&cp1, &all)?;
@@ -167,6 +194,8 @@ fn a_restore_over_ssh_that_is_cut_off_goes_back_and_begins_anew() {
         cp2.boot()?;
 
         expect(&rkadm(&cp1, &all)?, 0, &["cp2: operation ", "was cut off and is taken back first"])?;
+        // The private key stayed where the command ran, and so did the backup.
+        cp2.sh_ok("! grep -rqs 'OPENSSH PRIVATE KEY' /root/backup-key /srv /var/lib/rkadm && test ! -e /var/lib/rkadm/fleet")?;
         ensure!(members(&cp1)? == (2, 0));
         members_agree(&cp1)?;
         for cp in [&cp1, &cp2] {
@@ -179,8 +208,13 @@ fn a_restore_over_ssh_that_is_cut_off_goes_back_and_begins_anew() {
 
 /// A backup of the cluster, with a ConfigMap `lost` in it. Its file.
 fn backed_up(cp1: &Node) -> Result<String> {
+    backed_up_with(cp1, &[])
+}
+
+fn backed_up_with(cp1: &Node, flags: &[&str]) -> Result<String> {
     kubectl(cp1, "create configmap lost --from-literal=a=1")?;
-    let output = rkadm(cp1, &["backup", "etcd", "--dir", "/srv/backups", "-o", "json"])?;
+    let args = [&["backup", "etcd", "--dir", "/srv/backups", "-o", "json"][..], flags].concat();
+    let output = rkadm(cp1, &args)?;
     expect(&output, 0, &[])?;
     Ok(json(&output)?["file"].as_str().context("no file")?.to_owned())
 }

@@ -24,6 +24,8 @@ use super::{
 use crate::{
     cli::{
         API_TIMEOUT, Session,
+        args::absolute,
+        cluster::ADMIN_CONF,
         exit::{CommandError, ExitKind},
     },
     output::{stdout_is_terminal, take_stdout, text},
@@ -40,6 +42,8 @@ pub struct EtcdArgs {
     /// How the archive is compressed
     #[arg(long, value_enum, default_value_t)]
     pub compression: Compress,
+    #[command(flatten)]
+    pub resources: ResourcesArgs,
     #[command(flatten)]
     pub encrypt: EncryptArgs,
     #[command(flatten)]
@@ -59,6 +63,32 @@ pub struct EtcdArgs {
     /// Its key file
     #[arg(long, value_name = "FILE", requires = "etcd_endpoints")]
     pub etcd_key: Option<PathBuf>,
+}
+
+/// What people can read of it without etcd.
+#[derive(Debug, Args)]
+pub struct ResourcesArgs {
+    /// Put all API objects into the archive as YAML too, a file for each resource and namespace, as they were at the revision of the
+    /// snapshot. Secrets are in it in the clear, also where etcd has them encrypted
+    #[arg(long)]
+    resources: bool,
+    /// By which kubeconfig they are asked for [default: /etc/kubernetes/admin.conf]
+    #[arg(long, value_name = "FILE", requires = "resources")]
+    kubeconfig: Option<PathBuf>,
+}
+
+impl ResourcesArgs {
+    fn kubeconfig(&self) -> Option<PathBuf> {
+        let given = self.kubeconfig.as_deref().map(absolute);
+        self.resources.then(|| given.unwrap_or_else(|| ADMIN_CONF.into()))
+    }
+
+    /// Words of a command line with the same.
+    pub fn words(&self) -> Vec<String> {
+        let given =
+            self.kubeconfig.as_deref().map(|path| format!("--kubeconfig={}", absolute(path).display()));
+        self.resources.then(|| "--resources".to_owned()).into_iter().chain(given).collect()
+    }
 }
 
 /// Of the archive.
@@ -90,6 +120,9 @@ struct Report<'a> {
     #[serde(flatten)]
     backup: Shown<'a>,
     elapsed_ms: u64,
+    /// API objects that are in it as YAML.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    resources: Option<usize>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     removed: Vec<String>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -119,6 +152,10 @@ pub async fn run(session: &Session, args: &EtcdArgs) -> Result<(), CommandError>
     let report = Report {
         backup: Shown::of(&made.path, made.bytes, made.recipients > 0, &made.manifest),
         elapsed_ms: u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX),
+        resources: args
+            .resources
+            .kubeconfig()
+            .map(|_| usize::try_from(made.resources()).unwrap_or(usize::MAX)),
         removed,
         warnings: made.warnings.clone(),
     };
@@ -137,8 +174,12 @@ fn human(made: &Made, report: &Report<'_>) -> String {
         0 => String::new(),
         count => format!("; removed {}", text::count(count, "older backup")),
     };
+    let resources = match report.resources {
+        Some(count) => format!(", {} as YAML", text::count(count, "object")),
+        None => String::new(),
+    };
     format!(
-        "{}: {}, revision {}, {} keys, verified{compared}{encrypted}, {}{removed}\n",
+        "{}: {}, revision {}, {} keys, verified{compared}{encrypted}{resources}, {}{removed}\n",
         made.path.display(),
         size(made.bytes),
         manifest.snapshot.revision,
@@ -184,6 +225,7 @@ async fn make(session: &Session, args: &EtcdArgs, to: To) -> Result<Made, Backup
         compression: args.compression.of(),
         recipients,
         node: session.host(API_TIMEOUT).hostname().await,
+        resources: args.resources.kubeconfig(),
     };
     take::take(&request, to).await
 }

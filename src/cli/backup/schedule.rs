@@ -8,7 +8,12 @@ use rkadm_core::{
 use rkadm_phases::backup::{Schedule, Timed, workflow};
 use serde::Serialize;
 
-use super::{DEFAULT_DIR, DirArg, KeepArgs, etcd::Compress, failed, keys::EncryptArgs};
+use super::{
+    DEFAULT_DIR, DirArg, KeepArgs,
+    etcd::{Compress, ResourcesArgs},
+    failed,
+    keys::EncryptArgs,
+};
 use crate::cli::{
     API_TIMEOUT, Session,
     args::{FailurePolicy, absolute},
@@ -27,6 +32,8 @@ pub struct ScheduleArgs {
     /// How the archives are compressed
     #[arg(long, value_enum, default_value_t)]
     compression: Compress,
+    #[command(flatten)]
+    resources: ResourcesArgs,
     #[command(flatten)]
     encrypt: EncryptArgs,
     /// File with the variables AWS_… for s3://, read by systemd: `NAME=value` on each line
@@ -122,6 +129,7 @@ fn schedule(args: &ScheduleArgs) -> Schedule {
     {
         backup.command.push(format!("--compression={}", value.get_name()));
     }
+    backup.command.extend(args.resources.words());
     backup.command.extend(args.encrypt.words());
     backup.command.extend(args.keep.words());
     let mut drill = args

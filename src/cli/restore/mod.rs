@@ -1,5 +1,6 @@
 //! `rkadm restore`.
 
+mod came_back;
 mod cluster;
 mod confirm;
 mod fleet;

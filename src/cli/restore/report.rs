@@ -6,9 +6,8 @@ use jiff::Timestamp;
 use rkadm_core::engine::RunReport;
 use rkadm_phases::restore::{REPORT_OUTPUT, Restore};
 use serde::Serialize;
-use serde_json::{Map, Value};
 
-use super::confirm::age;
+use super::{came_back::CameBack, confirm::age};
 use crate::cli::Session;
 
 /// The result.
@@ -20,8 +19,11 @@ struct Restored {
     backup_created_at: Option<Timestamp>,
     backup_revision: i64,
     revision: Option<i64>,
-    objects: Map<String, Value>,
+    #[serde(flatten)]
+    came_back: CameBack,
     nodes_not_ready: Vec<String>,
+    /// They ran on this machine, and the restored data does not know them.
+    unknown_pods: Vec<String>,
     old_data: PathBuf,
     /// It was made of what this machine's own member had left.
     from_survivor: bool,
@@ -30,15 +32,19 @@ struct Restored {
 /// Prints it.
 pub fn finished(session: &Session, restore: &Restore, done: &RunReport) {
     let report = done.outputs.get(REPORT_OUTPUT).cloned().unwrap_or_default();
-    let names = report["nodesNotReady"].as_array().into_iter().flatten();
+    let names = |field: &str| -> Vec<String> {
+        let names = report[field].as_array().into_iter().flatten();
+        names.filter_map(|name| name.as_str().map(str::to_owned)).collect()
+    };
     let result = Restored {
         operation: done.operation.clone(),
         file: restore.source.file.clone(),
         backup_created_at: restore.source.created_at,
         backup_revision: restore.source.revision,
         revision: report["revision"].as_i64(),
-        objects: report["objects"].as_object().cloned().unwrap_or_default(),
-        nodes_not_ready: names.filter_map(|name| name.as_str().map(str::to_owned)).collect(),
+        came_back: CameBack::of(&report),
+        nodes_not_ready: names("nodesNotReady"),
+        unknown_pods: names("unknownPods"),
         old_data: restore.aside(),
         from_survivor: restore.survivor,
     };
@@ -58,12 +64,15 @@ fn text(result: &Restored) -> String {
             result.backup_revision
         )
     };
-    let objects: Vec<_> = result.objects.iter().map(|(kind, count)| format!("{count} {kind}")).collect();
-    if !objects.is_empty() {
-        out += &format!("Objects: {}\n", objects.join(", "));
-    }
+    out += &result.came_back.text();
     if !result.nodes_not_ready.is_empty() {
         out += &format!("Nodes that are not Ready: {}\n", result.nodes_not_ready.join(", "));
+    }
+    if !result.unknown_pods.is_empty() {
+        out += &format!(
+            "Pods that ran here and are newer than the backup, which the kubelet ends: {}\n",
+            result.unknown_pods.join(", ")
+        );
     }
     if result.from_survivor {
         out += &format!(

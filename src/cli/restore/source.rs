@@ -10,6 +10,7 @@ use rkadm_core::{
     backup::{BackupError, crypt::Identities, place::Location, read, source::below, trial},
     etcd::snapshot::{self, VerifyOptions},
     host::Probe,
+    kube::storage,
 };
 use rkadm_phases::restore::{NodeEtcd, Source};
 
@@ -120,6 +121,7 @@ fn archive(path: &Path, identities: Vec<PathBuf>, encryption: Option<&Path>) -> 
         node: Some(manifest.node),
         revision: manifest.snapshot.revision,
         keys: manifest.snapshot.keys,
+        objects: manifest.objects,
         storage_version: manifest.snapshot.storage_version,
         fingerprints: manifest.fingerprints,
         encryption,
@@ -141,6 +143,7 @@ fn plain(path: &Path) -> Result<Source, BackupError> {
         node: None,
         revision: report.revision,
         keys: report.records.keys,
+        objects: report.directories.map(|directories| storage::objects(&directories, storage::PREFIX)),
         storage_version: report.contents.storage_version,
         ..Source::default()
     })

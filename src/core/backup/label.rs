@@ -27,15 +27,20 @@ pub struct Label {
     pub sha256: String,
     /// To how many keys it is encrypted.
     pub recipients: usize,
-    /// That of the archive without files, fingerprints and members.
+    /// That of the archive without files, objects, fingerprints and members.
     pub manifest: Manifest,
 }
 
 impl Label {
     /// Of an archive that was written and read back.
     pub fn new(manifest: &Manifest, bytes: u64, sha256: String, recipients: usize) -> Self {
-        let mut manifest =
-            Manifest { files: vec![], fingerprints: std::collections::BTreeMap::new(), ..manifest.clone() };
+        let mut manifest = Manifest {
+            files: vec![],
+            resources: vec![],
+            objects: None,
+            fingerprints: std::collections::BTreeMap::new(),
+            ..manifest.clone()
+        };
         manifest.etcd.members.clear();
         Self { bytes, sha256, recipients, manifest }
     }

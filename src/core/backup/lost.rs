@@ -12,13 +12,11 @@ use k8s_openapi::api::core::v1::Pod;
 use super::{BackupError, crypt::Identities, open, trial};
 use crate::{
     etcd::snapshot,
-    kube::storage::{self, StorageError},
+    kube::storage::{self, Objects, StorageError},
     manifest::pod,
     yaml,
 };
 
-/// Where API servers keep objects in etcd, unless `--etcd-prefix` says otherwise.
-const PREFIX: &str = "/registry";
 const API_SERVER: &str = "/etc/kubernetes/manifests/kube-apiserver.yaml";
 
 /// A cluster that is no more.
@@ -38,6 +36,8 @@ pub struct Lost {
     pub revision: i64,
     /// Keys at that revision.
     pub keys: u64,
+    /// Objects at that revision, where they are known.
+    pub objects: Option<Objects>,
     /// Version of the storage format; etcd 3.5 writes none.
     pub storage_version: Option<String>,
     /// Files of the machine.
@@ -107,7 +107,8 @@ pub fn read(path: &Path, identities: &Identities, scratch: &Path) -> Result<Lost
     let server: Option<Pod> =
         opened.files.get(API_SERVER).and_then(|text| yaml::from_str(&String::from_utf8_lossy(text)).ok());
     let flag = |name| pod::flag(server.as_ref()?, name);
-    let settings = settings(&opened, flag("etcd-prefix").as_deref())?;
+    let prefix = flag("etcd-prefix").unwrap_or_else(|| storage::PREFIX.to_owned());
+    let settings = settings(&opened, &prefix)?;
     let report = &opened.snapshot.report;
     let mut lost = Lost {
         plain: opened.manifest.is_none(),
@@ -116,6 +117,7 @@ pub fn read(path: &Path, identities: &Identities, scratch: &Path) -> Result<Lost
         size: report.size,
         revision: report.revision,
         keys: report.records.keys,
+        objects: report.directories.as_ref().map(|directories| storage::objects(directories, &prefix)),
         storage_version: report.contents.storage_version.clone(),
         secure_port: flag("secure-port").and_then(|port| port.parse().ok()),
         settings,
@@ -135,8 +137,7 @@ pub fn read(path: &Path, identities: &Identities, scratch: &Path) -> Result<Lost
     Ok(lost)
 }
 
-fn settings(opened: &open::Opened, prefix: Option<&str>) -> Result<Settings, BackupError> {
-    let prefix = prefix.unwrap_or(PREFIX);
+fn settings(opened: &open::Opened, prefix: &str) -> Result<Settings, BackupError> {
     let keys = ["kubeadm-config", "kubelet-config", "kube-proxy"]
         .map(|name| storage::key(prefix, "configmaps", "kube-system", name));
     let stored = snapshot::values(&opened.snapshot, &keys)?;

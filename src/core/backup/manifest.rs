@@ -5,7 +5,10 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::etcd::{Member, snapshot::Report};
+use crate::{
+    etcd::{Member, snapshot::Report},
+    kube::storage::Objects,
+};
 
 /// Version of the layout and of this file. A reader refuses newer ones.
 pub const SCHEMA: u32 = 1;
@@ -15,6 +18,8 @@ pub const MANIFEST: &str = "manifest.json";
 pub const SNAPSHOT: &str = "etcd/snapshot.db";
 /// Below this are files of the machine under their paths.
 pub const FILES: &str = "files";
+/// Below this are API objects as YAML.
+pub const RESOURCES: &str = "resources";
 /// Begins the name of every backup.
 pub const PREFIX: &str = "rkadm-backup-";
 
@@ -38,6 +43,12 @@ pub struct Manifest {
     pub snapshot: Snapshot,
     /// The files of the machine.
     pub files: Vec<File>,
+    /// How many objects the snapshot has; absent where they have too many namespaces to be told.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub objects: Option<Objects>,
+    /// Files with API objects as YAML, where they were asked for.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub resources: Vec<ResourceFile>,
     /// SHA-256 of the public keys of authorities (`ca`, `etcd/ca`, `front-proxy-ca`) and of the service account (`sa`).
     pub fingerprints: BTreeMap<String, String>,
     /// What was checked when it was made.
@@ -109,6 +120,20 @@ pub struct File {
     pub uid: u32,
     /// Group.
     pub gid: u32,
+}
+
+/// API objects of one resource and namespace, as YAML documents.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ResourceFile {
+    /// Its path in the archive, below [`RESOURCES`].
+    pub path: String,
+    /// Bytes.
+    pub size: u64,
+    /// Of its content.
+    pub sha256: String,
+    /// How many objects are in it.
+    pub objects: u64,
 }
 
 /// What was checked when a backup was made.

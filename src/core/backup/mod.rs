@@ -31,6 +31,7 @@ pub mod place;
 mod publish;
 pub mod read;
 pub mod remains;
+mod resources;
 pub mod retention;
 pub mod scratch;
 pub mod source;

@@ -25,6 +25,8 @@ use super::{
 pub(super) struct Archive<'a> {
     pub manifest: &'a Manifest,
     pub contents: &'a Contents,
+    /// Where the API objects of the manifest are.
+    pub resources: &'a Path,
     /// The file with the snapshot.
     pub snapshot: &'a Path,
     pub compression: Compression,
@@ -82,7 +84,7 @@ impl Archive<'_> {
 
     /// The entries in their order: what is small and tells what the rest is comes first.
     fn pack<W: Write>(&self, out: W) -> io::Result<W> {
-        let Self { manifest, contents, snapshot, .. } = self;
+        let Self { manifest, contents, resources, snapshot, .. } = self;
         let mut tar = Builder::new(out);
         let time = u64::try_from(manifest.created_at.as_second()).unwrap_or(0);
         let mut append = |name: &str, size: u64, mode: u32, data: &mut dyn Read| {
@@ -99,11 +101,18 @@ impl Archive<'_> {
             let bytes = contents.get(&file.path).map(Vec::as_slice).unwrap_or_default();
             append(&format!("{FILES}{}", file.path), file.size, file.mode, &mut &*bytes)?;
         }
-        let mut snapshot = Summed { from: File::open(snapshot)?, sha: Sha256::new() };
-        append(SNAPSHOT, manifest.snapshot.size, 0o600, &mut snapshot)?;
-        if hex(&snapshot.sha.finalize()) != manifest.snapshot.sha256 {
-            return Err(io::Error::other("the snapshot changed on the disk since it was verified"));
+        let mut append_file = |name: &str, path: &Path, size: u64, sha256: &str| {
+            let mut file = Summed { from: File::open(path)?, sha: Sha256::new() };
+            append(name, size, 0o600, &mut file)?;
+            let unchanged = hex(&file.sha.finalize()) == sha256;
+            unchanged
+                .then_some(())
+                .ok_or_else(|| io::Error::other(format!("{name} changed on the disk since it was written")))
+        };
+        for file in &manifest.resources {
+            append_file(&file.path, &resources.join(&file.path), file.size, &file.sha256)?;
         }
+        append_file(SNAPSHOT, snapshot, manifest.snapshot.size, &manifest.snapshot.sha256)?;
         tar.into_inner()
     }
 }

@@ -16,7 +16,7 @@ use super::{
     BackupError, Manifest,
     crypt::{self, Identities},
     format,
-    manifest::{FILES, MANIFEST, SCHEMA, SNAPSHOT},
+    manifest::{FILES, MANIFEST, RESOURCES, SCHEMA, SNAPSHOT},
     place::open_file,
     take::hex,
 };
@@ -114,7 +114,10 @@ pub fn check(
             .iter()
             .map(|file| (format!("{FILES}{}", file.path), (file.size, file.sha256.as_str())))
             .collect();
-        if expected.len() != manifest.files.len() {
+        expected.extend(
+            manifest.resources.iter().map(|file| (file.path.clone(), (file.size, file.sha256.as_str()))),
+        );
+        if expected.len() != manifest.files.len() + manifest.resources.len() {
             return Err(damaged("its manifest names a file twice".into()));
         }
         expected.insert(SNAPSHOT.into(), (manifest.snapshot.size, &manifest.snapshot.sha256));
@@ -189,7 +192,8 @@ fn extract(
         let file = file.map_err(BackupError::io("write", target))?;
         snapshot = Some(BufWriter::with_capacity(1 << 20, file));
     }
-    let keep = target.is_some() && name != SNAPSHOT;
+    // Objects as YAML are for people, and may be many.
+    let keep = target.is_some() && name.starts_with(FILES);
     let mut chunk = vec![0; 1 << 18];
     loop {
         let read = entry.read(&mut chunk).map_err(damaged)?;
@@ -240,6 +244,14 @@ fn parse(path: &Path, entry: &mut tar::Entry<'_, impl Read>) -> Result<Manifest,
             .all(|part| matches!(part, std::path::Component::RootDir | std::path::Component::Normal(_)));
         if !clean.is_absolute() || !plain || file.size > MOST_FILE || file.path.len() > MOST_NAME {
             let why = format!("its manifest names {:?} with {} bytes", file.path, file.size);
+            return Err(BackupError::Damaged { path: path.to_owned(), why });
+        }
+    }
+    for file in &manifest.resources {
+        let clean = Path::new(&file.path);
+        let plain = clean.components().all(|part| matches!(part, std::path::Component::Normal(_)));
+        if !plain || !clean.starts_with(RESOURCES) || file.path.len() > MOST_NAME {
+            let why = format!("its manifest names {:?} among API objects", file.path);
             return Err(BackupError::Damaged { path: path.to_owned(), why });
         }
     }

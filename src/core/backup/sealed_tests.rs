@@ -40,8 +40,14 @@ fn sealed(dir: &Path, recipients: &Recipients, compression: Compression) -> Path
     let snapshot = dir.join("snapshot");
     fs::write(&snapshot, DATA).unwrap();
     let contents = BTreeMap::from([("/etc/kubernetes/pki/ca.key".to_owned(), b"key".to_vec())]);
-    let archive =
-        Archive { manifest: &sample(), contents: &contents, snapshot: &snapshot, compression, recipients };
+    let archive = Archive {
+        manifest: &sample(),
+        contents: &contents,
+        resources: dir,
+        snapshot: &snapshot,
+        compression,
+        recipients,
+    };
     archive.keep(dir, &Directory(dir.to_owned())).unwrap();
     fs::remove_file(snapshot.clone()).unwrap();
     dir.join(archive.name())

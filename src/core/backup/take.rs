@@ -18,9 +18,10 @@ use super::{
     collect::collect,
     crypt::Recipients,
     format::Compression,
-    manifest::{EtcdCluster, File as ListedFile, PREFIX, SCHEMA, Snapshot, Verified},
+    manifest::{EtcdCluster, File as ListedFile, PREFIX, RESOURCES, SCHEMA, Snapshot, Verified},
     place::Place,
     publish::Archive,
+    resources,
     source::{StaticPods, below},
 };
 use crate::{
@@ -30,6 +31,7 @@ use crate::{
         snapshot::{self, TrailerHash, VerifyOptions},
     },
     health::{Identity, Tls},
+    kube::storage,
     manifest::pod,
     pki::{Certificate, PrivateKey},
     text::sha256_hex,
@@ -55,6 +57,8 @@ pub struct Request {
     pub recipients: Recipients,
     /// Name of the machine.
     pub node: String,
+    /// The kubeconfig by which all API objects are asked for, where they are to come too.
+    pub resources: Option<PathBuf>,
 }
 
 /// A backup that was made.
@@ -70,6 +74,13 @@ pub struct Made {
     pub recipients: usize,
     /// What was left out, or could not be checked.
     pub warnings: Vec<String>,
+}
+
+impl Made {
+    /// API objects that are in it as YAML.
+    pub fn resources(&self) -> u64 {
+        self.manifest.resources.iter().map(|file| file.objects).sum()
+    }
 }
 
 /// Where the archive goes.
@@ -117,6 +128,16 @@ async fn take_locked(request: &Request, to: To) -> Result<Made, BackupError> {
     warnings
         .extend(why.iter().map(|why| format!("the snapshot was not compared with the live member: {why}")));
     warnings.extend(source.warnings);
+    let prefix = pods.component("kube-apiserver").and_then(|pod| pod::flag(pod, "etcd-prefix"));
+    let prefix = prefix.unwrap_or_else(|| storage::PREFIX.to_owned());
+    let objects = report.directories.as_ref().map(|directories| storage::objects(directories, &prefix));
+    let resources_dir = request.scratch.join(format!(".{PREFIX}{RESOURCES}{PARTIAL}"));
+    let mut resources = vec![];
+    if let Some(kubeconfig) = &request.resources {
+        let found = resources::collect(&request.root, kubeconfig, report.revision, &resources_dir).await;
+        warnings.extend(found.warnings);
+        resources = found.files;
+    }
     let (files, contents) = read_files(&request.root, &collected.files)?;
     let manifest = Manifest {
         schema: SCHEMA,
@@ -133,6 +154,8 @@ async fn take_locked(request: &Request, to: To) -> Result<Made, BackupError> {
         snapshot: Snapshot::of(report, sha256),
         fingerprints: fingerprints(&files, &contents, &pki_dir(&pods)),
         files,
+        objects,
+        resources,
         verified: Verified {
             snapshot: true,
             live_hash,
@@ -144,9 +167,10 @@ async fn take_locked(request: &Request, to: To) -> Result<Made, BackupError> {
         let (manifest, scratch) = (manifest.clone(), request.scratch.clone());
         let (compression, recipients) = (request.compression, request.recipients.clone());
         blocking(move || {
-            let (contents, snapshot) = (&contents, &partial);
+            let (contents, resources, snapshot) = (&contents, &*resources_dir, &*partial);
+            let recipients = &recipients;
             let archive =
-                Archive { manifest: &manifest, contents, snapshot, compression, recipients: &recipients };
+                Archive { manifest: &manifest, contents, resources, snapshot, compression, recipients };
             match to {
                 To::Place(place) => Ok((place.shown(&archive.name()), archive.keep(&scratch, &*place)?)),
                 To::Stream(out) => Ok((PathBuf::from("-"), archive.stream(out)?)),
@@ -176,7 +200,8 @@ fn discard_partial(dir: &Path) -> Result<(), BackupError> {
         let path = entry.map_err(BackupError::io("read", dir))?.path();
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
         if name.starts_with(&format!(".{PREFIX}")) && name.ends_with(PARTIAL) {
-            fs::remove_file(&path).map_err(BackupError::io("remove", &path))?;
+            let removed = if path.is_dir() { fs::remove_dir_all(&path) } else { fs::remove_file(&path) };
+            removed.map_err(BackupError::io("remove", &path))?;
         }
     }
     Ok(())

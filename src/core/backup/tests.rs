@@ -38,6 +38,8 @@ pub(super) fn sample() -> Manifest {
             uid: 0,
             gid: 0,
         }],
+        objects: None,
+        resources: vec![],
         fingerprints: BTreeMap::new(),
         verified: Verified { snapshot: true, live_hash: true, live_hash_why: None, read_back: true },
     }
@@ -224,6 +226,7 @@ fn names_are_as_long_as_paths_are_and_no_longer() {
     let archive = publish::Archive {
         manifest: &manifest,
         contents: &contents,
+        resources: dir.path(),
         snapshot: &snapshot,
         compression: format::Compression::Zstd,
         recipients: &recipients,

@@ -3,12 +3,19 @@
 //! [`local`] is the real machine, [`overlay`] a dry run over any other host, [`fake`] a machine in memory for tests.
 //! Phases only ever hold a `Probe`, so a phase cannot change anything, by construction.
 
+mod error;
 pub mod fake;
 pub mod images;
 pub mod local;
 pub mod overlay;
+mod types;
 
+pub use error::HostError;
 pub use local::LocalHost;
+pub use types::{
+    ApiAccess, CommandOutput, ContainerState, FileKind, FileStat, Health, HealthTarget, Sandbox,
+    ServiceState, ServiceVerb, Space, Trust,
+};
 
 use std::{
     net::{IpAddr, SocketAddr},
@@ -17,260 +24,18 @@ use std::{
 };
 
 use async_trait::async_trait;
-use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::{
     archive::Removal,
     backup::{
-        BackupError,
         remains::Remains,
         trial::{Rebase, Trial},
     },
     config::types::UnmountFlag,
-    etcd::{EtcdAccess, EtcdError, Member, MemberStatus, types::HashKv},
-    kube::{KubeError, ObjectRef},
+    etcd::{EtcdAccess, Member, MemberStatus, types::HashKv},
+    kube::{ObjectRef, census::Census, storage::Objects},
 };
-
-/// What a path is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum FileKind {
-    /// A regular file.
-    File,
-    /// A directory.
-    Dir,
-    /// Anything else: link, socket, device.
-    Other,
-}
-
-/// Kind and permission bits of a path.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct FileStat {
-    /// What the path is; links are not followed.
-    pub kind: FileKind,
-    /// Permission bits, for example `0o600`.
-    pub mode: u32,
-}
-
-/// Room on a file system.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Space {
-    /// Bytes that a program without root's rights could still write.
-    pub bytes_free: u64,
-    /// Bytes altogether.
-    pub bytes: u64,
-    /// Files that can still be made.
-    pub inodes_free: u64,
-    /// Files altogether; 0 where the file system has no such limit.
-    pub inodes: u64,
-}
-
-/// What came of a command.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct CommandOutput {
-    /// Exit code; 128 + n when ended by signal n.
-    pub code: i32,
-    /// Standard output, lossily decoded.
-    pub stdout: String,
-    /// Standard error, lossily decoded.
-    pub stderr: String,
-}
-
-impl CommandOutput {
-    /// Whether the exit code was 0.
-    pub fn success(&self) -> bool {
-        self.code == 0
-    }
-}
-
-/// What the service manager says of a unit.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ServiceState {
-    /// Whether the unit is known to the service manager at all.
-    pub exists: bool,
-    /// systemd's ActiveState: `active`, `activating`, `inactive`, `failed`, …
-    pub active: String,
-    /// Whether it starts at boot.
-    pub enabled: bool,
-    /// How often the service manager restarted it on its own since it was last started by hand.
-    pub restarts: u32,
-}
-
-impl ServiceState {
-    /// Whether the unit runs, or is being (re)started by the service manager.
-    pub fn is_up(&self) -> bool {
-        matches!(self.active.as_str(), "active" | "activating" | "reloading")
-    }
-}
-
-/// What to do to a unit.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum ServiceVerb {
-    /// Start if not running.
-    Start,
-    /// Stop and start.
-    Restart,
-    /// Stop.
-    Stop,
-}
-
-/// Whom a health question trusts.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Trust {
-    /// Plain HTTP.
-    Plain,
-    /// TLS whose certificate is not checked: for components that serve a self-signed certificate on loopback.
-    Insecure,
-    /// TLS checked against this CA file.
-    Ca(PathBuf),
-    /// The same, with a client certificate.
-    Client {
-        /// CA file.
-        ca: PathBuf,
-        /// Client certificate file.
-        certificate: PathBuf,
-        /// Its key file.
-        key: PathBuf,
-    },
-}
-
-/// A health endpoint.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct HealthTarget {
-    /// The whole URL, for example `https://10.0.0.1:6443/livez`.
-    pub url: String,
-    /// How its TLS is checked.
-    pub trust: Trust,
-}
-
-/// A health endpoint's answer.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Health {
-    /// HTTP status.
-    pub status: u16,
-    /// The answer's text, cut to a few kilobytes.
-    pub body: String,
-}
-
-/// How to reach an API server: the kubeconfig file and, where it differs from the file's, the server's URL.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub struct ApiAccess {
-    /// Path of the kubeconfig on the host.
-    pub kubeconfig: PathBuf,
-    /// Overrides the kubeconfig's server, for example by this node's own API server.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub server: Option<String>,
-}
-
-/// One pod sandbox as the container runtime knows it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Sandbox {
-    /// The runtime's id.
-    pub id: String,
-    /// Pod name.
-    pub pod: String,
-    /// Pod namespace.
-    pub namespace: String,
-}
-
-/// One container as the container runtime knows it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ContainerState {
-    /// The runtime's id.
-    pub id: String,
-    /// Container name, for example `kube-apiserver`.
-    pub name: String,
-    /// How often the kubelet has started it before (`attempt`).
-    pub attempt: u32,
-    /// Whether it runs now.
-    pub running: bool,
-    /// Exit code of an exited container.
-    pub exit_code: i32,
-    /// The runtime's word on why it ended.
-    pub reason: String,
-    /// Where the runtime writes its output.
-    pub log_path: String,
-}
-
-/// Why the host could not answer or act.
-#[derive(Debug, thiserror::Error)]
-pub enum HostError {
-    /// A file operation failed.
-    #[error("cannot {what} {path}: {source}", path = path.display())]
-    File {
-        /// The verb: `read`, `write`, …
-        what: &'static str,
-        /// The path as the operator knows it.
-        path: PathBuf,
-        /// The system's answer.
-        source: std::io::Error,
-    },
-    /// A command could not be started.
-    #[error("cannot run `{command}`: {source}")]
-    Spawn {
-        /// The program and its arguments.
-        command: String,
-        /// The system's answer.
-        source: std::io::Error,
-    },
-    /// A command ran and failed.
-    #[error("`{command}` ended with code {code}: {stderr}")]
-    Command {
-        /// The program and its arguments.
-        command: String,
-        /// Its exit code.
-        code: i32,
-        /// The end of its standard error.
-        stderr: String,
-    },
-    /// The API server could not be asked or said no.
-    #[error(transparent)]
-    Api(#[from] KubeError),
-    /// The container runtime could not be asked or said no.
-    #[error(transparent)]
-    Cri(#[from] crate::cri::CriError),
-    /// etcd could not be asked or said no.
-    #[error(transparent)]
-    Etcd(#[from] EtcdError),
-    /// A backup or the data of etcd could not be read or made.
-    #[error(transparent)]
-    Backup(#[from] BackupError),
-    /// A content is only known once the plan is carried out (dry run).
-    #[error("the content of {path} is known only after apply", path = .0.display())]
-    KnownAfterApply(PathBuf),
-    /// A fault that a test asked for.
-    #[error("injected fault: {0}")]
-    Injected(String),
-}
-
-impl HostError {
-    /// Whether the file system had no room left.
-    pub fn is_disk_full(&self) -> bool {
-        use std::io::ErrorKind::{QuotaExceeded, StorageFull};
-        match self {
-            Self::File { source, .. } => matches!(source.kind(), StorageFull | QuotaExceeded),
-            Self::Backup(error) => error.is_disk_full(),
-            _ => false,
-        }
-    }
-
-    /// Whether something uses what was to be unmounted.
-    pub fn is_busy(&self) -> bool {
-        matches!(self, Self::File { source, .. } if source.kind() == std::io::ErrorKind::ResourceBusy)
-    }
-
-    /// Whether a test asked for it: trying again would hide it.
-    pub fn is_injected(&self) -> bool {
-        matches!(self, Self::Injected(_))
-    }
-
-    /// Whether the file system refuses writes.
-    pub fn is_read_only(&self) -> bool {
-        matches!(self, Self::File { source, .. } if source.kind() == std::io::ErrorKind::ReadOnlyFilesystem)
-    }
-}
 
 /// Reads of a machine and of what it can reach. Nothing here changes anything.
 #[async_trait]
@@ -308,6 +73,8 @@ pub trait Probe: Send + Sync {
     async fn object(&self, access: &ApiAccess, target: &ObjectRef) -> Result<Option<Value>, HostError>;
     /// All live objects of a kind, of every namespace.
     async fn objects(&self, access: &ApiAccess, kind: &str) -> Result<Vec<Value>, HostError>;
+    /// How many live objects there are of each kind, and where there are others than `before`.
+    async fn census(&self, access: &ApiAccess, before: Option<&Objects>) -> Result<Census, HostError>;
     /// The live objects of a kind, in one namespace, that a label selector matches.
     async fn select(
         &self,

@@ -20,7 +20,7 @@ use crate::{
     backup::remains::Remains,
     engine::{Step, content::Content, step::ObjectSource},
     etcd::{EtcdAccess, Member, MemberStatus, types::HashKv},
-    kube::ObjectRef,
+    kube::{ObjectRef, census::Census, storage::Objects},
 };
 
 /// What a path would be after the plan.
@@ -262,6 +262,10 @@ impl Probe for Overlay<'_> {
 
     async fn objects(&self, access: &ApiAccess, kind: &str) -> Result<Vec<Value>, HostError> {
         self.inner.objects(access, kind).await
+    }
+
+    async fn census(&self, access: &ApiAccess, before: Option<&Objects>) -> Result<Census, HostError> {
+        self.inner.census(access, before).await
     }
 
     async fn select(

@@ -272,6 +272,15 @@ impl KubeClient {
         Ok((reply.status.as_u16(), String::from_utf8_lossy(&reply.body).into_owned()))
     }
 
+    /// Reads what a path answers, as JSON of that form.
+    pub(super) async fn read<T: serde::de::DeserializeOwned>(&self, path: &str) -> Result<T, KubeError> {
+        let action = format!("get {}", path.split('?').next().unwrap_or(path));
+        let call = Call { method: Method::GET, path: path.to_owned(), action, body: None, repeatable: true };
+        let reply = call.run(&self.transport, self.call_timeout).await.map_err(|failure| failure.error)?;
+        serde_json::from_slice(&reply.body)
+            .map_err(|source| KubeError::Answer { action: call.action, source })
+    }
+
     async fn value(&self, call: &Call<'_>) -> Result<Value, KubeError> {
         let reply = call.run(&self.transport, self.call_timeout).await.map_err(|failure| failure.error)?;
         parse(&call.action, &reply)

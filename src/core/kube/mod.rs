@@ -2,7 +2,9 @@
 //!
 //! Owns requests, their retries and their errors. Must not know what the objects mean.
 
+pub mod census;
 pub mod client;
+pub mod discovery;
 pub mod error;
 pub mod objects;
 pub mod reference;

@@ -291,6 +291,7 @@ fn describe(file: &Path, identity: &IdentityArgs, lost: &Lost) -> Source {
         node,
         revision: lost.revision,
         keys: lost.keys,
+        objects: lost.objects.clone(),
         storage_version: lost.storage_version.clone(),
         fingerprints: lost.fingerprints.clone(),
         encryption: None,

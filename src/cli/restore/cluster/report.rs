@@ -10,9 +10,12 @@ use rkadm_core::{
 };
 use rkadm_phases::restore::{CLUSTER_WORKFLOW, ClusterRestore, REMOVED_OUTPUT, REPORT_OUTPUT};
 use serde::Serialize;
-use serde_json::{Map, Value};
+use serde_json::Value;
 
-use super::{super::confirm::age, journals};
+use super::{
+    super::{came_back::CameBack, confirm::age},
+    journals,
+};
 use crate::cli::{API_TIMEOUT, Session, exit::CommandError, init::Join};
 
 /// The result.
@@ -27,7 +30,8 @@ struct Restored {
     revision: Option<i64>,
     node_name: String,
     kubernetes_version: String,
-    objects: Map<String, Value>,
+    #[serde(flatten)]
+    came_back: CameBack,
     removed_nodes: Vec<String>,
     nodes_not_ready: Vec<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -78,7 +82,7 @@ pub fn finished(session: &Session, request: &ClusterRestore, done: &RunReport) {
         revision: report["revision"].as_i64(),
         node_name: request.config.node_name().to_owned(),
         kubernetes_version: request.config.kubernetes_version.to_string(),
-        objects: report["objects"].as_object().cloned().unwrap_or_default(),
+        came_back: CameBack::of(&report),
         removed_nodes: names(done.outputs.get(REMOVED_OUTPUT)),
         nodes_not_ready: names(report.get("nodesNotReady")),
         join: Join::of(&request.config, done),
@@ -98,13 +102,12 @@ fn text(result: &Restored) -> String {
         result.node_name,
         result.kubernetes_version,
     );
+    out += &result.came_back.text();
     let mut line = |what: &str, names: &[String]| {
         if !names.is_empty() {
             let _ = writeln!(out, "{what}: {}", names.join(", "));
         }
     };
-    let objects: Vec<_> = result.objects.iter().map(|(kind, count)| format!("{count} {kind}")).collect();
-    line("Objects", &objects);
     line("Nodes of lost control planes, removed", &result.removed_nodes);
     line("Nodes that are not Ready now", &result.nodes_not_ready);
     out += "Nodes of machines that are lost too become NotReady within a minute: `kubectl delete node NAME` removes them, and their \

@@ -7,7 +7,11 @@ use rkadm_core::fleet::Ended;
 use serde::Serialize;
 use serde_json::Value;
 
-use super::{super::confirm::age, backup::Backup, plan::Plan};
+use super::{
+    super::{came_back::CameBack, confirm::age},
+    backup::Backup,
+    plan::Plan,
+};
 use crate::cli::{
     Session,
     exit::{CommandError, ExitKind},
@@ -89,11 +93,7 @@ fn text(result: &Restored) -> String {
         result.raised_to
     );
     let Some(first) = restored.first() else { return out };
-    let objects = first.result["objects"].as_object().into_iter().flatten();
-    let objects: Vec<_> = objects.map(|(kind, count)| format!("{count} {kind}")).collect();
-    if !objects.is_empty() {
-        out += &format!("Objects: {}\n", objects.join(", "));
-    }
+    out += &CameBack::of(&first.result).text();
     for machine in &restored {
         let old = machine.result["oldData"].as_str().unwrap_or("beside the new");
         out += &format!("The old data of {} is in {old}\n", machine.machine);

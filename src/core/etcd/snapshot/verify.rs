@@ -1,5 +1,6 @@
 //! Verification: everything that can be known about a snapshot from the file alone.
 
+use std::collections::BTreeMap;
 use std::os::unix::fs::FileExt as _;
 use std::path::Path;
 use std::thread;
@@ -51,6 +52,8 @@ pub struct Report {
     /// The meta page that is not valid, while the other one is; only a copy of a running member's file may have one.
     pub bad_meta_page: Option<u64>,
     pub records: Records,
+    /// Keys that exist, by what stands before the last `/` of their names; `None` where those are too many to be told.
+    pub directories: Option<BTreeMap<String, u64>>,
     /// The revision that etcd will have when it opens the snapshot.
     pub revision: i64,
     /// The revision up to which history was given up; -1: none of it.
@@ -133,7 +136,8 @@ fn walk(db: &Db, at: Option<i64>, max_keys: usize) -> Result<(Vec<Bucket>, Repor
     let key = find("key").ok_or_else(|| missing("key"))?;
     let contents = Contents::read(&mut walker, &buckets)?;
     let compaction = contents.compaction();
-    let (records, hash_kv) = keys::read(&mut walker, key, compaction, at, max_keys)?;
+    let keys::Found { records, hash_kv, directories } =
+        keys::read(&mut walker, key, compaction, at, max_keys)?;
     walker.check_freelist()?;
     let page_size = u64::from(db.meta.page_size);
     let report = Report {
@@ -144,6 +148,7 @@ fn walk(db: &Db, at: Option<i64>, max_keys: usize) -> Result<(Vec<Bucket>, Repor
         pages: db.meta.high_water,
         bad_meta_page: db.bad_meta,
         records,
+        directories,
         revision: records.last.max(compaction.revision()).max(1),
         compact_revision: compaction.revision(),
         compacting: compaction.scheduled > compaction.finished,

@@ -226,7 +226,12 @@ impl World {
             let known = self.sandboxes.iter().any(|sandbox| sandbox.pod.starts_with(component));
             if self.serves(component) && !known {
                 let pod = format!("{component}-node1");
-                self.sandboxes.push(Sandbox { id: component.into(), pod, namespace: "kube-system".into() });
+                self.sandboxes.push(Sandbox {
+                    id: component.into(),
+                    pod,
+                    namespace: "kube-system".into(),
+                    ready: true,
+                });
                 if component == "etcd" {
                     self.paths.insert(ETCD_DATA.into(), Node::Dir(0o700));
                 }

@@ -18,7 +18,7 @@ use crate::{
         ApiAccess, CommandOutput, ContainerState, FileKind, FileStat, Health, HealthTarget, HostError, Probe,
         Sandbox, ServiceState, Space,
     },
-    kube::ObjectRef,
+    kube::{ObjectRef, census::Census, storage::Objects},
 };
 
 #[async_trait]
@@ -110,6 +110,16 @@ impl Probe for FakeHost {
 
     async fn objects(&self, _access: &ApiAccess, kind: &str) -> Result<Vec<Value>, HostError> {
         Ok(self.api()?.objects.values().filter(|object| object["kind"] == kind).cloned().collect())
+    }
+
+    async fn census(&self, _access: &ApiAccess, before: Option<&Objects>) -> Result<Census, HostError> {
+        let mut now = Objects::new();
+        for object in self.api()?.objects.values() {
+            let text = |pointer: &str| object.pointer(pointer).and_then(Value::as_str).unwrap_or_default();
+            let counts = now.entry(format!("{}s", text("/kind").to_lowercase())).or_default();
+            *counts.entry(text("/metadata/namespace").to_owned()).or_default() += 1;
+        }
+        Ok(Census::of(&now, before))
     }
 
     async fn select(

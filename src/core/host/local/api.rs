@@ -88,7 +88,7 @@ impl LocalHost {
         let sandboxes = self.runtime(socket).await?.sandboxes(&SandboxFilter::default()).await?;
         Ok(sandboxes
             .into_iter()
-            .map(|sandbox| Sandbox { id: sandbox.id, pod: sandbox.name, namespace: sandbox.namespace })
+            .map(|one| Sandbox { id: one.id, pod: one.name, namespace: one.namespace, ready: one.ready })
             .collect())
     }
 

@@ -58,6 +58,7 @@ pub(super) async fn backup(root: &Path, dir: &Path, node: String) -> Result<Path
         compression: Compression::Zstd,
         recipients: Recipients::default(),
         node,
+        resources: None,
     };
     let made = take::take(&request, To::Place(Arc::new(Directory(dir)))).await?;
     Ok(made.path)

@@ -32,7 +32,7 @@ use crate::{
     cri,
     cri::CriClient,
     etcd::{EtcdAccess, EtcdClient, Member, MemberStatus, types::HashKv},
-    kube::{KubeClient, ObjectRef, client::Selector},
+    kube::{KubeClient, ObjectRef, census::Census, client::Selector, storage::Objects},
 };
 
 /// This machine.
@@ -135,6 +135,10 @@ impl Probe for LocalHost {
 
     async fn objects(&self, access: &ApiAccess, kind: &str) -> Result<Vec<Value>, HostError> {
         Ok(self.client(access).await?.list(kind, None).await?)
+    }
+
+    async fn census(&self, access: &ApiAccess, before: Option<&Objects>) -> Result<Census, HostError> {
+        Ok(self.client(access).await?.census(before).await?)
     }
 
     async fn select(

@@ -33,6 +33,7 @@ pub(super) fn read(walker: &mut Walker<'_>, bucket: &Bucket, reader: &mut Reader
     while part < parts {
         if part == 0 {
             (reader.kept, reader.records.keys) = (0, 0);
+            reader.directories.restart();
             kept = Bits(vec![0; usize::try_from(reader.compacted / 64 + 1).unwrap_or_default()]);
         }
         reader.seen.restart(parts, part);
@@ -54,7 +55,7 @@ fn find(walker: &mut Walker<'_>, bucket: &Bucket, reader: &mut Reader, kept: &mu
             let compacted = main <= compaction.revision();
             index = index.saturating_sub(u64::from(compacted));
             if main <= reader.upto && reader.seen.insert(record.key) {
-                reader.count_last(record.change);
+                reader.count_last(&record);
                 if compacted && record.change != Change::Deleted {
                     kept.set(index);
                 }
@@ -73,7 +74,7 @@ fn find(walker: &mut Walker<'_>, bucket: &Bucket, reader: &mut Reader, kept: &mu
                 && reader.seen.covers(record.key)
                 && !reader.seen.contains(record.key)
             {
-                reader.count_last(record.change);
+                reader.count_last(&record);
                 kept.set(index);
             }
             index += 1;

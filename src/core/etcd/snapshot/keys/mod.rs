@@ -12,12 +12,16 @@
 //! The checksums of pages and parts are put together, which CRCs allow. Where more keys were seen than memory is meant
 //! for, [`many`] does it in several passes.
 
+mod directories;
 mod many;
 mod seen;
+
+use std::collections::BTreeMap;
 
 use super::bolt::{Bucket, Item, Node, Order, Range, Walker};
 use super::error::{Fault, SnapshotError};
 use super::record::{Change, Record};
+use directories::Directories;
 use seen::Seen;
 
 type Result<T> = std::result::Result<T, SnapshotError>;
@@ -152,6 +156,14 @@ fn visit(
     walker.bucket(bucket, range, &mut |node, _| leaf(node))
 }
 
+/// What was found out about the bucket `key`.
+pub(crate) struct Found {
+    pub records: Records,
+    pub hash_kv: HashKv,
+    /// Keys that exist, by what stands before the last `/` of their names; `None` where those are too many.
+    pub directories: Option<BTreeMap<String, u64>>,
+}
+
 /// Checks the bucket `key` and hashes it at revision `at`, or at the last one.
 pub(crate) fn read(
     walker: &mut Walker<'_>,
@@ -159,7 +171,7 @@ pub(crate) fn read(
     compaction: Compaction,
     at: Option<i64>,
     max_keys: usize,
-) -> Result<(Records, HashKv)> {
+) -> Result<Found> {
     let mut reader = Reader::new(compaction, at.unwrap_or(i64::MAX), max_keys);
     visit(walker, bucket, compaction, true, &mut |node| reader.late(node))?;
     if compaction.finished >= 0 {
@@ -179,7 +191,7 @@ pub(crate) fn read(
     }
     let crc = Crc::of(&bucket.name).then(crc);
     let hash = HashKv { hash: crc.sum, revision, compact_revision: compaction.revision() };
-    Ok((reader.records, hash))
+    Ok(Found { records: reader.records, hash_kv: hash, directories: reader.directories.finish() })
 }
 
 struct Reader {
@@ -188,6 +200,7 @@ struct Reader {
     upto: i64,
     seen: Seen,
     records: Records,
+    directories: Directories,
     /// Records up to the compacted revision.
     compacted: u64,
     /// Keys that a compaction at `upto` would keep: those that exist, and the placeholder.
@@ -205,6 +218,7 @@ impl Reader {
             upto,
             seen: Seen::new(max_keys),
             records: Records::default(),
+            directories: Directories::default(),
             compacted: 0,
             kept: 0,
             late: Crc::default(),
@@ -224,9 +238,12 @@ impl Reader {
     }
 
     /// A record that is the last of its key up to the revision asked for.
-    fn count_last(&mut self, change: Change) {
-        self.kept += u64::from(change != Change::Deleted);
-        self.records.keys += u64::from(matches!(change, Change::Created | Change::Updated));
+    fn count_last(&mut self, record: &Record<'_>) {
+        self.kept += u64::from(record.change != Change::Deleted);
+        if matches!(record.change, Change::Created | Change::Updated) {
+            self.records.keys += 1;
+            self.directories.add(record.key);
+        }
     }
 
     fn late(&mut self, node: &Node) -> Result<()> {
@@ -242,7 +259,7 @@ impl Reader {
             }
             let last = self.seen.insert(record.key);
             if last {
-                self.count_last(record.change);
+                self.count_last(&record);
             }
             if record.revision.main > self.compaction.revision() || (last && record.change != Change::Deleted)
             {
@@ -265,8 +282,14 @@ impl Reader {
             if record.revision.main <= self.upto {
                 self.chosen.push(extent(&item));
                 match record.change {
-                    Change::Created => self.records.keys += 1,
-                    Change::Deleted => self.records.keys = self.records.keys.saturating_sub(1),
+                    Change::Created => {
+                        self.records.keys += 1;
+                        self.directories.add(record.key);
+                    }
+                    Change::Deleted => {
+                        self.records.keys = self.records.keys.saturating_sub(1);
+                        self.directories.remove(record.key);
+                    }
                     Change::Updated | Change::Placeholder => {}
                 }
             }
@@ -281,7 +304,7 @@ impl Reader {
             let (item, record) = found?;
             self.count(&record);
             if record.change != Change::Deleted && !self.seen.contains(record.key) {
-                self.count_last(record.change);
+                self.count_last(&record);
                 self.chosen.push(extent(&item));
             }
         }
