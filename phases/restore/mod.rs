@@ -8,6 +8,7 @@ mod node;
 mod pods;
 mod repair;
 mod report;
+mod room;
 mod start;
 mod stop;
 mod survey;

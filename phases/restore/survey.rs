@@ -3,14 +3,14 @@
 use std::collections::BTreeMap;
 
 use rkadm_core::{
-    backup::{manifest::File, take, trial::bump_over},
+    backup::{lost::LostFile, manifest::File, take, trial::bump_over},
     engine::{PhaseError, phase::Finding},
     etcd::Member,
     host::Probe,
     text::sha256_hex,
 };
 
-use super::{Restore, survivor};
+use super::{Restore, room, survivor};
 use crate::init::KUBELET;
 
 /// Authorities and their certificates, and the key of service accounts.
@@ -20,8 +20,6 @@ const KEYS: [(&str, &str); 4] = [
     ("front-proxy-ca", "front-proxy-ca.crt"),
     ("sa", "sa.key"),
 ];
-/// etcd preallocates its log, twice while it moves on to the next file.
-const LOGS: u64 = 2 * 64_000_000;
 
 /// Something that speaks against it.
 #[derive(Debug, Clone)]
@@ -106,7 +104,7 @@ async fn backup(host: &dyn Probe, restore: &Restore, found: &mut Survey) -> Resu
 
 /// Whether the machine is able.
 async fn machine(host: &dyn Probe, restore: &Restore, found: &mut Survey) {
-    room(host, restore, found).await;
+    room::data(host, restore, found).await;
     if let Err(error) = host.containers(&restore.cri_socket, "kube-system").await {
         let message = format!("the container runtime cannot be asked for the static pods: {error}");
         found.doubt("ContainerRuntime", false, message, "systemctl status containerd");
@@ -121,11 +119,11 @@ async fn machine(host: &dyn Probe, restore: &Restore, found: &mut Survey) {
     }
 }
 
-/// Looks at what a machine that was never part of the cluster must have.
-pub async fn fits(host: &dyn Probe, restore: &Restore) -> Survey {
+/// Looks at what a machine that was never part of the cluster must have, for its data and for these files.
+pub async fn fits(host: &dyn Probe, restore: &Restore, files: &[LostFile]) -> Survey {
     let mut found = Survey::default();
     version(restore, &mut found);
-    room(host, restore, &mut found).await;
+    room::all(host, restore, files, &mut found).await;
     let data = restore.node.data_dir.join("member");
     if !matches!(host.stat(&data).await, Ok(None)) {
         let message = format!("this machine has data of an etcd in {}", data.display());
@@ -328,33 +326,6 @@ async fn encryption(host: &dyn Probe, restore: &Restore, found: &mut Survey) -> 
         ));
     }
     Ok(())
-}
-
-async fn room(host: &dyn Probe, restore: &Restore, found: &mut Survey) {
-    let dir = if restore.node.mounted {
-        restore.node.data_dir.as_path()
-    } else {
-        restore.node.data_dir.parent().unwrap_or(&restore.node.data_dir)
-    };
-    let copies = if restore.source.plain { 1 } else { 2 };
-    let needed = restore.source.size * copies + LOGS;
-    let mut space = host.space(dir).await;
-    // It may still be to be made.
-    for dir in dir.ancestors().skip(1) {
-        if space.is_none() {
-            space = host.space(dir).await;
-        }
-    }
-    let Some(space) = space else { return };
-    if space.bytes_free < needed {
-        let message = format!(
-            "{} has {} MB free, and {} MB are needed for the new data beside the old",
-            dir.display(),
-            space.bytes_free / 1_000_000,
-            needed.div_ceil(1_000_000)
-        );
-        found.doubt("Space", false, message, "free some space there");
-    }
 }
 
 #[cfg(test)]

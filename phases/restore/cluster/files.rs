@@ -24,6 +24,9 @@ use crate::{
 /// The output that says that all of them are there.
 const BROUGHT: &str = "files-brought";
 
+/// Of a directory that others than root go through, to a file whose name they know.
+const PASSAGE: u32 = 0o711;
+
 /// Kubeconfigs that are made for each control plane.
 const KUBECONFIGS: [&str; 6] = [
     "admin.conf",
@@ -74,11 +77,13 @@ impl Phase for Files {
                     continue;
                 }
             }
-            // Nobody knows what the directory let in; what it holds may be closed by it alone.
-            let mode = if file.path.starts_with(&cert_dir) { PUBLIC_DIR } else { PRIVATE_DIR };
-            for step in directory(cx, file.path.parent().unwrap_or(Path::new("/")), mode).await? {
-                if step.targets().into_iter().all(|dir| dirs.insert(dir)) {
-                    steps.push(step);
+            let parent = file.path.parent().unwrap_or(Path::new("/"));
+            for step in directory(cx, parent, PRIVATE_DIR).await? {
+                if let Step::EnsureDir { path, owned, .. } = step
+                    && dirs.insert(path.display().to_string())
+                {
+                    let mode = mode_of(&path, &cert_dir, &self.request.files);
+                    steps.push(Step::EnsureDir { path, mode, owned });
                 }
             }
             if let Some((uid, gid)) = file.owner {
@@ -156,6 +161,19 @@ impl Files {
     }
 }
 
+/// Of a directory that is to be made. The backup does not say what it let in, and what it holds may be closed by it alone: so
+/// not more than those need to whom files in it belong.
+fn mode_of(dir: &Path, cert_dir: &Path, files: &[LostFile]) -> u32 {
+    let of_others = || files.iter().any(|file| file.owner.is_some() && file.path.starts_with(dir));
+    match () {
+        () if dir.starts_with(cert_dir) || cert_dir.starts_with(dir) => PUBLIC_DIR,
+        // Of the system's own: /srv, for example.
+        () if dir.parent() == Some(Path::new("/")) => PUBLIC_DIR,
+        () if of_others() => PASSAGE,
+        () => PRIVATE_DIR,
+    }
+}
+
 /// Those that an archive brings to places of the machine's own.
 pub fn outside<'f>(files: &'f [LostFile], cert_dir: &Path) -> Vec<&'f Path> {
     let chosen = of_cluster(files, cert_dir, &[]).map(|file| file.path.as_path());
@@ -226,6 +244,23 @@ mod tests {
                 "/srv/encryption.yaml"
             ]
         );
+    }
+
+    #[test]
+    fn a_directory_lets_in_whom_a_file_in_it_belongs_to_and_nobody_else() {
+        let file = |path: &str, owner| LostFile { path: path.into(), mode: 0o600, owner, bytes: vec![] };
+        let files = [
+            file("/etc/kubernetes/audit/policy.yaml", None),
+            file("/srv/kms/of/one/socket.conf", Some((65532, 65532))),
+            file("/srv/kms/root.conf", None),
+            file("/srv/secret/key", None),
+        ];
+        let mode = |dir: &str| mode_of(Path::new(dir), Path::new("/etc/kubernetes/pki"), &files);
+        assert_eq!(mode("/etc/kubernetes"), 0o755);
+        assert_eq!(mode("/etc/kubernetes/pki/etcd"), 0o755);
+        assert_eq!(mode("/etc/kubernetes/audit"), 0o700);
+        assert_eq!((mode("/srv"), mode("/srv/kms"), mode("/srv/kms/of/one")), (0o755, 0o711, 0o711));
+        assert_eq!(mode("/srv/secret"), 0o700);
     }
 
     #[test]

@@ -177,7 +177,7 @@ pub async fn run(session: &Session, args: &ClusterArgs) -> Result<(), CommandErr
         config,
     };
     let host = session.host(API_TIMEOUT);
-    let survey = restore::fits(&host, &request.restore()).await;
+    let survey = restore::fits(&host, &request.restore(), &request.files).await;
     refuse(&survey, "the cluster of this backup cannot be restored here", false)?;
     for message in survey.told(false) {
         session.reporter.report(Event::Warning { message });
