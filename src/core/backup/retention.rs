@@ -37,22 +37,19 @@ impl Policy {
     }
 
     /// Which of the candidates, by their index, may go. The newest one that verified never does, whatever the rules say;
-    /// nor does one that claims to be from the future, because then a clock is wrong and nobody knows which.
+    /// nor does one that claims to be from the future, because then a clock is wrong and nobody knows which. It takes no
+    /// place of one from the present either, or that would go as soon as it is made.
     pub fn expendable(&self, candidates: &[Candidate], now: Timestamp) -> Vec<usize> {
         if self.is_empty() {
             return vec![];
         }
-        let mut order: Vec<usize> = (0..candidates.len()).collect();
+        let age = |index: &usize| now.duration_since(candidates[*index].created_at);
+        let mut order: Vec<usize> = (0..candidates.len()).filter(|index| !age(index).is_negative()).collect();
         order.sort_by_key(|index| std::cmp::Reverse(candidates[*index].created_at));
         let mut kept = BTreeSet::new();
         kept.extend(order.iter().take(self.last).copied());
         kept.extend(order.iter().find(|index| candidates[**index].verified).copied());
-        for index in &order {
-            let age = now.duration_since(candidates[*index].created_at);
-            if age.is_negative() || self.within.is_some_and(|within| age <= within) {
-                kept.insert(*index);
-            }
-        }
+        kept.extend(order.iter().filter(|index| self.within.is_some_and(|within| age(index) <= within)));
         for (count, format) in [
             (self.hourly, "%Y-%m-%d %H"),
             (self.daily, "%Y-%m-%d"),
@@ -131,11 +128,24 @@ mod tests {
     }
 
     #[test]
-    fn one_from_the_future_stays() {
+    fn one_from_the_future_stays_and_takes_no_place_of_another() {
         let mut candidates = many();
         candidates.truncate(3);
-        candidates.push(Candidate { created_at: at("2027-01-01T00:00:00Z"), verified: false });
+        for verified in [true, false] {
+            candidates.push(Candidate { created_at: at("2027-01-01T00:00:00Z"), verified });
+            let policy = Policy { last: 1, ..Policy::default() };
+            assert_eq!(policy.expendable(&candidates, at("2026-11-24T20:00:00Z")), [1, 2]);
+            let policy = Policy { daily: 1, ..Policy::default() };
+            assert_eq!(policy.expendable(&candidates, at("2026-11-24T20:00:00Z")), [1, 2]);
+        }
+    }
+
+    #[test]
+    fn where_the_clock_was_set_back_nothing_goes_but_what_is_older() {
+        let candidates = many();
+        // All but the last two are from the future then; the last but one is as if just made.
+        let now = candidates[158].created_at;
         let policy = Policy { last: 1, ..Policy::default() };
-        assert_eq!(policy.expendable(&candidates, at("2026-11-24T20:00:00Z")), [1, 2]);
+        assert_eq!(policy.expendable(&candidates, now), [159]);
     }
 }
