@@ -2,7 +2,10 @@
 
 use insta::assert_snapshot;
 
-use crate::machine::{Machine, is_root};
+use crate::{
+    machine::{Machine, is_root},
+    restore::archive,
+};
 
 #[test]
 fn a_machine_without_etcd_is_told_what_to_name() {
@@ -79,4 +82,50 @@ error: invalid value 'soon' for '--keep-within <TIME>': "soon" is no time such a
 
 For more information, try '--help'.
 "#);
+}
+
+/// Nothing of what is kept changed, so a restore takes it; but a disk that flips one bit will flip another.
+#[test]
+fn a_bit_that_flipped_where_nothing_is_kept_is_told_as_such() {
+    let machine = Machine::new();
+    let good = archive(&Machine::with_certificates(), "3.6", |_| {});
+    let size = std::str::from_utf8(&good[124..135]).unwrap();
+    let padding = 512 + usize::from_str_radix(size, 8).unwrap();
+    assert!(!padding.is_multiple_of(512), "the manifest happens to fill its last block");
+    for (at, flip, words) in [
+        (
+            padding,
+            1,
+            "b.tar is damaged: the padding of an entry is not empty. What it holds is whole, and can be restored",
+        ),
+        (
+            148,
+            0x10,
+            "b.tar is damaged: the header of manifest.json is not as it was written. What it holds is whole",
+        ),
+        (good.len() - 1, 1, "b.tar is damaged: something follows behind its end"),
+    ] {
+        let mut bad = good.clone();
+        bad[at] ^= flip;
+        machine.write_here("b.tar", &bad);
+        machine.refuses("backup verify b.tar", 1, &[words]);
+    }
+    machine.write_here("b.tar", &good[..good.len() - 1024]);
+    machine.refuses(
+        "backup verify b.tar",
+        1,
+        &["b.tar is damaged: it is cut off behind its last entry. What it holds is whole"],
+    );
+    machine.write_here("b.tar", &good);
+    let sum = rkadm_core::text::sha256_hex(&good);
+    machine.write_here("b.tar.sha256", format!("{sum}  b.tar"));
+    machine.refuses("backup verify b.tar", 1, &["b.tar is damaged: b.tar.sha256 is not as it was written"]);
+    machine.write_here("b.tar.sha256", format!("{sum}  a.tar\n"));
+    let ran = machine.rkadm("backup verify b.tar");
+    ran.exits(0);
+    assert!(
+        ran.stderr().contains("b.tar.sha256 has the right sum, and calls the backup \"a.tar\""),
+        "{}",
+        ran.stderr()
+    );
 }

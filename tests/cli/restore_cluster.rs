@@ -55,6 +55,18 @@ fn a_backup_that_is_damaged_is_refused() {
 }
 
 #[test]
+fn what_there_is_no_room_for_is_not_unpacked() {
+    let machine = new();
+    let backup = archive(&Machine::with_certificates(), "3.6", |manifest| manifest.snapshot.size = 1 << 50);
+    machine.write_here("b.tar", backup);
+    let words = [
+        "bytes free, and 1125899906842624 are needed to unpack the snapshot",
+        "Hint: free some space there; `backup verify` and `backup drill` take another directory with --scratch",
+    ];
+    refused(&machine, &format!("b.tar {WITH}"), 1, &words);
+}
+
+#[test]
 fn a_backup_without_settings_asks_for_them() {
     let words = [
         "ConfigMap kube-system/kubeadm-config of the backup: it is not there",

@@ -93,7 +93,7 @@ Hint: an identity opens it all the same: `rkadm backup verify FILE --identity KE
 "#);
     let sum = rkadm_core::text::sha256_hex(&bytes);
     let label = Label::new(&manifest(&machine), bytes.len() as u64, sum, 1);
-    std::fs::write(Label::beside(&path), serde_json::to_vec(&label).unwrap()).unwrap();
+    std::fs::write(Label::beside(&path), label.text().unwrap()).unwrap();
     assert_snapshot!(machine.rkadm(&format!("backup verify {name}")).report(), @r#"
 exit 0
 --- stdout

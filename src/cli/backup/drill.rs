@@ -1,13 +1,19 @@
 //! `rkadm backup drill`.
 
-use std::path::{Path, PathBuf};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use clap::Args;
 use jiff::Timestamp;
-use rkadm_core::drill::{self, DrillError, Record, Request, cell::Answer, record};
+use rkadm_core::{
+    drill::{self, DrillError, Record, Request, cell::Answer, record},
+    engine::Event,
+};
 use serde::Serialize;
 
-use super::{DirArg, IdentityArgs, chosen, metrics};
+use super::{DirArg, IdentityArgs, Local, chosen, metrics, place::blocking};
 use crate::{
     cli::{
         API_TIMEOUT, Session,
@@ -56,7 +62,7 @@ struct Drilled<'a> {
 /// Runs it.
 pub async fn run(session: &Session, args: &DrillArgs) -> Result<(), CommandError> {
     Session::require_root("backup drill")?;
-    // What comes from a bucket goes again with this, and its record too.
+    // What comes from a bucket goes again with this.
     let local = chosen(session, &args.dir, &args.file, args.scratch.as_deref()).await?;
     let file = absolute(&local.path);
     let beside = file.parent().unwrap_or(Path::new("/")).to_owned();
@@ -81,17 +87,39 @@ pub async fn run(session: &Session, args: &DrillArgs) -> Result<(), CommandError
         // It says nothing of the backup.
         Err(_) => None,
     };
-    if let Some(record) = &record {
-        record::write(&request.file, record).map_err(|error| refused(&error))?;
-    }
+    let kept = match record {
+        Some(record) => keep(&local, record).await,
+        None => Ok(()),
+    };
     if let Some(path) = &args.prometheus {
         let host = session.host(API_TIMEOUT);
         metrics::write_drill(&host, path, made.is_ok(), Timestamp::now()).await?;
     }
-    let record = made.map_err(|error| refused(&error))?;
+    let record = match (made, kept) {
+        (Ok(record), Ok(())) => record,
+        (Ok(_), Err(error)) => return Err(error),
+        (Err(error), kept) => {
+            if let Err(unkept) = kept {
+                session.reporter.report(Event::Warning { message: unkept.message });
+            }
+            return Err(refused(&error));
+        }
+    };
     let result = Drilled { file: absolute_or_url(&local.shown).display().to_string(), record: &record };
     session.printer.result("BackupDrill", &result, || human(&result));
     Ok(())
+}
+
+/// Beside the backup, wherever that is.
+async fn keep(local: &Local, record: Record) -> Result<(), CommandError> {
+    let (place, name) = (Arc::clone(&local.place), local.name.clone());
+    let works = record.is_good();
+    let written = blocking(move || record::write(&*place, &name, &record)).await;
+    written.map_err(|mut error| {
+        let told = if works { "the backup works, but what" } else { "what" };
+        error.message = format!("{told} came of the drill cannot be kept beside it: {}", error.message);
+        error
+    })
 }
 
 fn absolute_or_url(shown: &Path) -> PathBuf {

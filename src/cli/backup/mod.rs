@@ -17,7 +17,7 @@ use jiff::{SignedDuration, Timestamp};
 use rkadm_core::{
     backup::{Backup, BackupError, Manifest, retention::Policy},
     config::GoDuration,
-    drill::{Record, record},
+    drill::Record,
 };
 use serde::Serialize;
 
@@ -148,6 +148,7 @@ struct Shown<'a> {
 }
 
 impl<'a> Shown<'a> {
+    /// One that was just made.
     fn of(path: &Path, bytes: u64, encrypted: bool, manifest: &'a Manifest) -> Self {
         Self {
             file: path.display().to_string(),
@@ -163,12 +164,13 @@ impl<'a> Shown<'a> {
             verified: manifest.verified.snapshot,
             compared_with_member: manifest.verified.live_hash,
             encrypted,
-            drill: record::read(path),
+            drill: None,
         }
     }
 
     fn of_backup(backup: &'a Backup) -> Self {
-        Self::of(&backup.path, backup.bytes, backup.recipients > 0, &backup.manifest)
+        let drill = backup.drill.clone();
+        Self { drill, ..Self::of(&backup.path, backup.bytes, backup.recipients > 0, &backup.manifest) }
     }
 }
 

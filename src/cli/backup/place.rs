@@ -115,6 +115,10 @@ pub struct Local {
     pub path: PathBuf,
     /// As it was named.
     pub shown: PathBuf,
+    /// Where it is kept.
+    pub place: Arc<dyn Place>,
+    /// Its name there.
+    pub name: String,
     /// Removes what was fetched for the time being.
     _scratch: Option<TempDir>,
 }
@@ -122,7 +126,10 @@ pub struct Local {
 impl Local {
     /// A file that is there.
     pub fn at(path: PathBuf) -> Self {
-        Self { shown: path.clone(), path, _scratch: None }
+        let absolute = std::path::absolute(&path).unwrap_or_else(|_| path.clone());
+        let dir = absolute.parent().unwrap_or(Path::new("/")).to_owned();
+        let name = absolute.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        Self { shown: path.clone(), path, place: Arc::new(Directory(dir)), name, _scratch: None }
     }
 }
 
@@ -166,7 +173,7 @@ pub async fn fetch(place: Arc<dyn Place>, name: String, into: Into) -> Result<Lo
             }
         };
         let path = place::fetch(&*place, &name, &dir)?;
-        Ok(Local { path, shown, _scratch: scratch })
+        Ok(Local { path, shown, place, name, _scratch: scratch })
     })
     .await
 }

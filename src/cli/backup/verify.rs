@@ -4,7 +4,8 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use rkadm_core::{
-    backup::{BackupError, crypt::Identities, label::Label, manifest::Snapshot, open, read},
+    backup::{BackupError, beside, crypt::Identities, label::Label, manifest::Snapshot, open, read},
+    engine::Event,
     etcd::snapshot::{FileHash, Report},
 };
 use serde::Serialize;
@@ -72,7 +73,10 @@ pub async fn run(session: &Session, args: &VerifyArgs) -> Result<(), CommandErro
     let identity = args.identity.absolute();
     let began = std::time::Instant::now();
     let path = local.path.clone();
-    let found = blocking(move || check(&path, scratch.as_deref(), &identity)).await?;
+    let (found, odd) = blocking(move || check(&path, scratch.as_deref(), &identity)).await?;
+    if let Some(message) = odd {
+        session.reporter.report(Event::Warning { message });
+    }
     let elapsed_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
     let result = Verification { file: local.shown.display().to_string(), elapsed_ms, ..found };
     session.printer.result("BackupVerification", &result, || human(&result));
@@ -148,18 +152,28 @@ fn human(result: &Verification) -> String {
     )
 }
 
-/// What can be found out.
-fn check(path: &Path, scratch: Option<&Path>, identity: &[PathBuf]) -> Result<Verification, BackupError> {
+/// What can be found out, and what is odd about what lies beside it.
+fn check(
+    path: &Path,
+    scratch: Option<&Path>,
+    identity: &[PathBuf],
+) -> Result<(Verification, Option<String>), BackupError> {
     let encrypted = !read::is_plain_snapshot(path) && read::is_sealed(path)?;
     if encrypted && identity.is_empty() {
         let label = Label::read(path)?;
         label.check(path)?;
-        return Ok(Verification::sealed(&label.manifest.snapshot));
+        let odd = beside::check(path, &label.sha256, None)?;
+        return Ok((Verification::sealed(&label.manifest.snapshot), odd));
     }
-    let beside = path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let dir = scratch.unwrap_or(beside);
+    let near = path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let dir = scratch.unwrap_or(near);
     let unpacked = tempfile::Builder::new().prefix(".rkadm-verify-").tempdir_in(dir);
     let unpacked = unpacked.map_err(BackupError::io("write to", dir))?;
     let opened = open::open(path, &Identities::read(identity)?, unpacked.path())?;
-    Ok(Verification::opened(&opened.snapshot.report, opened.files.len(), encrypted))
+    read::is_spotless(path, &opened.odd)?;
+    let odd = match &opened.sha256 {
+        Some(sha256) => beside::check(path, sha256, opened.manifest.as_ref())?,
+        None => None,
+    };
+    Ok((Verification::opened(&opened.snapshot.report, opened.files.len(), encrypted), odd))
 }

@@ -1,13 +1,13 @@
 //! The backups of a place.
 
-use std::path::PathBuf;
+use std::{collections::BTreeMap, path::PathBuf};
 
 use jiff::{SignedDuration, Timestamp};
 
-use crate::drill::record;
+use crate::drill::record::{self, Record};
 
 use super::{
-    BackupError, Manifest,
+    BackupError, Manifest, beside,
     crypt::{self, Identities},
     format::Compression,
     label::{self, Label},
@@ -30,6 +30,8 @@ pub struct Backup {
     pub recipients: usize,
     /// What it says about itself.
     pub manifest: Manifest,
+    /// What came of the last drill.
+    pub drill: Option<Record>,
 }
 
 /// What is in a place.
@@ -48,11 +50,16 @@ impl Catalog {
     /// The place cannot be read.
     pub fn read(place: &dyn Place) -> Result<Self, BackupError> {
         let mut catalog = Self::default();
-        for (name, bytes) in place.names()?.into_iter().filter(|(name, _)| is_ours(name)) {
-            let path = place.shown(&name);
+        let names = place.names()?;
+        let is_there = |wanted: &str| names.binary_search_by(|(name, _)| name.as_str().cmp(wanted)).is_ok();
+        for (name, bytes) in names.iter().filter(|(name, _)| is_ours(name)) {
+            let (path, name, bytes) = (place.shown(name), name.clone(), *bytes);
             match described(place, &name, bytes) {
                 Ok((manifest, recipients)) => {
-                    catalog.backups.push(Backup { path, name, bytes, recipients, manifest });
+                    // Each question to a bucket takes its time.
+                    let drilled = is_there(&record::name(&name));
+                    let drill = if drilled { record::read(place, &name)? } else { None };
+                    catalog.backups.push(Backup { path, name, bytes, recipients, manifest, drill });
                 }
                 // One that another one removed meanwhile.
                 Err(BackupError::Absent(_)) => {}
@@ -72,26 +79,42 @@ impl Catalog {
         self.backups.iter().filter(past).find(|backup| backup.manifest.verified.snapshot)
     }
 
-    /// Those that the policy does not keep, judged for each cluster of etcd by itself: a directory may hold several.
+    /// Those that the policy does not keep, judged for each cluster by itself: a place may hold several. What has another name
+    /// than it was given, somebody has put there, and keeps.
     pub fn expendable(&self, policy: &Policy, now: Timestamp) -> Vec<&Backup> {
-        let mut clusters: Vec<&str> =
-            self.backups.iter().map(|backup| backup.manifest.etcd.cluster_id.as_str()).collect();
-        clusters.sort_unstable();
-        clusters.dedup();
+        let mut clusters: BTreeMap<_, Vec<&Backup>> = BTreeMap::new();
+        for backup in self.backups.iter().filter(|backup| backup.is_named_as_made()) {
+            clusters.entry(backup.cluster()).or_default().push(backup);
+        }
         let mut gone = vec![];
-        for cluster in clusters {
-            let own: Vec<_> =
-                self.backups.iter().filter(|it| it.manifest.etcd.cluster_id == cluster).collect();
-            let candidates: Vec<_> = own
-                .iter()
-                .map(|backup| Candidate {
-                    created_at: backup.manifest.created_at,
-                    verified: backup.manifest.verified.snapshot,
-                })
-                .collect();
+        for own in clusters.into_values() {
+            let candidates: Vec<_> = own.iter().map(|backup| backup.candidate()).collect();
             gone.extend(policy.expendable(&candidates, now).into_iter().map(|index| own[index]));
         }
         gone
+    }
+}
+
+impl Backup {
+    /// The cluster that it is of. etcd's id is made of addresses and a name that all clusters share: those of two networks with
+    /// the same addresses are told apart by their authority.
+    fn cluster(&self) -> (&str, Option<&str>) {
+        let authority = self.manifest.fingerprints.get("ca").map(String::as_str);
+        (&self.manifest.etcd.cluster_id, authority)
+    }
+
+    fn candidate(&self) -> Candidate {
+        // Another one that works has to stay.
+        let condemned = self.drill.as_ref().is_some_and(|drill| !drill.is_good());
+        Candidate {
+            created_at: self.manifest.created_at,
+            verified: self.manifest.verified.snapshot && !condemned,
+        }
+    }
+
+    fn is_named_as_made(&self) -> bool {
+        let plain = self.name.strip_suffix(crypt::EXTENSION).unwrap_or(&self.name);
+        Compression::ALL.into_iter().any(|kind| self.manifest.file_name(kind.extension()) == plain)
     }
 }
 
@@ -122,7 +145,7 @@ fn described(place: &dyn Place, name: &str, bytes: u64) -> Result<(Manifest, usi
 /// It cannot be removed.
 pub fn remove(place: &dyn Place, backup: &Backup) -> Result<(), BackupError> {
     let name = &backup.name;
-    let drill = record::path(name.as_ref()).display().to_string();
-    let beside = [format!("{name}.sha256"), format!("{name}{}", label::EXTENSION), drill];
+    let beside =
+        [format!("{name}{}", beside::EXTENSION), format!("{name}{}", label::EXTENSION), record::name(name)];
     [name].into_iter().chain(&beside).try_for_each(|name| place.remove(name))
 }

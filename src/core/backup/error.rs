@@ -63,6 +63,16 @@ pub enum BackupError {
         /// Bytes.
         free: u64,
     },
+    /// There is no room to unpack a backup.
+    #[error("{} has {free} bytes free, and {needed} are needed to unpack the snapshot", path.display())]
+    Unpacked {
+        /// The directory.
+        path: PathBuf,
+        /// Bytes.
+        needed: u64,
+        /// Bytes.
+        free: u64,
+    },
     /// Another backup is at work on the same directory.
     #[error("another backup is at work in {}", .0.display())]
     Busy(PathBuf),
@@ -168,7 +178,7 @@ impl BackupError {
     pub fn is_disk_full(&self) -> bool {
         let source = match self {
             Self::Io { source, .. } | Self::Restore(RestoreError::Io { source, .. }) => source,
-            Self::Room { .. } => return true,
+            Self::Room { .. } | Self::Unpacked { .. } => return true,
             _ => return false,
         };
         matches!(source.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
@@ -185,6 +195,9 @@ impl BackupError {
             }
             Self::Room { .. } => {
                 "free some space, choose another directory with --dir, or let fewer backups be kept"
+            }
+            Self::Unpacked { .. } => {
+                "free some space there; `backup verify` and `backup drill` take another directory with --scratch"
             }
             Self::Source(_) => {
                 "run this on a control plane as root, or name etcd with --etcd-endpoints, --etcd-cacert, --etcd-cert and --etcd-key"

@@ -1,11 +1,22 @@
 //! How an archive is compressed. Which it was, is told by its first bytes when it is read, never by its name.
+//!
+//! Compressed bytes can change and still mean the same: another copy of the same text, a flag that nobody reads. So behind them
+//! comes their own sum, in a form that every program skips: an empty member of gzip, or a frame of zstd that is none.
 
 use std::io::{self, BufRead, BufReader, Cursor, Read, Write};
 
-use flate2::{Compression as Level, read::MultiGzDecoder, write::GzEncoder};
+use flate2::{Compression as Level, bufread::GzDecoder, write::GzEncoder};
+
+use super::layout::Layout;
 
 const GZIP: [u8; 2] = [0x1f, 0x8b];
 const ZSTD: [u8; 4] = [0x28, 0xb5, 0x2f, 0xfd];
+/// Of the empty member: it has an extra field, of the name RK and four bytes.
+const GZIP_SUM: [u8; 16] = [0x1f, 0x8b, 8, 4, 0, 0, 0, 0, 0, 255, 8, 0, b'R', b'K', 4, 0];
+/// No text, and the sum and the length of none.
+const GZIP_NOTHING: [u8; 10] = [3, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+/// Of the frame that is skipped: its kind, and its four bytes.
+const ZSTD_SUM: [u8; 8] = [0x50, 0x2a, 0x4d, 0x18, 4, 0, 0, 0];
 /// A window of 8 MiB: what is written here needs 2 MiB, and more would let whoever made a file choose our memory.
 const MOST_WINDOW: u32 = 23;
 /// Below the speed of a disk, above what a fast network takes.
@@ -46,28 +57,101 @@ pub(super) fn peek<'a>(mut reader: impl Read + 'a, count: u64) -> io::Result<(Ve
 }
 
 /// What is in a stream, whichever way it is compressed. What follows behind its end is an error.
-pub(super) fn decode<'a>(reader: impl Read + 'a) -> io::Result<Box<dyn Read + 'a>> {
-    let (head, reader) = peek(reader, 4)?;
+pub(super) fn decode<'a>(reader: impl Read + 'a, layout: &Layout) -> io::Result<Box<dyn Read + 'a>> {
+    let (head, reader) = peek(reader, ZSTD.len() as u64)?;
+    let layout = layout.clone();
     if head.starts_with(&GZIP) {
-        return Ok(Box::new(MultiGzDecoder::new(BufReader::with_capacity(BUFFER, reader))));
+        let decoder = GzDecoder::new(Tail::behind(reader, gzip_sum(0).len()));
+        let rest = |decoder: &mut GzDecoder<_>| end(decoder.get_mut(), gzip_sum);
+        return Ok(Box::new(Alone { decoder, rest, layout, ended: false }));
     }
     if head.starts_with(&ZSTD) {
-        let buffered = BufReader::with_capacity(BUFFER, reader);
-        let mut decoder = zstd::Decoder::with_buffer(buffered)?.single_frame();
+        let tail = Tail::behind(reader, zstd_sum(0).len());
+        let mut decoder = zstd::Decoder::with_buffer(tail)?.single_frame();
         decoder.window_log_max(MOST_WINDOW)?;
-        return Ok(Box::new(OneFrame(decoder)));
+        let rest = |decoder: &mut zstd::Decoder<'static, _>| end(decoder.get_mut(), zstd_sum);
+        return Ok(Box::new(Alone { decoder, rest, layout, ended: false }));
     }
-    Ok(Box::new(reader))
+    Ok(Box::new(BufReader::with_capacity(BUFFER, reader)))
 }
 
-/// More frames would be read by every zstd, but none of them has to have a sum.
-struct OneFrame<R: BufRead>(zstd::Decoder<'static, R>);
+fn gzip_sum(sum: u32) -> Vec<u8> {
+    [&GZIP_SUM[..], &sum.to_le_bytes(), &GZIP_NOTHING].concat()
+}
 
-impl<R: BufRead> Read for OneFrame<R> {
+fn zstd_sum(sum: u32) -> Vec<u8> {
+    [&ZSTD_SUM[..], &sum.to_le_bytes()].concat()
+}
+
+/// CRC-32C of all that is read but its last bytes, which are kept.
+struct Tail<R> {
+    from: R,
+    sum: u32,
+    last: Vec<u8>,
+    keep: usize,
+}
+
+impl<R: Read> Tail<R> {
+    fn behind(from: R, keep: usize) -> BufReader<Self> {
+        BufReader::with_capacity(BUFFER, Self { from, sum: 0, last: vec![], keep })
+    }
+}
+
+impl<R: Read> Read for Tail<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let read = self.0.read(buffer)?;
-        if read == 0 && !buffer.is_empty() && !self.0.get_mut().fill_buf()?.is_empty() {
-            return Err(io::Error::other("something follows behind its end"));
+        let read = self.from.read(buffer)?;
+        let bytes = &buffer[..read];
+        let beyond = (self.last.len() + read).saturating_sub(self.keep);
+        let (from_last, from_new) = (beyond.min(self.last.len()), beyond.saturating_sub(self.last.len()));
+        self.sum = crc32c::crc32c_append(self.sum, &self.last[..from_last]);
+        self.sum = crc32c::crc32c_append(self.sum, &bytes[..from_new]);
+        self.last.drain(..from_last);
+        self.last.extend_from_slice(&bytes[from_new..]);
+        Ok(read)
+    }
+}
+
+/// Reads what follows a compressed stream, which is its sum. What is odd about it.
+fn end<R: Read>(tail: &mut BufReader<Tail<R>>, sum: fn(u32) -> Vec<u8>) -> io::Result<Option<&'static str>> {
+    let mut behind = 0;
+    loop {
+        let bytes = tail.fill_buf()?.len();
+        if bytes == 0 {
+            break;
+        }
+        behind += bytes;
+        tail.consume(bytes);
+    }
+    let tail = tail.get_ref();
+    Ok(match behind {
+        0 => {
+            Some("its compressed bytes have no sum behind them: they were cut off there, or compressed anew")
+        }
+        _ if behind != tail.keep => return Err(io::Error::other("something follows behind its end")),
+        _ if tail.last != sum(tail.sum) => Some("its compressed bytes do not have the sum behind them"),
+        _ => None,
+    })
+}
+
+/// One gzip member, or one zstd frame, and its sum. Every decoder would read more of them, but none has to be what was written.
+struct Alone<D> {
+    decoder: D,
+    rest: fn(&mut D) -> io::Result<Option<&'static str>>,
+    layout: Layout,
+    ended: bool,
+}
+
+impl<D: Read> Read for Alone<D> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if self.ended || buffer.is_empty() {
+            return Ok(0);
+        }
+        let read = self.decoder.read(buffer)?;
+        if read == 0 {
+            self.ended = true;
+            if let Some(odd) = (self.rest)(&mut self.decoder)? {
+                self.layout.note(odd.into());
+            }
         }
         Ok(read)
     }
@@ -75,17 +159,42 @@ impl<R: BufRead> Read for OneFrame<R> {
 
 /// Compresses.
 pub(super) enum Encoder<W: Write> {
-    Gzip(GzEncoder<W>),
-    Zstd(zstd::Encoder<'static, W>),
+    Gzip(GzEncoder<Summed<W>>),
+    Zstd(zstd::Encoder<'static, Summed<W>>),
     None(W),
+}
+
+/// CRC-32C of what is written.
+pub(super) struct Summed<W> {
+    out: W,
+    sum: u32,
+}
+
+impl<W: Write> Summed<W> {
+    fn end(mut self, sum: fn(u32) -> Vec<u8>) -> io::Result<W> {
+        self.out.write_all(&sum(self.sum))?;
+        Ok(self.out)
+    }
+}
+
+impl<W: Write> Write for Summed<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let written = self.out.write(bytes)?;
+        self.sum = crc32c::crc32c_append(self.sum, &bytes[..written]);
+        Ok(written)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.out.flush()
+    }
 }
 
 impl<W: Write> Encoder<W> {
     pub fn new(out: W, compression: Compression) -> io::Result<Self> {
         Ok(match compression {
-            Compression::Gzip => Self::Gzip(GzEncoder::new(out, Level::fast())),
+            Compression::Gzip => Self::Gzip(GzEncoder::new(Summed { out, sum: 0 }, Level::fast())),
             Compression::Zstd => {
-                let mut encoder = zstd::Encoder::new(out, ZSTD_LEVEL)?;
+                let mut encoder = zstd::Encoder::new(Summed { out, sum: 0 }, ZSTD_LEVEL)?;
                 // gzip has one in any case.
                 encoder.include_checksum(true)?;
                 Self::Zstd(encoder)
@@ -94,11 +203,11 @@ impl<W: Write> Encoder<W> {
         })
     }
 
-    /// Writes the end, and gives back what is below.
+    /// Writes the end and the sum, and gives back what is below.
     pub fn finish(self) -> io::Result<W> {
         match self {
-            Self::Gzip(encoder) => encoder.finish(),
-            Self::Zstd(encoder) => encoder.finish(),
+            Self::Gzip(encoder) => encoder.finish()?.end(gzip_sum),
+            Self::Zstd(encoder) => encoder.finish()?.end(zstd_sum),
             Self::None(out) => Ok(out),
         }
     }

@@ -11,11 +11,17 @@ use super::{
     place::{Directory, Place, small},
     trial::sha256_of,
 };
+use crate::text::sha256_hex;
 
 /// Follows the name of the archive.
 pub const EXTENSION: &str = ".json";
 /// More is no label.
 const MOST: u64 = 1 << 20;
+
+/// In place of the sum, while that is made.
+fn no_sum() -> String {
+    "0".repeat(64)
+}
 
 /// Beside an encrypted archive.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -27,22 +33,30 @@ pub struct Label {
     pub sha256: String,
     /// To how many keys it is encrypted.
     pub recipients: usize,
-    /// That of the archive without files, objects, fingerprints and members.
+    /// That of the archive without files, objects and members, and with the fingerprint of the cluster's authority alone.
     pub manifest: Manifest,
+    /// SHA-256 of the label's text, with zeros in place of this one.
+    pub sum: String,
 }
 
 impl Label {
     /// Of an archive that was written and read back.
     pub fn new(manifest: &Manifest, bytes: u64, sha256: String, recipients: usize) -> Self {
-        let mut manifest = Manifest {
-            files: vec![],
-            resources: vec![],
-            objects: None,
-            fingerprints: std::collections::BTreeMap::new(),
-            ..manifest.clone()
-        };
+        let mut manifest = Manifest { files: vec![], resources: vec![], objects: None, ..manifest.clone() };
+        manifest.fingerprints.retain(|name, _| name == "ca");
         manifest.etcd.members.clear();
-        Self { bytes, sha256, recipients, manifest }
+        Self { bytes, sha256, recipients, manifest, sum: no_sum() }
+    }
+
+    /// Its text, with its sum.
+    ///
+    /// # Errors
+    /// It is none that JSON has.
+    pub fn text(&self) -> serde_json::Result<String> {
+        let text = serde_json::to_string_pretty(&Self { sum: no_sum(), ..self.clone() })? + "\n";
+        // It is the last field.
+        let (before, after) = text.rsplit_once(&no_sum()).unwrap_or((&text, ""));
+        Ok(format!("{before}{}{after}", sha256_hex(text.as_bytes())))
     }
 
     /// Where that of an archive is.
@@ -84,7 +98,31 @@ impl Label {
         if label.manifest.schema > SCHEMA {
             return Err("its label is of a newer rkadm".into());
         }
+        let text = std::str::from_utf8(bytes).map_err(|error| format!("its label: {error}"))?;
+        let (before, after) = text.rsplit_once(&label.sum).unwrap_or((text, ""));
+        if sha256_hex(format!("{before}{}{after}", no_sum()).as_bytes()) != label.sum {
+            return Err("its label is not as it was written".into());
+        }
         Ok(label)
+    }
+
+    /// Whether it says of an archive what that says of itself.
+    ///
+    /// # Errors
+    /// It does not.
+    pub fn compare(
+        &self,
+        archive: &Path,
+        bytes: u64,
+        sha256: &str,
+        inside: &Manifest,
+    ) -> Result<(), BackupError> {
+        let told = Self::new(inside, bytes, sha256.to_owned(), self.recipients);
+        if (Self { sum: no_sum(), ..self.clone() }) == told {
+            return Ok(());
+        }
+        let why = format!("{} says something else than what is in it", Self::beside(archive).display());
+        Err(BackupError::Damaged { path: archive.to_owned(), why })
     }
 
     /// Whether the archive is, byte by byte, what was written and read back when it was made.

@@ -8,12 +8,15 @@ use serde::{Deserialize, Serialize};
 use crate::{
     etcd::{Member, snapshot::Report},
     kube::storage::Objects,
+    text::sha256_hex,
 };
 
 /// Version of the layout and of this file. A reader refuses newer ones.
 pub const SCHEMA: u32 = 1;
 /// Name of the manifest in the archive.
 pub const MANIFEST: &str = "manifest.json";
+/// Name of the entry with the manifest's own sum, as `sha256sum` writes it. The manifest has the sums of all others.
+pub const MANIFEST_SUM: &str = "manifest.json.sha256";
 /// Name of the snapshot in the archive: a file that etcdutl accepts.
 pub const SNAPSHOT: &str = "etcd/snapshot.db";
 /// Below this are files of the machine under their paths.
@@ -157,4 +160,9 @@ impl Manifest {
         let time = self.created_at.strftime("%Y%m%dT%H%M%SZ");
         format!("{PREFIX}{}-{time}-r{}.{extension}", self.node, self.snapshot.revision)
     }
+}
+
+/// What the entry [`MANIFEST_SUM`] holds.
+pub fn sum_of(text: &[u8]) -> String {
+    format!("{}  {MANIFEST}\n", sha256_hex(text))
 }

@@ -6,8 +6,8 @@
 //! - [`collect`]: the files of the machine that belong into it.
 //! - [`take`]: makes one: streams the snapshot, verifies it, compares it with the live member, and writes the archive.
 //! - [`format`]: how an archive is compressed, and [`crypt`], to whom it is encrypted.
-//! - [`label`]: what may be said in the open of an encrypted one.
-//! - [`read`]: opens one that nobody can trust.
+//! - [`label`]: what may be said in the open of an encrypted one; [`beside`]: all that lies beside an archive.
+//! - [`read`]: opens one that nobody can trust; `layout`: the bytes of it that are nobody's content.
 //! - [`open`]: opens one, and the snapshot in it.
 //! - [`lost`]: what a backup says of a cluster whose machines are all gone.
 //! - [`scratch`]: where a backup is unpacked.
@@ -18,12 +18,14 @@
 //! A backup adds a file and changes nothing else, so it is no operation with a journal: what a killed one leaves is a file
 //! with the name of an incomplete one, which the next one removes.
 
+pub mod beside;
 pub mod catalog;
 pub mod collect;
 pub mod crypt;
 mod error;
 pub mod format;
 pub mod label;
+mod layout;
 pub mod lost;
 pub mod manifest;
 pub mod open;
@@ -42,6 +44,8 @@ pub use catalog::{Backup, Catalog};
 pub use error::BackupError;
 pub use manifest::Manifest;
 
+#[cfg(test)]
+mod flips;
 #[cfg(test)]
 mod sealed_tests;
 #[cfg(test)]

@@ -19,6 +19,8 @@ pub struct Opened {
     pub manifest: Option<Manifest>,
     /// SHA-256 of an archive.
     pub sha256: Option<String>,
+    /// What is not as it was written, where nothing is kept: [`read::is_spotless`].
+    pub odd: Vec<String>,
     /// The other files of an archive, by their path on the machine.
     pub files: BTreeMap<String, Vec<u8>>,
     /// The snapshot.
@@ -37,13 +39,14 @@ pub fn open(path: &Path, identities: &Identities, scratch: &Path) -> Result<Open
         return Ok(Opened {
             manifest: None,
             sha256: None,
+            odd: vec![],
             files: BTreeMap::new(),
             snapshot: snapshot::verify(path, VerifyOptions::default())?,
             path: path.to_owned(),
         });
     }
     let mut targets = Targets { snapshot: scratch.join("snapshot.db"), files: BTreeMap::new() };
-    let Checked { manifest, sha256 } = read::check(path, identities, Some(&mut targets))?;
+    let Checked { manifest, sha256, odd } = read::check(path, identities, Some(&mut targets))?;
     let verified = snapshot::verify(&targets.snapshot, VerifyOptions::default())?;
     let (told, found) = (&manifest.snapshot, &verified.report);
     if (told.revision, told.hash_kv) != (found.revision, found.hash_kv.hash) {
@@ -56,6 +59,7 @@ pub fn open(path: &Path, identities: &Identities, scratch: &Path) -> Result<Open
     Ok(Opened {
         manifest: Some(manifest),
         sha256: Some(sha256),
+        odd,
         files: targets.files,
         snapshot: verified,
         path: targets.snapshot,

@@ -11,11 +11,11 @@ use sha2::{Digest as _, Sha256};
 use tar::{Builder, EntryType, Header};
 
 use super::{
-    BackupError, Manifest,
+    BackupError, Manifest, beside,
     crypt::{self, Identities, Recipients},
     format::{Compression, Encoder},
     label::{self, Label},
-    manifest::{FILES, MANIFEST, SNAPSHOT},
+    manifest::{FILES, MANIFEST, MANIFEST_SUM, SNAPSHOT, sum_of},
     place::{Place, Staged},
     read,
     take::{Contents, PARTIAL, create, hex},
@@ -61,13 +61,15 @@ impl Archive<'_> {
             Ok(file.metadata()?.len())
         });
         let bytes = synced.map_err(BackupError::io("write", &partial))?;
-        let sha256 = read::check(&partial, &witness, None)?.sha256;
-        let mut beside = vec![(format!("{name}.sha256"), format!("{sha256}  {name}\n").into_bytes())];
+        let found = read::check(&partial, &witness, None)?;
+        read::is_spotless(&partial, &found.odd)?;
+        let sha256 = found.sha256;
+        let mut beside =
+            vec![(format!("{name}{}", beside::EXTENSION), beside::line(&sha256, &name).into_bytes())];
         if !self.recipients.is_empty() {
             let label = Label::new(self.manifest, bytes, sha256.clone(), self.recipients.len());
-            let text = serde_json::to_vec_pretty(&label);
-            let text = text.map_err(|error| BackupError::Transfer(error.to_string()))?;
-            beside.push((format!("{name}{}", label::EXTENSION), text));
+            let text = label.text().map_err(|error| BackupError::Transfer(error.to_string()))?;
+            beside.push((format!("{name}{}", label::EXTENSION), text.into_bytes()));
         }
         place.keep(&Staged { name: &name, file: &partial, bytes, sha256: &sha256, beside: &beside })?;
         Ok(bytes)
@@ -97,6 +99,8 @@ impl Archive<'_> {
         };
         let text = serde_json::to_vec_pretty(manifest)?;
         append(MANIFEST, text.len() as u64, 0o600, &mut text.as_slice())?;
+        let sum = sum_of(&text);
+        append(MANIFEST_SUM, sum.len() as u64, 0o600, &mut sum.as_bytes())?;
         for file in &manifest.files {
             let bytes = contents.get(&file.path).map(Vec::as_slice).unwrap_or_default();
             append(&format!("{FILES}{}", file.path), file.size, file.mode, &mut &*bytes)?;

@@ -3,7 +3,7 @@
 
 use std::{
     collections::BTreeMap,
-    fs::{self, File, OpenOptions},
+    fs::{File, OpenOptions},
     io::{self, BufReader, BufWriter, Read, Write},
     os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
@@ -13,12 +13,13 @@ use sha2::{Digest as _, Sha256};
 use tar::{Archive, EntryType};
 
 use super::{
-    BackupError, Manifest,
+    BackupError, Manifest, beside,
     crypt::{self, Identities},
     format,
-    manifest::{FILES, MANIFEST, RESOURCES, SCHEMA, SNAPSHOT},
+    layout::{Blocks, Layout},
+    manifest::{FILES, MANIFEST, MANIFEST_SUM, RESOURCES, SCHEMA, SNAPSHOT, sum_of},
     place::open_file,
-    take::hex,
+    take::{hex, room},
 };
 
 /// More is no manifest.
@@ -44,6 +45,20 @@ pub struct Checked {
     pub manifest: Manifest,
     /// SHA-256 of the archive itself.
     pub sha256: String,
+    /// What is not as it was written where nothing is kept. It can be restored all the same.
+    pub odd: Vec<String>,
+}
+
+/// Whether every byte is as it was written, as far as that can be known without a sum of the whole.
+///
+/// # Errors
+/// It is not: what was found odd.
+pub fn is_spotless(path: &Path, odd: &[String]) -> Result<(), BackupError> {
+    if odd.is_empty() {
+        return Ok(());
+    }
+    let why = format!("{}. What it holds is whole, and can be restored", odd.join(", "));
+    Err(BackupError::Damaged { path: path.to_owned(), why })
 }
 
 /// Reads the manifest alone; `path` is for messages.
@@ -55,11 +70,18 @@ pub fn manifest(
     from: impl Read + 'static,
     identities: &Identities,
 ) -> Result<Manifest, BackupError> {
-    let mut archive = Archive::new(stream(path, from, identities)?.0);
+    let mut archive = Archive::new(Stream::open(path, from, identities, &Layout::default())?.reader);
     let mut entries = archive.entries().map_err(|error| not_a_backup(path, &error))?.raw(true);
     let entry = entries.next().ok_or_else(|| not_a_backup(path, &"it is empty"))?;
     let mut entry = entry.map_err(|error| not_a_backup(path, &error))?;
-    parse(path, &mut entry)
+    let (manifest, sum) = parse(path, &mut entry)?;
+    // Whether a backup may go depends on it.
+    if let Some(Ok(mut entry)) = entries.next()
+        && *entry.path_bytes() == *MANIFEST_SUM.as_bytes()
+    {
+        compare_manifest(path, &mut entry, &sum)?;
+    }
+    Ok(manifest)
 }
 
 /// Whether a file is encrypted.
@@ -101,29 +123,28 @@ pub fn check(
     mut targets: Option<&mut Targets>,
 ) -> Result<Checked, BackupError> {
     let damaged = |why: String| BackupError::Damaged { path: path.to_owned(), why };
-    let (reader, sum) = stream(path, open_file(path)?, identities)?;
-    let mut archive = Archive::new(reader);
+    let layout = Layout::default();
+    let Stream { reader, sum } = Stream::open(path, open_file(path)?, identities, &layout)?;
+    let mut archive = Archive::new(Blocks::new(reader, &layout));
     let manifest;
     {
         // Raw: a reader that follows extensions by itself takes as much memory for a name as the archive wants.
         let mut entries = archive.entries().map_err(|error| not_a_backup(path, &error))?.raw(true);
         let first = entries.next().ok_or_else(|| not_a_backup(path, &"it is empty"))?;
-        manifest = parse(path, &mut first.map_err(|error| not_a_backup(path, &error))?)?;
-        let mut expected: BTreeMap<String, (u64, &str)> = manifest
-            .files
-            .iter()
-            .map(|file| (format!("{FILES}{}", file.path), (file.size, file.sha256.as_str())))
-            .collect();
-        expected.extend(
-            manifest.resources.iter().map(|file| (file.path.clone(), (file.size, file.sha256.as_str()))),
-        );
-        if expected.len() != manifest.files.len() + manifest.resources.len() {
-            return Err(damaged("its manifest names a file twice".into()));
+        let mut first = first.map_err(|error| not_a_backup(path, &error))?;
+        let own_sum;
+        (manifest, own_sum) = parse(path, &mut first)?;
+        layout.entry(first.header(), first.raw_file_position(), first.size());
+        let mut expected = expected(path, &manifest)?;
+        if let Some(targets) = &targets {
+            room_for(&manifest, &targets.snapshot)?;
         }
-        expected.insert(SNAPSHOT.into(), (manifest.snapshot.size, &manifest.snapshot.sha256));
         let mut long = None;
+        // Behind the manifest, and nowhere else.
+        let mut may_be_sum = true;
         for entry in entries {
             let mut entry = entry.map_err(|error| damaged(error.to_string()))?;
+            layout.entry(entry.header(), entry.raw_file_position(), entry.size());
             if entry.header().entry_type() == EntryType::GNULongName && long.is_none() {
                 long = Some(long_name(&mut entry).map_err(damaged)?);
                 continue;
@@ -132,6 +153,10 @@ pub fn check(
             let name = long.take().unwrap_or_else(own);
             if entry.header().entry_type() != EntryType::Regular {
                 return Err(damaged(format!("{name:?} is no plain file")));
+            }
+            if std::mem::take(&mut may_be_sum) && name == MANIFEST_SUM {
+                compare_manifest(path, &mut entry, &own_sum)?;
+                continue;
             }
             let (size, sha256) =
                 expected.remove(&name).ok_or_else(|| damaged(format!("{name:?} is not in its manifest")))?;
@@ -154,9 +179,37 @@ pub fn check(
     let mut rest = archive.into_inner();
     nothing_but_zeros(&mut rest).map_err(|error| damaged(error.to_string()))?;
     drop(rest);
+    layout.end();
     let sha256 = sum.finish().map_err(|error| damaged(error.to_string()))?;
-    compare_sum(path, &sha256)?;
-    Ok(Checked { manifest, sha256 })
+    beside::compare_sum(path, &sha256)?;
+    Ok(Checked { manifest, sha256, odd: layout.odd() })
+}
+
+/// Names, sizes and sums of the entries that follow.
+fn expected<'m>(
+    path: &Path,
+    manifest: &'m Manifest,
+) -> Result<BTreeMap<String, (u64, &'m str)>, BackupError> {
+    let files = manifest.files.iter();
+    let files = files.map(|file| (format!("{FILES}{}", file.path), (file.size, file.sha256.as_str())));
+    let objects = manifest.resources.iter();
+    let objects = objects.map(|file| (file.path.clone(), (file.size, file.sha256.as_str())));
+    let mut expected: BTreeMap<String, (u64, &str)> = files.chain(objects).collect();
+    if expected.len() != manifest.files.len() + manifest.resources.len() {
+        let why = "its manifest names a file twice".into();
+        return Err(BackupError::Damaged { path: path.to_owned(), why });
+    }
+    expected.insert(SNAPSHOT.into(), (manifest.snapshot.size, &manifest.snapshot.sha256));
+    Ok(expected)
+}
+
+/// Before anything is unpacked: a disk that is full harms whatever else is on it.
+fn room_for(manifest: &Manifest, snapshot: &Path) -> Result<(), BackupError> {
+    let dir = snapshot.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    room(dir, manifest.snapshot.size).map_err(|error| match error {
+        BackupError::Room { path, needed, free } => BackupError::Unpacked { path, needed, free },
+        error => error,
+    })
 }
 
 /// Whether a file is a plain snapshot, as etcdctl writes it, rather than an archive.
@@ -223,7 +276,8 @@ struct Version {
     schema: u32,
 }
 
-fn parse(path: &Path, entry: &mut tar::Entry<'_, impl Read>) -> Result<Manifest, BackupError> {
+/// The manifest, and what the entry with its sum has to hold.
+fn parse(path: &Path, entry: &mut tar::Entry<'_, impl Read>) -> Result<(Manifest, String), BackupError> {
     let is_it =
         entry.header().entry_type() == EntryType::Regular && *entry.path_bytes() == *MANIFEST.as_bytes();
     if !is_it || entry.size() > MOST_MANIFEST {
@@ -255,48 +309,52 @@ fn parse(path: &Path, entry: &mut tar::Entry<'_, impl Read>) -> Result<Manifest,
             return Err(BackupError::Damaged { path: path.to_owned(), why });
         }
     }
-    Ok(manifest)
+    Ok((manifest, sum_of(&text)))
+}
+
+fn compare_manifest(path: &Path, entry: &mut impl Read, sum: &str) -> Result<(), BackupError> {
+    let damaged = |why: String| BackupError::Damaged { path: path.to_owned(), why };
+    let mut found = vec![];
+    let read = entry.take(sum.len() as u64 + 1).read_to_end(&mut found);
+    read.map_err(|error| damaged(error.to_string()))?;
+    if found == sum.as_bytes() {
+        return Ok(());
+    }
+    Err(damaged(format!("its manifest does not have the sum in {MANIFEST_SUM}")))
 }
 
 fn not_a_backup(path: &Path, why: &dyn std::fmt::Display) -> BackupError {
     BackupError::NotABackup { path: path.to_owned(), why: why.to_string() }
 }
 
-/// Compares with `<archive>.sha256`, as `sha256sum` writes it.
-fn compare_sum(path: &Path, sha256: &str) -> Result<(), BackupError> {
-    let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-    let sums = path.with_file_name(format!("{name}.sha256"));
-    let text = match fs::read_to_string(&sums) {
-        Ok(text) => text,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-        Err(error) => return Err(BackupError::io("read", sums)(error)),
-    };
-    if text.split_whitespace().next() == Some(sha256) {
-        return Ok(());
-    }
-    Err(BackupError::Damaged {
-        path: path.to_owned(),
-        why: format!("it does not have the sum in {}", sums.display()),
-    })
+/// What is in a file, decrypted and decompressed; what is on the disk is hashed on the way.
+struct Stream {
+    reader: Box<dyn Read>,
+    sum: Sum,
 }
 
-/// Decrypts and decompresses, and hashes what is on the disk on the way.
-fn stream(
-    path: &Path,
-    from: impl Read + 'static,
-    identities: &Identities,
-) -> Result<(Box<dyn Read>, Sum), BackupError> {
-    use std::{cell::RefCell, rc::Rc};
-    let hash = Rc::new(RefCell::new(Sha256::new()));
-    let from: Box<dyn Read> = Box::new(BufReader::with_capacity(1 << 20, from));
-    let source = Rc::new(RefCell::new(from));
-    let hashing = Hashing { source: Rc::clone(&source), hash: Rc::clone(&hash) };
-    let sum = Sum { source, hash };
-    let (head, stream) =
-        format::peek(hashing, crypt::MAGIC.len() as u64).map_err(BackupError::io("read", path))?;
-    let stream = if head == crypt::MAGIC { crypt::open(path, stream, identities)? } else { Box::new(stream) };
-    let damaged = |error: io::Error| BackupError::Damaged { path: path.to_owned(), why: error.to_string() };
-    Ok((format::decode(stream).map_err(damaged)?, sum))
+impl Stream {
+    fn open(
+        path: &Path,
+        from: impl Read + 'static,
+        identities: &Identities,
+        layout: &Layout,
+    ) -> Result<Self, BackupError> {
+        use std::{cell::RefCell, rc::Rc};
+        let hash = Rc::new(RefCell::new(Sha256::new()));
+        let from: Box<dyn Read> = Box::new(BufReader::with_capacity(1 << 20, from));
+        let source = Rc::new(RefCell::new(from));
+        let hashing = Hashing { source: Rc::clone(&source), hash: Rc::clone(&hash) };
+        let sum = Sum { source, hash };
+        let (head, stream) =
+            format::peek(hashing, crypt::MAGIC.len() as u64).map_err(BackupError::io("read", path))?;
+        let stream =
+            if head == crypt::MAGIC { crypt::open(path, stream, identities)? } else { Box::new(stream) };
+        let damaged =
+            |error: io::Error| BackupError::Damaged { path: path.to_owned(), why: error.to_string() };
+        let reader = format::decode(stream, layout).map_err(damaged)?;
+        Ok(Self { reader, sum })
+    }
 }
 
 type Shared<T> = std::rc::Rc<std::cell::RefCell<T>>;

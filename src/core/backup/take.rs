@@ -11,7 +11,6 @@ use std::{
 
 use jiff::Timestamp;
 use rustix::fs::{FlockOperation, flock, statvfs};
-use sha2::{Digest as _, Sha256};
 
 use super::{
     BackupError, Manifest,
@@ -274,16 +273,15 @@ async fn download(client: &EtcdClient, endpoint: &str, path: &Path) -> Result<St
     let target = path.to_owned();
     let writing = tokio::task::spawn_blocking(move || {
         let mut file = BufWriter::with_capacity(1 << 20, file);
-        let (mut trailer, mut whole) = (TrailerHash::default(), Sha256::new());
+        let mut trailer = TrailerHash::default();
         while let Some(chunk) = receiver.blocking_recv() {
             trailer.update(&chunk);
-            whole.update(&chunk);
             file.write_all(&chunk).map_err(BackupError::io("write", &target))?;
         }
         file.flush().map_err(BackupError::io("write", &target))?;
         let bytes = trailer.len();
-        match trailer.finish() {
-            Some(_) => Ok(hex(&whole.finalize())),
+        match trailer.finish_whole() {
+            Some(whole) => Ok(hex(&whole)),
             None => {
                 Err(BackupError::Transfer(format!("{bytes} bytes came, which do not end with their SHA-256")))
             }

@@ -1,18 +1,18 @@
 //! What came of the last drill of a backup: `<backup>.drill.json` beside it.
 
-use std::{
-    fs,
-    io::Write,
-    path::{Path, PathBuf},
-};
-
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::{DrillError, Findings};
+use crate::backup::{
+    BackupError,
+    place::{Place, small},
+};
 
 /// Version of the file.
 pub const SCHEMA: u32 = 1;
+/// More is no record.
+const MOST: u64 = 1 << 20;
 
 /// What came of a drill.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -44,47 +44,56 @@ impl Record {
     }
 }
 
-/// Where the record of a backup is.
-pub fn path(backup: &Path) -> PathBuf {
-    let mut name = backup.file_name().unwrap_or_default().to_owned();
-    name.push(".drill.json");
-    backup.with_file_name(name)
+/// Name of the record of a backup, in its place.
+pub fn name(backup: &str) -> String {
+    format!("{backup}.drill.json")
 }
 
-/// Writes it, in place of the one before.
+/// Keeps it beside the backup, in place of the one before.
 ///
 /// # Errors
-/// The directory cannot be written to.
-pub fn write(backup: &Path, record: &Record) -> Result<(), DrillError> {
-    let path = path(backup);
-    let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let written = tempfile::NamedTempFile::new_in(dir).and_then(|mut file| {
-        file.write_all(&serde_json::to_vec_pretty(record)?)?;
-        file.write_all(b"\n")?;
-        file.as_file().sync_all()?;
-        file.persist(&path).map_err(|error| error.error)?;
-        Ok(())
-    });
-    written.map_err(DrillError::io("write", &path))
+/// The backup is not there any more, or its place cannot be written to.
+pub fn write(place: &dyn Place, backup: &str, record: &Record) -> Result<(), BackupError> {
+    // Of one that went meanwhile nobody would ever remove it.
+    if !place.names()?.iter().any(|(name, _)| name == backup) {
+        return Err(BackupError::Absent(place.shown(backup)));
+    }
+    let text =
+        serde_json::to_string_pretty(record).map_err(|error| BackupError::Transfer(error.to_string()))?;
+    place.write(&name(backup), (text + "\n").as_bytes())
 }
 
-/// The record of a backup; `None` where there was no drill, or of a newer rkadm.
-pub fn read(backup: &Path) -> Option<Record> {
-    let record: Record = serde_json::from_slice(&fs::read(path(backup)).ok()?).ok()?;
-    (record.schema <= SCHEMA).then_some(record)
+/// The record of a backup; `None` where there was no drill, or one of a newer rkadm.
+///
+/// # Errors
+/// Its place cannot be read.
+pub fn read(place: &dyn Place, backup: &str) -> Result<Option<Record>, BackupError> {
+    let text = match small(place, &name(backup), MOST) {
+        Err(BackupError::Absent(_)) => return Ok(None),
+        text => text?,
+    };
+    let record: Option<Record> = serde_json::from_slice(&text).ok();
+    Ok(record.filter(|record| record.schema <= SCHEMA))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::backup::place::Directory;
 
     #[test]
     fn a_record_replaces_the_one_before_and_is_read_back() {
         let dir = tempfile::tempdir().unwrap();
-        let backup = dir.path().join("rkadm-backup-a.tar.gz");
-        assert_eq!(read(&backup), None);
+        let place = Directory(dir.path().to_owned());
+        let backup = "rkadm-backup-a.tar.gz";
+        let read = || read(&place, backup).unwrap();
+        let write = |record: &Record| write(&place, backup, record);
+        assert_eq!(read(), None);
         let failed = Record::of_failure(Timestamp::UNIX_EPOCH, &DrillError::Failed("etcd ended".into()));
-        write(&backup, &failed).unwrap();
+        let error = write(&failed).unwrap_err().to_string();
+        assert!(error.ends_with("rkadm-backup-a.tar.gz does not exist"), "{error}");
+        std::fs::write(dir.path().join(backup), "").unwrap();
+        write(&failed).unwrap();
         let good = Record {
             findings: Some(Findings {
                 etcd_version: "3.7.0".into(),
@@ -97,8 +106,14 @@ mod tests {
             error: None,
             ..failed.clone()
         };
-        assert!(!read(&backup).unwrap().is_good());
-        write(&backup, &good).unwrap();
-        assert_eq!(read(&backup).unwrap(), good);
+        assert!(!read().unwrap().is_good());
+        write(&good).unwrap();
+        assert_eq!(read().unwrap(), good);
+        let newer = Record { schema: SCHEMA + 1, ..good.clone() };
+        write(&newer).unwrap();
+        assert_eq!(read(), None);
+        std::fs::write(dir.path().join(name(backup)), "no record").unwrap();
+        assert_eq!(read(), None);
+        assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 2, "something was left");
     }
 }

@@ -193,6 +193,12 @@ impl Place for Bucket {
         })
     }
 
+    fn write(&self, name: &str, text: &[u8]) -> Result<(), BackupError> {
+        let key = self.key(name);
+        let put = self.store.put(&key, Bytes::copy_from_slice(text).into());
+        self.runtime.block_on(put).map(drop).map_err(self.failed("write", name))
+    }
+
     fn remove(&self, name: &str) -> Result<(), BackupError> {
         match self.runtime.block_on(self.store.delete(&self.key(name))) {
             Ok(()) | Err(Error::NotFound { .. }) => Ok(()),

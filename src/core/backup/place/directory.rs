@@ -6,25 +6,14 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use tempfile::Builder;
+
 use super::{Place, Staged, is_absent, open_file};
-use crate::backup::{
-    BackupError,
-    take::{PARTIAL, create},
-};
+use crate::backup::BackupError;
 
 /// A directory of backups.
 #[derive(Debug, Clone)]
 pub struct Directory(pub PathBuf);
-
-impl Directory {
-    /// A small file, whole under its name or not at all.
-    fn write(&self, name: &str, text: &[u8]) -> Result<(), BackupError> {
-        let (path, partial) = (self.0.join(name), self.0.join(format!(".{name}{PARTIAL}")));
-        let mut file = create(&partial)?;
-        file.write_all(text).and_then(|()| file.sync_all()).map_err(BackupError::io("write", &partial))?;
-        fs::rename(&partial, &path).map_err(BackupError::io("rename", &path))
-    }
-}
 
 impl Place for Directory {
     fn shown(&self, name: &str) -> PathBuf {
@@ -68,6 +57,18 @@ impl Place for Directory {
             }
         }
         renamed?;
+        sync(&self.0)
+    }
+
+    fn write(&self, name: &str, text: &[u8]) -> Result<(), BackupError> {
+        let path = self.0.join(name);
+        let written = Builder::new().prefix(".rkadm-").tempfile_in(&self.0).and_then(|mut file| {
+            file.write_all(text)?;
+            file.as_file().sync_all()?;
+            file.persist(&path).map_err(|error| error.error)?;
+            Ok(())
+        });
+        written.map_err(BackupError::io("write", &path))?;
         sync(&self.0)
     }
 

@@ -17,7 +17,7 @@ pub use bucket::{Access, Bucket};
 pub use directory::Directory;
 
 use super::{
-    BackupError, label,
+    BackupError, beside, label,
     take::{PARTIAL, create, room},
 };
 
@@ -58,6 +58,12 @@ pub trait Place: fmt::Debug + Send + Sync {
     /// # Errors
     /// It could not be kept; nothing is left then.
     fn keep(&self, staged: &Staged<'_>) -> Result<(), BackupError>;
+
+    /// Puts a small file in place of the one before. Nobody sees half of it.
+    ///
+    /// # Errors
+    /// It cannot be written.
+    fn write(&self, name: &str, text: &[u8]) -> Result<(), BackupError>;
 
     /// Removes a file; one that is not there is fine, another one was quicker.
     ///
@@ -128,7 +134,7 @@ pub fn fetch(place: &dyn Place, name: &str, dir: &Path) -> Result<PathBuf, Backu
     let size = |wanted: &str| names.iter().find(|(name, _)| name == wanted).map(|(_, size)| *size);
     let bytes = size(name).ok_or_else(|| BackupError::Absent(place.shown(name)))?;
     room(dir, bytes)?;
-    let beside = [format!("{name}.sha256"), format!("{name}{}", label::EXTENSION)];
+    let beside = [format!("{name}{}", beside::EXTENSION), format!("{name}{}", label::EXTENSION)];
     for name in beside.iter().filter(|name| size(name).is_some()) {
         copy(place, name, dir, None)?;
     }
@@ -164,8 +170,8 @@ fn copy(place: &dyn Place, name: &str, dir: &Path, bytes: Option<u64>) -> Result
     copied.map(|()| path)
 }
 
-/// A small file of a place, `None` where there is none.
-pub(super) fn small(place: &dyn Place, name: &str, most: u64) -> Result<Vec<u8>, BackupError> {
+/// A small file of a place.
+pub(crate) fn small(place: &dyn Place, name: &str, most: u64) -> Result<Vec<u8>, BackupError> {
     let mut text = vec![];
     place
         .open(name)?

@@ -48,6 +48,12 @@ impl TrailerHash {
         let found: [u8; LEN] = self.sha.finalize().into();
         (self.held == found).then_some(found)
     }
+
+    /// The SHA-256 of all that came, the hash at its end included, if that is right.
+    pub fn finish_whole(self) -> Option<[u8; LEN]> {
+        let whole = self.sha.clone().chain_update(&self.held).finalize().into();
+        self.finish().map(|_| whole)
+    }
 }
 
 #[cfg(test)]
@@ -59,15 +65,17 @@ mod tests {
         let mut whole: Vec<u8> = (0..=255).cycle().take(1000).collect();
         let sum: [u8; 32] = Sha256::digest(&whole).into();
         whole.extend(sum);
+        let of_all: [u8; 32] = Sha256::digest(&whole).into();
         for size in [1, 7, 31, 32, 33, 500, 2000] {
             let mut hash = TrailerHash::default();
             whole.chunks(size).for_each(|chunk| hash.update(chunk));
+            assert_eq!(hash.clone().finish_whole(), Some(of_all), "pieces of {size}");
             assert_eq!((hash.len(), hash.finish()), (1032, Some(sum)), "pieces of {size}");
         }
         for cut in [0, 31, 32, 1031] {
             let mut hash = TrailerHash::default();
             hash.update(&whole[..cut]);
-            assert_eq!(hash.finish(), None, "{cut} bytes");
+            assert_eq!((hash.clone().finish_whole(), hash.finish()), (None, None), "{cut} bytes");
         }
     }
 }
