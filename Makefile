@@ -90,8 +90,13 @@ upgrade-chain: setup ## Upgrade a cluster over every supported minor; builds all
 bench: build tools ## Measure rkadm beside kubeadm on the same node
 	RKADM=$(CURDIR)/$(RELEASE) $(CARGO) test --locked --test e2e -- --ignored --nocapture --test-threads=1 bench
 
+.PHONY: etcd-large
+etcd-large: ## Verify, back up and restore a database of more than 2 GiB; takes some 10 GiB of disk for a while
+	$(CARGO) test --locked --test etcd -- --ignored --exact large::a_database_of_more_than_2_gib_is_verified_backed_up_and_restored
+
+# BENCH_MB=100,1024,4096 says how large the data is, BENCH_LINES=3.7 with which etcd.
 .PHONY: bench-etcd
-bench-etcd: ## Measure verification and restore of etcd snapshots beside etcdutl
+bench-etcd: ## Measure backup, verification and restore beside etcdctl and etcdutl
 	$(CARGO) test --release --locked --test etcd -- --ignored --nocapture --exact bench::bench
 
 .PHONY: shell

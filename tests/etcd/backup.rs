@@ -15,17 +15,6 @@ use crate::faults::{Fault, Faults, SERVER, Which};
 use crate::net::Net;
 use crate::server::{Etcd, Programs};
 
-const CONFIG: &str = "\
-apiVersion: kubeadm.k8s.io/v1beta4
-kind: InitConfiguration
-localAPIEndpoint: {advertiseAddress: 192.0.2.10}
-nodeRegistration: {name: cp1}
----
-apiVersion: kubeadm.k8s.io/v1beta4
-kind: ClusterConfiguration
-kubernetesVersion: v1.37.2
-encryptionAlgorithm: ECDSA-P256
-";
 const PKI: &str = "root/etc/kubernetes/pki/etcd";
 const BUCKET: &str = "s3://bucket/clusters/one";
 /// In the bucket's directory.
@@ -56,17 +45,12 @@ impl Site {
     fn new(values: u64, tls: bool) -> Result<Self> {
         let net = Net::enter()?;
         let dir = tempfile::tempdir()?;
-        for path in ["root/etc", "root/srv", "root/var/lib", "s3/bucket"] {
+        for path in ["root/srv", "s3/bucket"] {
             fs::create_dir_all(dir.path().join(path))?;
         }
-        fs::write(dir.path().join("cluster.yaml"), CONFIG)?;
         let etcd = Etcd::start(&Programs::of("3.6")?, &dir.path().join("data"), &[])?;
         data::put_many(&etcd.client, "/registry/pods/", 0, values, 2000)?;
-        let made = Command::new(env!("CARGO_BIN_EXE_rkadm"))
-            .args(["init", "phase", "certs", "all", "--config", "cluster.yaml", "--rootfs", "root"])
-            .current_dir(dir.path())
-            .output()?;
-        ensure!(made.status.success(), "{made:?}");
+        data::certificates(dir.path())?;
         let gateway = Gateway::start(dir.path(), tls)?;
         Ok(Self { dir, etcd, gateway, _net: net })
     }
@@ -223,6 +207,63 @@ fn a_bucket_is_a_place_like_a_directory() -> Result<()> {
     let left = site.objects()?;
     ensure!(left.len() == 6 && left.iter().any(|it| it.ends_with("precious.tar")), "{left:?}");
     ensure!(!left.iter().any(|it| it.contains(file.rsplit('/').next().unwrap_or_default())), "{left:?}");
+    Ok(())
+}
+
+#[test]
+fn what_came_of_a_drill_is_kept_in_the_bucket_and_goes_with_its_backup() -> Result<()> {
+    let site = Site::new(50, false)?;
+    let run = |args: &str| site.command(&format!("http://{SERVER}"), args).output();
+    let json = |args: &str| -> Result<Value> {
+        let output = run(&format!("{args} -o json"))?;
+        ensure!(output.status.success(), "{args}: {output:?}");
+        Ok(serde_json::from_slice(&output.stdout)?)
+    };
+    let make = || -> Result<String> {
+        let made = json(&format!("backup etcd --dir {BUCKET}"))?;
+        made["file"].as_str().map(str::to_owned).context("no file")
+    };
+    let older = make()?;
+    site.etcd.client.put("/registry/new", b"x")?;
+    let newer = make()?;
+    let etcd = Programs::of("3.6")?.program("etcd");
+    let drill =
+        |what: &str| format!("backup drill {what} --dir {BUCKET} --scratch . --etcd {}", etcd.display());
+    let drilled = json(&drill("latest"))?;
+    ensure!(drilled["file"] == newer && drilled["findings"]["keys"] == 51, "{drilled}");
+    json(&drill(&older))?;
+    let list = json(&format!("backup list --dir {BUCKET}"))?;
+    ensure!(list["items"].as_array().is_some_and(|items| items.len() == 2), "a record is no backup: {list}");
+    ensure!(list["items"][0]["drill"]["findings"] == drilled["findings"], "{list}");
+    ensure!(list["items"][1]["drill"]["findings"]["keys"] == 50, "{list}");
+
+    // Who may read and not write learns both.
+    let of_record = |method: &str, target: &str| method == "PUT" && target.contains(".drill.json");
+    let denied = "<Error><Code>AccessDenied</Code><Message>Not for you</Message></Error>";
+    let faults = Faults::start(of_record, Fault::Answer(403, denied), usize::MAX)?;
+    let output = site.command(&faults.url(), &drill("latest")).output()?;
+    let words = "the backup works, but what came of the drill cannot be kept beside it";
+    ensure!(output.status.code() == Some(1) && said(&output).contains(words), "{output:?}");
+    ensure!(said(&output).contains("AccessDenied: Not for you"), "{output:?}");
+
+    // One that does not work, in place of the record before.
+    let object = site.path("s3").join(newer.trim_start_matches("s3://"));
+    let mut bytes = fs::read(&object)?;
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    fs::write(&object, bytes)?;
+    let output = run(&drill(&newer))?;
+    ensure!(output.status.code() == Some(1) && said(&output).contains("is damaged"), "{output:?}");
+    let list = run(&format!("backup list --dir {BUCKET}"))?;
+    ensure!(String::from_utf8_lossy(&list.stdout).contains("FAILED 0s ago"), "{list:?}");
+
+    let pruned = json(&format!("backup prune --keep-last 1 --dir {BUCKET}"))?;
+    ensure!(pruned["removed"] == serde_json::json!([older]), "{pruned}");
+    let left = site.objects()?;
+    ensure!(
+        left.len() == 3 && left.iter().all(|it| newer.contains(it.split(".tar").next().unwrap_or("none"))),
+        "{left:?}"
+    );
     Ok(())
 }
 

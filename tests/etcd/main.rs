@@ -10,6 +10,7 @@ mod data;
 mod drill;
 mod faults;
 mod fixtures;
+mod large;
 mod net;
 mod pages;
 mod restore;

@@ -1,5 +1,10 @@
-//! A bbolt file with pages of another size, written apart from rkadm's own writer: bbolt takes the page size of the
-//! machine, and this machine has one only.
+//! A bbolt file with pages of another size, or far from its beginning, written apart from rkadm's own writer: bbolt takes the
+//! page size of the machine, and this machine has one only.
+
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt as _;
+use std::path::Path;
 
 type Items = Vec<(Vec<u8>, Vec<u8>)>;
 
@@ -11,12 +16,38 @@ fn number(bytes: &[u8], at: usize, len: usize) -> Option<usize> {
 /// The same buckets and entries in pages of `page_size`; `None` if the file is not what bbolt writes.
 #[must_use]
 pub fn repaged(file: &[u8], page_size: usize) -> Option<Vec<u8>> {
+    Some(rewritten(file, page_size, 0)?.bytes)
+}
+
+/// Writes the same buckets and entries behind so many free pages, which take no room on the disk.
+pub fn moved(file: &[u8], page_size: usize, free: u64, to: &Path) -> io::Result<()> {
+    let out = rewritten(file, page_size, free).ok_or(io::ErrorKind::InvalidData)?;
+    let (metas, pages) = out.bytes.split_at(2 * page_size);
+    let to = File::create(to)?;
+    to.write_all_at(metas, 0)?;
+    to.write_all_at(pages, (2 + free) * page_size as u64)
+}
+
+/// The two meta pages, and the others, whose numbers are higher by those of the free pages between them.
+struct Out {
+    bytes: Vec<u8>,
+    page_size: usize,
+    free: u64,
+}
+
+impl Out {
+    fn next(&self) -> u64 {
+        (self.bytes.len() / self.page_size) as u64 + self.free
+    }
+}
+
+fn rewritten(file: &[u8], page_size: usize, free: u64) -> Option<Out> {
     let old_size = number(file, 24, 4)?;
     let txid = |at: usize| number(file, at + 64, 8);
     let meta = if txid(0)? > txid(old_size)? { 0 } else { old_size };
     let mut buckets = vec![];
     items(file, &file[number(file, meta + 32, 8)? * old_size..], old_size, &mut buckets)?;
-    let mut out = vec![0; 2 * page_size];
+    let mut out = Out { bytes: vec![0; 2 * page_size], page_size, free };
     let mut list = vec![];
     for (name, root) in buckets {
         let mut entries = vec![];
@@ -24,11 +55,11 @@ pub fn repaged(file: &[u8], page_size: usize) -> Option<Vec<u8>> {
             0 => items(file, &root[16..], old_size, &mut entries)?,
             page => items(file, &file[page * old_size..], old_size, &mut entries)?,
         }
-        let root = tree(&mut out, page_size, &entries, 0)?;
+        let root = tree(&mut out, &entries, 0)?;
         list.push((name, [root.to_le_bytes(), [0; 8]].concat()));
     }
-    let root = tree(&mut out, page_size, &list, 1)?;
-    let pages = (out.len() / page_size) as u64;
+    let root = tree(&mut out, &list, 1)?;
+    let pages = out.next();
     for id in 0..2 {
         let numbers = [root, 0, u64::MAX, pages, 100 + id];
         let mut page = [id.to_le_bytes(), [4, 0, 0, 0, 0, 0, 0, 0]].concat();
@@ -40,7 +71,7 @@ pub fn repaged(file: &[u8], page_size: usize) -> Option<Vec<u8>> {
         let sum = page[16..].iter().fold(0xcbf2_9ce4_8422_2325, fold);
         page.extend(sum.to_le_bytes());
         let at = usize::try_from(id).ok()? * page_size;
-        out[at..at + page.len()].copy_from_slice(&page);
+        out.bytes[at..at + page.len()].copy_from_slice(&page);
     }
     Some(out)
 }
@@ -63,7 +94,8 @@ fn items(file: &[u8], page: &[u8], size: usize, into: &mut Items) -> Option<()> 
 }
 
 /// Writes entries as leaves and the branches above them; answers with the page of the root.
-fn tree(out: &mut Vec<u8>, page_size: usize, entries: &Items, flags: u32) -> Option<u64> {
+fn tree(out: &mut Out, entries: &Items, flags: u32) -> Option<u64> {
+    let page_size = out.page_size;
     let mut level: Vec<(Vec<u8>, u64)> = vec![];
     let mut rest = entries.as_slice();
     while !rest.is_empty() || level.is_empty() {
@@ -85,7 +117,7 @@ fn tree(out: &mut Vec<u8>, page_size: usize, entries: &Items, flags: u32) -> Opt
             data += key.len() + value.len();
         }
         let bytes = group.iter().flat_map(|entry| entry.0.iter().chain(&entry.1)).copied();
-        level.push((key, page(out, page_size, 2, count, elements.into_iter().chain(bytes))?));
+        level.push((key, page(out, 2, count, elements.into_iter().chain(bytes))?));
         rest = after;
     }
     while level.len() > 1 {
@@ -102,7 +134,7 @@ fn tree(out: &mut Vec<u8>, page_size: usize, entries: &Items, flags: u32) -> Opt
                 data += key.len();
             }
             let bytes = group.iter().flat_map(|child| child.0.clone());
-            let id = page(out, page_size, 1, group.len(), elements.into_iter().chain(bytes))?;
+            let id = page(out, 1, group.len(), elements.into_iter().chain(bytes))?;
             above.push((group[0].0.clone(), id));
         }
         level = above;
@@ -110,14 +142,10 @@ fn tree(out: &mut Vec<u8>, page_size: usize, entries: &Items, flags: u32) -> Opt
     Some(level[0].1)
 }
 
-fn page(
-    out: &mut Vec<u8>,
-    page_size: usize,
-    kind: u8,
-    count: usize,
-    content: impl Iterator<Item = u8>,
-) -> Option<u64> {
-    let (id, start) = ((out.len() / page_size) as u64, out.len());
+fn page(out: &mut Out, kind: u8, count: usize, content: impl Iterator<Item = u8>) -> Option<u64> {
+    let (id, page_size) = (out.next(), out.page_size);
+    let out = &mut out.bytes;
+    let start = out.len();
     out.extend(id.to_le_bytes());
     out.extend([kind, 0]);
     out.extend(u16::try_from(count).ok()?.to_le_bytes());
