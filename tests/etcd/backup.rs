@@ -12,7 +12,7 @@ use tempfile::TempDir;
 
 use crate::data;
 use crate::faults::{Fault, Faults, SERVER, Which};
-use crate::net::Net;
+use crate::net::{Net, outside};
 use crate::server::{Etcd, Programs};
 
 const PKI: &str = "root/etc/kubernetes/pki/etcd";
@@ -128,7 +128,7 @@ impl Site {
 impl Gateway {
     fn start(dir: &Path, tls: bool) -> Result<Self> {
         let mut command = Command::new("setpriv");
-        command.args(["--pdeathsig", "KILL"]).arg(rkadm_nodes::versitygw()?);
+        command.args(["--pdeathsig", "KILL"]).arg(outside(rkadm_nodes::versitygw)?);
         command.args(["--quiet", "--access", "test", "--secret", "secret-of-the-test"]);
         command.args(["--port", SERVER]);
         if tls {
@@ -257,13 +257,16 @@ fn what_came_of_a_drill_is_kept_in_the_bucket_and_goes_with_its_backup() -> Resu
     let list = run(&format!("backup list --dir {BUCKET}"))?;
     ensure!(String::from_utf8_lossy(&list.stdout).contains("FAILED 0s ago"), "{list:?}");
 
-    let pruned = json(&format!("backup prune --keep-last 1 --dir {BUCKET}"))?;
+    // The older one is the only one that works; without the record nobody knows.
+    let prune = format!("backup prune --keep-last 1 --dir {BUCKET}");
+    let pruned = json(&prune)?;
+    ensure!(pruned["kept"] == 2, "{pruned}");
+    fs::remove_file(format!("{}.drill.json", object.display()))?;
+    let pruned = json(&prune)?;
     ensure!(pruned["removed"] == serde_json::json!([older]), "{pruned}");
     let left = site.objects()?;
-    ensure!(
-        left.len() == 3 && left.iter().all(|it| newer.contains(it.split(".tar").next().unwrap_or("none"))),
-        "{left:?}"
-    );
+    let of_newer = |name: &String| format!("s3://bucket/{name}").starts_with(&newer);
+    ensure!(left.len() == 2 && left.iter().all(of_newer), "{left:?}");
     Ok(())
 }
 

@@ -20,7 +20,7 @@ const KEYS: &str = "/etc/kubernetes/pki/etcd";
 #[test]
 #[ignore = "reads and writes some 10 GiB: `make etcd-large`"]
 fn a_database_of_more_than_2_gib_is_verified_backed_up_and_restored() -> Result<()> {
-    let (_net, programs) = (Net::enter()?, Programs::of("3.7")?);
+    let (_net, programs) = (Net::enter()?, Programs::of("3.6")?);
     let dir = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR"))?;
     let path = |name: &str| dir.path().join(name);
     let etcd = Etcd::start(&programs, &path("data"), &[])?;

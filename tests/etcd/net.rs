@@ -31,6 +31,20 @@ impl Net {
     }
 }
 
+/// Does something in the network of the machine, wherever this thread is: what is built for the tests is fetched from there.
+pub fn outside<T: Send>(action: impl FnOnce() -> Result<T> + Send) -> Result<T> {
+    let work = || {
+        // That of the first thread of this process, which no test runs on.
+        let namespace = File::open("/proc/self/ns/net")?;
+        move_into_link_name_space(namespace.as_fd(), Some(LinkNameSpaceType::Network))?;
+        action()
+    };
+    std::thread::scope(|scope| match scope.spawn(work).join() {
+        Ok(done) => done,
+        Err(panic) => std::panic::resume_unwind(panic),
+    })
+}
+
 impl Drop for Net {
     fn drop(&mut self) {
         let _ = self.holder.kill();

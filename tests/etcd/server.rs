@@ -10,6 +10,7 @@ use rustix::process::{Pid, Signal};
 use serde_json::Value;
 
 use crate::client::{Client, number};
+use crate::net::outside;
 
 const PATIENCE: Duration = Duration::from_mins(1);
 
@@ -22,7 +23,7 @@ pub struct Programs {
 
 impl Programs {
     pub fn of(line: &str) -> Result<Self> {
-        Ok(Self { line: line.to_owned(), dir: rkadm_nodes::etcd_programs(line)? })
+        Ok(Self { line: line.to_owned(), dir: outside(|| rkadm_nodes::etcd_programs(line))? })
     }
 
     pub fn program(&self, name: &str) -> PathBuf {
