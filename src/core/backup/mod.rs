@@ -7,7 +7,8 @@
 //! - [`take`]: makes one: streams the snapshot, verifies it, compares it with the live member, and writes the archive.
 //! - [`format`]: how an archive is compressed, and [`crypt`], to whom it is encrypted.
 //! - [`label`]: what may be said in the open of an encrypted one; [`beside`]: all that lies beside an archive.
-//! - [`read`]: opens one that nobody can trust; `layout`: the bytes of it that are nobody's content.
+//! - [`read`]: opens one that nobody can trust; `layout`: the bytes of it that are nobody's content;
+//!   `stream`: as it comes from the disk.
 //! - [`open`]: opens one, and the snapshot in it.
 //! - [`lost`]: what a backup says of a cluster whose machines are all gone.
 //! - [`scratch`]: where a backup is unpacked.
@@ -37,6 +38,7 @@ mod resources;
 pub mod retention;
 pub mod scratch;
 pub mod source;
+mod stream;
 pub mod take;
 pub mod trial;
 

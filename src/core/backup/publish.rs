@@ -4,10 +4,10 @@ use std::{
     fs::File,
     io::{self, BufWriter, Read, Write},
     path::Path,
+    thread,
 };
 
 use age::stream::StreamWriter;
-use sha2::{Digest as _, Sha256};
 use tar::{Builder, EntryType, Header};
 
 use super::{
@@ -18,7 +18,8 @@ use super::{
     manifest::{FILES, MANIFEST, MANIFEST_SUM, SNAPSHOT, sum_of},
     place::{Place, Staged},
     read,
-    take::{Contents, PARTIAL, create, hex},
+    stream::Hasher,
+    take::{Contents, PARTIAL, create},
 };
 
 /// What goes into an archive, and how.
@@ -56,12 +57,16 @@ impl Archive<'_> {
         let partial = dir.join(format!(".{name}{PARTIAL}"));
         let file = BufWriter::with_capacity(1 << 20, create(&partial)?);
         let (file, witness) = self.write(file, &partial)?;
-        let synced = file.into_inner().map_err(io::IntoInnerError::into_error).and_then(|file| {
-            file.sync_all()?;
-            Ok(file.metadata()?.len())
+        let file = file.into_inner().map_err(io::IntoInnerError::into_error);
+        let file = file.map_err(BackupError::io("write", &partial))?;
+        // The disk takes its time, and what it has taken so far can be read meanwhile.
+        let (synced, found) = thread::scope(|scope| {
+            let sync = scope.spawn(|| file.sync_all().and_then(|()| file.metadata()));
+            let found = read::check(&partial, &witness, None);
+            (sync.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)), found)
         });
-        let bytes = synced.map_err(BackupError::io("write", &partial))?;
-        let found = read::check(&partial, &witness, None)?;
+        let bytes = synced.map_err(BackupError::io("write", &partial))?.len();
+        let found = found?;
         read::is_spotless(&partial, &found.odd)?;
         let sha256 = found.sha256;
         let mut beside =
@@ -106,9 +111,9 @@ impl Archive<'_> {
             append(&format!("{FILES}{}", file.path), file.size, file.mode, &mut &*bytes)?;
         }
         let mut append_file = |name: &str, path: &Path, size: u64, sha256: &str| {
-            let mut file = Summed { from: File::open(path)?, sha: Sha256::new() };
+            let mut file = Summed { from: File::open(path)?, sha: Hasher::start() };
             append(name, size, 0o600, &mut file)?;
-            let unchanged = hex(&file.sha.finalize()) == sha256;
+            let unchanged = file.sha.finish() == sha256;
             unchanged
                 .then_some(())
                 .ok_or_else(|| io::Error::other(format!("{name} changed on the disk since it was written")))
@@ -124,7 +129,7 @@ impl Archive<'_> {
 /// A file, and the hash of what was read of it.
 struct Summed {
     from: File,
-    sha: Sha256,
+    sha: Hasher,
 }
 
 impl Read for Summed {

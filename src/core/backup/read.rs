@@ -4,12 +4,11 @@
 use std::{
     collections::BTreeMap,
     fs::{File, OpenOptions},
-    io::{self, BufReader, BufWriter, Read, Write},
+    io::{self, BufWriter, Read, Write},
     os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
 };
 
-use sha2::{Digest as _, Sha256};
 use tar::{Archive, EntryType};
 
 use super::{
@@ -19,7 +18,8 @@ use super::{
     layout::{Blocks, Layout},
     manifest::{FILES, MANIFEST, MANIFEST_SUM, RESOURCES, SCHEMA, SNAPSHOT, sum_of},
     place::open_file,
-    take::{hex, room},
+    stream::{Hasher, Stream},
+    take::room,
 };
 
 /// More is no manifest.
@@ -70,7 +70,8 @@ pub fn manifest(
     from: impl Read + 'static,
     identities: &Identities,
 ) -> Result<Manifest, BackupError> {
-    let mut archive = Archive::new(Stream::open(path, from, identities, &Layout::default())?.reader);
+    let stream = Stream::open(path, from, identities, &Layout::default(), Hasher::here())?;
+    let mut archive = Archive::new(stream.reader);
     let mut entries = archive.entries().map_err(|error| not_a_backup(path, &error))?.raw(true);
     let entry = entries.next().ok_or_else(|| not_a_backup(path, &"it is empty"))?;
     let mut entry = entry.map_err(|error| not_a_backup(path, &error))?;
@@ -124,7 +125,8 @@ pub fn check(
 ) -> Result<Checked, BackupError> {
     let damaged = |why: String| BackupError::Damaged { path: path.to_owned(), why };
     let layout = Layout::default();
-    let Stream { reader, sum } = Stream::open(path, open_file(path)?, identities, &layout)?;
+    let stream = Stream::open(path, open_file(path)?, identities, &layout, Hasher::start())?;
+    let Stream { reader, sum } = stream;
     let mut archive = Archive::new(Blocks::new(reader, &layout));
     let manifest;
     {
@@ -236,7 +238,7 @@ fn extract(
 ) -> Result<String, BackupError> {
     let damaged =
         |error: io::Error| BackupError::Damaged { path: path.to_owned(), why: format!("{name}: {error}") };
-    let mut sha = Sha256::new();
+    let mut sha = if name == SNAPSHOT { Hasher::start() } else { Hasher::here() };
     let mut kept = vec![];
     let mut snapshot = None;
     let target = targets.as_ref().map(|targets| targets.snapshot.clone());
@@ -267,7 +269,7 @@ fn extract(
     if let (Some(targets), true) = (targets, keep) {
         targets.files.insert(name.strip_prefix(FILES).unwrap_or(name).to_owned(), kept);
     }
-    Ok(hex(&sha.finalize()))
+    Ok(sha.finish())
 }
 
 /// What every version of a manifest has.
@@ -325,65 +327,6 @@ fn compare_manifest(path: &Path, entry: &mut impl Read, sum: &str) -> Result<(),
 
 fn not_a_backup(path: &Path, why: &dyn std::fmt::Display) -> BackupError {
     BackupError::NotABackup { path: path.to_owned(), why: why.to_string() }
-}
-
-/// What is in a file, decrypted and decompressed; what is on the disk is hashed on the way.
-struct Stream {
-    reader: Box<dyn Read>,
-    sum: Sum,
-}
-
-impl Stream {
-    fn open(
-        path: &Path,
-        from: impl Read + 'static,
-        identities: &Identities,
-        layout: &Layout,
-    ) -> Result<Self, BackupError> {
-        use std::{cell::RefCell, rc::Rc};
-        let hash = Rc::new(RefCell::new(Sha256::new()));
-        let from: Box<dyn Read> = Box::new(BufReader::with_capacity(1 << 20, from));
-        let source = Rc::new(RefCell::new(from));
-        let hashing = Hashing { source: Rc::clone(&source), hash: Rc::clone(&hash) };
-        let sum = Sum { source, hash };
-        let (head, stream) =
-            format::peek(hashing, crypt::MAGIC.len() as u64).map_err(BackupError::io("read", path))?;
-        let stream =
-            if head == crypt::MAGIC { crypt::open(path, stream, identities)? } else { Box::new(stream) };
-        let damaged =
-            |error: io::Error| BackupError::Damaged { path: path.to_owned(), why: error.to_string() };
-        let reader = format::decode(stream, layout).map_err(damaged)?;
-        Ok(Self { reader, sum })
-    }
-}
-
-type Shared<T> = std::rc::Rc<std::cell::RefCell<T>>;
-
-struct Hashing {
-    source: Shared<Box<dyn Read>>,
-    hash: Shared<Sha256>,
-}
-
-impl Read for Hashing {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let read = self.source.borrow_mut().read(buffer)?;
-        self.hash.borrow_mut().update(&buffer[..read]);
-        Ok(read)
-    }
-}
-
-/// The hash of all that was read, and of what nobody read.
-struct Sum {
-    source: Shared<Box<dyn Read>>,
-    hash: Shared<Sha256>,
-}
-
-impl Sum {
-    fn finish(self) -> io::Result<String> {
-        let mut rest = Hashing { source: self.source, hash: std::rc::Rc::clone(&self.hash) };
-        io::copy(&mut rest, &mut io::sink())?;
-        Ok(hex(&self.hash.borrow().clone().finalize()))
-    }
 }
 
 /// What fills the last block of a tar, and no more.
