@@ -34,7 +34,7 @@ use crate::{
     },
     config::types::UnmountFlag,
     etcd::{EtcdAccess, Member, MemberStatus, types::HashKv},
-    kube::{ObjectRef, census::Census, storage::Objects},
+    kube::{Keep, ObjectRef, Selector, census::Census, storage::Objects},
 };
 
 /// Reads of a machine and of what it can reach. Nothing here changes anything.
@@ -72,7 +72,29 @@ pub trait Probe: Send + Sync {
     /// A live API object, `None` where it is absent.
     async fn object(&self, access: &ApiAccess, target: &ObjectRef) -> Result<Option<Value>, HostError>;
     /// All live objects of a kind, of every namespace.
-    async fn objects(&self, access: &ApiAccess, kind: &str) -> Result<Vec<Value>, HostError>;
+    async fn objects(&self, access: &ApiAccess, kind: &str) -> Result<Vec<Value>, HostError> {
+        self.gather(access, kind, None, &Selector::default(), &Some).await
+    }
+    /// What `keep` says is to be kept of the live objects of a kind that a selector matches, in one namespace or, with `None`, in all.
+    /// They are asked for page by page, and what is not kept is never held.
+    async fn gather(
+        &self,
+        access: &ApiAccess,
+        kind: &str,
+        namespace: Option<&str>,
+        selector: &Selector,
+        keep: Keep<'_>,
+    ) -> Result<Vec<Value>, HostError>;
+    /// These columns of what `kubectl get` shows of all objects of a kind: much less than the objects, where they are many. `None` where
+    /// there is no such thing.
+    async fn table(
+        &self,
+        _access: &ApiAccess,
+        _kind: &str,
+        _columns: &[&str],
+    ) -> Result<Option<Vec<Vec<String>>>, HostError> {
+        Ok(None)
+    }
     /// How many live objects there are of each kind, and where there are others than `before`.
     async fn census(&self, access: &ApiAccess, before: Option<&Objects>) -> Result<Census, HostError>;
     /// The live objects of a kind, in one namespace, that a label selector matches.

@@ -20,7 +20,7 @@ use crate::{
     backup::remains::Remains,
     engine::{Step, content::Content, step::ObjectSource},
     etcd::{EtcdAccess, Member, MemberStatus, types::HashKv},
-    kube::{ObjectRef, census::Census, storage::Objects},
+    kube::{Keep, ObjectRef, Selector, census::Census, storage::Objects},
 };
 
 /// What a path would be after the plan.
@@ -260,8 +260,24 @@ impl Probe for Overlay<'_> {
         }
     }
 
-    async fn objects(&self, access: &ApiAccess, kind: &str) -> Result<Vec<Value>, HostError> {
-        self.inner.objects(access, kind).await
+    async fn gather(
+        &self,
+        access: &ApiAccess,
+        kind: &str,
+        namespace: Option<&str>,
+        selector: &Selector,
+        keep: Keep<'_>,
+    ) -> Result<Vec<Value>, HostError> {
+        self.inner.gather(access, kind, namespace, selector, keep).await
+    }
+
+    async fn table(
+        &self,
+        access: &ApiAccess,
+        kind: &str,
+        columns: &[&str],
+    ) -> Result<Option<Vec<Vec<String>>>, HostError> {
+        self.inner.table(access, kind, columns).await
     }
 
     async fn census(&self, access: &ApiAccess, before: Option<&Objects>) -> Result<Census, HostError> {

@@ -1,13 +1,12 @@
 //! Reads and writes API objects as JSON values.
 
-use std::fmt::Write as _;
 use std::time::Duration;
 
 use http::Method;
 use serde_json::Value;
 
 use super::error::KubeError;
-use super::reference::{ObjectRef, Resource, encode};
+use super::reference::{ObjectRef, encode};
 use super::retry::{Call, Failure};
 use super::transport::{Reply, Transport};
 
@@ -17,10 +16,7 @@ pub const FIELD_MANAGER: &str = "rkadm";
 /// How long one call is retried unless told otherwise: `timeouts.kubernetesAPICall` of kubeadm's v1beta4.
 pub const DEFAULT_CALL_TIMEOUT: Duration = Duration::from_mins(1);
 
-/// Objects in one page of a list, so that a large cluster does not cost one huge answer.
-const PAGE: u32 = 500;
-
-const JSON: &str = "application/json";
+pub(super) const JSON: &str = "application/json";
 // JSON is YAML; the API server knows an apply by this media type alone.
 const APPLY: &str = "application/apply-patch+yaml";
 const MERGE: &str = "application/merge-patch+json";
@@ -39,15 +35,6 @@ impl Default for Options {
     fn default() -> Self {
         Self { server: None, call_timeout: DEFAULT_CALL_TIMEOUT }
     }
-}
-
-/// Which objects of a collection to list, in the API's own selector syntax. Empty selects all.
-#[derive(Debug, Clone, Default)]
-pub struct Selector {
-    /// Label selector, such as `tier=control-plane`.
-    pub labels: String,
-    /// Field selector, such as `spec.nodeName=cp1`.
-    pub fields: String,
 }
 
 /// A client of one API server. Share it by reference: all calls go through one pool of connections.
@@ -87,48 +74,9 @@ impl KubeClient {
             action: format!("get {object}"),
             body: None,
             repeatable: true,
+            accept: JSON,
         };
         absent_is_none(self.value(&call).await)
-    }
-
-    /// Lists all objects of a kind, in one namespace or, with `None`, in all.
-    pub async fn list(&self, kind: &str, namespace: Option<&str>) -> Result<Vec<Value>, KubeError> {
-        self.list_selected(kind, namespace, &Selector::default()).await
-    }
-
-    /// Lists the objects of a kind that a selector matches.
-    ///
-    /// Items carry `apiVersion` and `kind`, which the API server leaves out in lists.
-    pub async fn list_selected(
-        &self,
-        kind: &str,
-        namespace: Option<&str>,
-        selector: &Selector,
-    ) -> Result<Vec<Value>, KubeError> {
-        let resource = Resource::of_kind(kind)?;
-        let mut items = Vec::new();
-        let mut token = String::new();
-        loop {
-            let path = list_path(resource, namespace, selector, &token);
-            let action = format!("list {kind}");
-            let call = Call { method: Method::GET, path, action, body: None, repeatable: true };
-            let mut page = match self.value(&call).await {
-                // The token outlived etcd's compaction: what was read so far is stale, so start over.
-                Err(KubeError::Rejected { status: 410, .. }) if !token.is_empty() => {
-                    items.clear();
-                    token.clear();
-                    continue;
-                }
-                page => page?,
-            };
-            if let Some(Value::Array(found)) = page.get_mut("items").map(Value::take) {
-                items.extend(found.into_iter().map(|item| with_type(item, resource)));
-            }
-            match page.pointer("/metadata/continue").and_then(Value::as_str) {
-                Some(next) if !next.is_empty() => next.clone_into(&mut token),
-                _ => return Ok(items),
-            }
-        }
     }
 
     /// Creates or changes an object by server-side apply, and returns it as stored.
@@ -148,6 +96,7 @@ impl KubeClient {
             action: format!("apply {name}"),
             body: Some((APPLY, object.to_string().into_bytes())),
             repeatable: true,
+            accept: JSON,
         };
         self.value(&call).await
     }
@@ -164,6 +113,7 @@ impl KubeClient {
             action: format!("create {name}"),
             body: Some((JSON, object.to_string().into_bytes())),
             repeatable: true,
+            accept: JSON,
         };
         match call.run(&self.transport, self.call_timeout).await {
             Ok(reply) => parse(&call.action, &reply),
@@ -187,6 +137,7 @@ impl KubeClient {
             action: format!("delete {object}"),
             body: None,
             repeatable: true,
+            accept: JSON,
         };
         Ok(absent_is_none(self.value(&call).await)?.is_some())
     }
@@ -215,6 +166,7 @@ impl KubeClient {
             action: format!("patch the status of {object}"),
             body: Some((STRATEGIC, patch.to_string().into_bytes())),
             repeatable: true,
+            accept: JSON,
         };
         self.value(&call).await
     }
@@ -235,6 +187,7 @@ impl KubeClient {
             action: action.clone(),
             body: Some((JSON, body.to_string().into_bytes())),
             repeatable: true,
+            accept: JSON,
         };
         let reply = call.once(&self.transport, self.call_timeout).await.map_err(|failure| failure.error)?;
         match reply.status.as_u16() {
@@ -252,6 +205,7 @@ impl KubeClient {
             body: Some((MERGE, patch.to_string().into_bytes())),
             // With a resourceVersion in it, a second try after a lost answer would report a conflict with ourselves.
             repeatable: patch.pointer("/metadata/resourceVersion").is_none(),
+            accept: JSON,
         };
         self.value(&call).await
     }
@@ -267,6 +221,7 @@ impl KubeClient {
             action: format!("get {path}"),
             body: None,
             repeatable: true,
+            accept: JSON,
         };
         let reply = call.once(&self.transport, self.call_timeout).await.map_err(|failure| failure.error)?;
         Ok((reply.status.as_u16(), String::from_utf8_lossy(&reply.body).into_owned()))
@@ -281,7 +236,7 @@ impl KubeClient {
             .map_err(|source| KubeError::Answer { action: call.action, source })
     }
 
-    async fn value(&self, call: &Call<'_>) -> Result<Value, KubeError> {
+    pub(super) async fn value(&self, call: &Call<'_>) -> Result<Value, KubeError> {
         let reply = call.run(&self.transport, self.call_timeout).await.map_err(|failure| failure.error)?;
         parse(&call.action, &reply)
     }
@@ -298,36 +253,6 @@ fn absent_is_none(result: Result<Value, KubeError>) -> Result<Option<Value>, Kub
         Err(KubeError::NotFound { .. }) => Ok(None),
         Err(error) => Err(error),
     }
-}
-
-fn list_path(resource: &Resource, namespace: Option<&str>, selector: &Selector, token: &str) -> String {
-    let mut path = format!("{}?limit={PAGE}", resource.collection_path(namespace));
-    for (name, value) in
-        [("labelSelector", &*selector.labels), ("fieldSelector", &*selector.fields), ("continue", token)]
-    {
-        if !value.is_empty() {
-            // Writing to a String cannot fail.
-            let _ = write!(path, "&{name}={}", encode(value));
-        }
-    }
-    path
-}
-
-fn with_type(mut item: Value, resource: &Resource) -> Value {
-    if let Some(fields) = item.as_object_mut() {
-        fields.entry("apiVersion").or_insert_with(|| resource.api_version.into());
-        fields.entry("kind").or_insert_with(|| resource.kind.into());
-        // What nobody reads in lists, and what is most of them where a cluster has thousands of nodes.
-        if let Some(metadata) = fields.get_mut("metadata").and_then(Value::as_object_mut) {
-            metadata.remove("managedFields");
-        }
-        if let (true, Some(status)) =
-            (resource.kind == "Node", fields.get_mut("status").and_then(Value::as_object_mut))
-        {
-            status.remove("images");
-        }
-    }
-    item
 }
 
 /// Whether `live` holds everything that `sent` does; the server only adds defaults.

@@ -10,11 +10,13 @@ pub mod objects;
 pub mod reference;
 pub mod storage;
 
+mod list;
 mod retry;
 mod transport;
 
-pub use client::{KubeClient, Options, Selector};
+pub use client::{KubeClient, Options};
 pub use error::KubeError;
+pub use list::{Keep, Selector};
 pub use reference::ObjectRef;
 
 #[cfg(test)]

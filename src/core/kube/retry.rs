@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use http::{Method, Request, header};
 
+use super::client::JSON;
 use super::error::KubeError;
 use super::transport::{Cause, NoReply, Reply, Transport};
 use crate::health::BackOff;
@@ -28,6 +29,8 @@ pub(super) struct Call<'a> {
     pub(super) body: Option<(&'a str, Vec<u8>)>,
     /// Whether it is harmless to send the call again when the server may have acted on it.
     pub(super) repeatable: bool,
+    /// Media types that it can be answered in.
+    pub(super) accept: &'static str,
 }
 
 /// An error, and whether the server may have done what it was asked for all the same.
@@ -41,7 +44,7 @@ impl Call<'_> {
         let mut request = Request::builder()
             .method(self.method.clone())
             .uri(&self.path)
-            .header(header::ACCEPT, "application/json");
+            .header(header::ACCEPT, self.accept);
         let mut content = Vec::new();
         if let Some((media_type, body)) = &self.body {
             request = request.header(header::CONTENT_TYPE, *media_type);
@@ -115,6 +118,7 @@ async fn is_ready(transport: &Transport) -> bool {
         action: "get /readyz".into(),
         body: None,
         repeatable: true,
+        accept: JSON,
     };
     call.once(transport, Duration::from_secs(5)).await.is_ok_and(|reply| reply.status.is_success())
 }

@@ -184,7 +184,7 @@ async fn lists_follow_pages_and_name_their_items() {
         Answer::new(200, json!({"metadata": {"continue": next}, "items": [item]}).to_string())
     };
     let server = Server::http(vec![page("a", "t/1"), page("b", "")]).await;
-    let selector = Selector { labels: "tier=control-plane".to_owned(), fields: String::new() };
+    let selector = Selector { labels: "tier=control-plane".to_owned(), ..Selector::default() };
     let pods = client(&server).list_selected("Pod", Some("kube-system"), &selector).await.unwrap();
     let names: Vec<_> = pods.iter().map(|pod| ObjectRef::of(pod).unwrap().to_string()).collect();
     assert_eq!(names, ["Pod a", "Pod b"]);
@@ -192,6 +192,71 @@ async fn lists_follow_pages_and_name_their_items() {
         server.seen()[1].line,
         "GET /api/v1/namespaces/kube-system/pods?limit=500&labelSelector=tier%3Dcontrol-plane&continue=t%2F1 HTTP/1.1"
     );
+}
+
+#[tokio::test]
+async fn what_is_kept_of_a_list_is_kept_once_also_when_it_starts_over() {
+    let page = |names: [&str; 2], next: &str| {
+        let items = names.map(|name| json!({"metadata": {"name": name}, "data": "much"}));
+        Answer::new(200, json!({"metadata": {"continue": next}, "items": items}).to_string())
+    };
+    let script = vec![
+        page(["a", "b"], "t"),
+        status(410, "Expired", "too old"),
+        page(["a", "b"], "t"),
+        page(["b", "c"], ""),
+    ];
+    let server = Server::http(script).await;
+    let selector = Selector { page: 2, ..Selector::default() };
+    let keep = |item: Value| item["metadata"].get("name").filter(|name| *name != "b").cloned();
+    assert_eq!(client(&server).gather("Secret", None, &selector, &keep).await.unwrap(), ["a", "c"]);
+    assert_eq!(server.seen()[0].line, "GET /api/v1/secrets?limit=2 HTTP/1.1");
+}
+
+#[tokio::test]
+async fn rows_of_a_table_are_read_by_the_names_of_their_columns() {
+    let page = |rows: Value, next: &str| {
+        let columns = ["Name", "Age", "Status"].map(|name| json!({"name": name, "type": "string"}));
+        let table = json!({"kind": "Table", "metadata": {"continue": next}, "columnDefinitions": columns, "rows": rows});
+        Answer::new(200, table.to_string())
+    };
+    let row = |name: &str| json!({"cells": [name, "1d", "Ready"], "object": null});
+    let script = vec![
+        page(json!([row("a")]), "t/1"),
+        status(410, "Expired", "too old"),
+        page(json!([row("a")]), "t/2"),
+        page(json!([row("b")]), ""),
+        page(Value::Null, ""),
+    ];
+    let server = Server::http(script).await;
+    let client = client(&server);
+    let rows = client.table("Node", &["Status", "Name"]).await.unwrap();
+    assert_eq!(rows, Some(vec![vec!["Ready".into(), "a".into()], vec!["Ready".into(), "b".into()]]));
+    assert_eq!(client.table("Node", &["Name"]).await.unwrap(), Some(vec![]));
+    let seen = server.seen();
+    assert_eq!(seen[3].line, "GET /api/v1/nodes?limit=500&includeObject=None&continue=t%2F2 HTTP/1.1");
+    assert!(
+        seen[0].head.contains("accept: application/json;as=table;v=v1;g=meta.k8s.io,application/json"),
+        "{}",
+        seen[0].head
+    );
+}
+
+#[tokio::test]
+async fn without_a_table_there_are_no_rows() {
+    let list = Answer::new(200, json!({"kind": "NodeList", "metadata": {}, "items": []}).to_string());
+    let table = |cell: Value| {
+        let rows = [json!({"cells": [cell]})];
+        Answer::new(
+            200,
+            json!({"kind": "Table", "columnDefinitions": [{"name": "Name"}], "rows": rows}).to_string(),
+        )
+    };
+    let server = Server::http(vec![list, table("a".into()), table(1.into())]).await;
+    let client = client(&server);
+    assert_eq!(client.table("Node", &["Name"]).await.unwrap(), None);
+    assert_eq!(client.table("Node", &["Other"]).await.unwrap(), None);
+    assert_eq!(client.table("Node", &["Name"]).await.unwrap(), None);
 }
 
 #[tokio::test]

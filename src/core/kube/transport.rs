@@ -9,6 +9,7 @@ use std::error::Error as StdError;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use bytes::Bytes;
 use http::{Request, StatusCode, header};
 use hyper_rustls::{FixedServerNameResolver, HttpsConnectorBuilder};
 use hyper_util::client::legacy;
@@ -32,7 +33,7 @@ const KEEP_ALIVE: Duration = Duration::from_secs(5);
 pub(super) struct Reply {
     pub(super) status: StatusCode,
     pub(super) retry_after: Option<Duration>,
-    pub(super) body: Vec<u8>,
+    pub(super) body: Bytes,
 }
 
 /// Why there is no answer.
@@ -100,7 +101,7 @@ impl Transport {
             .get(header::RETRY_AFTER)
             .and_then(|value| value.to_str().ok()?.trim().parse().ok())
             .map(Duration::from_secs);
-        let body = response.into_body().collect_bytes().await.map_err(no_reply)?.to_vec();
+        let body = response.into_body().collect_bytes().await.map_err(no_reply)?;
         Ok(Reply { status, retry_after, body })
     }
 }

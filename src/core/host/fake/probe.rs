@@ -18,7 +18,7 @@ use crate::{
         ApiAccess, CommandOutput, ContainerState, FileKind, FileStat, Health, HealthTarget, HostError, Probe,
         Sandbox, ServiceState, Space,
     },
-    kube::{ObjectRef, census::Census, storage::Objects},
+    kube::{Keep, ObjectRef, Selector, census::Census, storage::Objects},
 };
 
 #[async_trait]
@@ -108,8 +108,21 @@ impl Probe for FakeHost {
         Ok(self.api()?.objects.get(&target.to_string()).cloned())
     }
 
-    async fn objects(&self, _access: &ApiAccess, kind: &str) -> Result<Vec<Value>, HostError> {
-        Ok(self.api()?.objects.values().filter(|object| object["kind"] == kind).cloned().collect())
+    async fn gather(
+        &self,
+        _access: &ApiAccess,
+        kind: &str,
+        namespace: Option<&str>,
+        selector: &Selector,
+        keep: Keep<'_>,
+    ) -> Result<Vec<Value>, HostError> {
+        let world = self.api()?;
+        let selected = |object: &&Value| {
+            object["kind"] == kind
+                && namespace.is_none_or(|namespace| object["metadata"]["namespace"] == namespace)
+                && has_labels(object, &selector.labels)
+        };
+        Ok(world.objects.values().filter(selected).cloned().filter_map(keep).collect())
     }
 
     async fn census(&self, _access: &ApiAccess, before: Option<&Objects>) -> Result<Census, HostError> {
@@ -133,10 +146,7 @@ impl Probe for FakeHost {
         let selected = |object: &&Value| {
             object["kind"] == kind
                 && object["metadata"]["namespace"] == namespace
-                && labels
-                    .split(',')
-                    .filter_map(|label| label.split_once('='))
-                    .all(|(name, value)| object["metadata"]["labels"][name] == value)
+                && has_labels(object, labels)
         };
         Ok(world.objects.values().filter(selected).cloned().collect())
     }
@@ -231,4 +241,9 @@ impl Probe for FakeHost {
     async fn etcd_remains(&self, _data_dir: &Path) -> Result<Remains, HostError> {
         Ok(Remains { members: lock(&self.world).members.clone(), revision: 1, ..Remains::default() })
     }
+}
+
+fn has_labels(object: &Value, selector: &str) -> bool {
+    let mut wanted = selector.split(',').filter_map(|label| label.split_once('='));
+    wanted.all(|(name, value)| object["metadata"]["labels"][name] == value)
 }

@@ -32,7 +32,7 @@ use crate::{
     cri,
     cri::CriClient,
     etcd::{EtcdAccess, EtcdClient, Member, MemberStatus, types::HashKv},
-    kube::{KubeClient, ObjectRef, census::Census, client::Selector, storage::Objects},
+    kube::{Keep, KubeClient, ObjectRef, Selector, census::Census, storage::Objects},
 };
 
 /// This machine.
@@ -133,8 +133,24 @@ impl Probe for LocalHost {
         Ok(self.client(access).await?.get(target).await?)
     }
 
-    async fn objects(&self, access: &ApiAccess, kind: &str) -> Result<Vec<Value>, HostError> {
-        Ok(self.client(access).await?.list(kind, None).await?)
+    async fn gather(
+        &self,
+        access: &ApiAccess,
+        kind: &str,
+        namespace: Option<&str>,
+        selector: &Selector,
+        keep: Keep<'_>,
+    ) -> Result<Vec<Value>, HostError> {
+        Ok(self.client(access).await?.gather(kind, namespace, selector, keep).await?)
+    }
+
+    async fn table(
+        &self,
+        access: &ApiAccess,
+        kind: &str,
+        columns: &[&str],
+    ) -> Result<Option<Vec<Vec<String>>>, HostError> {
+        Ok(self.client(access).await?.table(kind, columns).await?)
     }
 
     async fn census(&self, access: &ApiAccess, before: Option<&Objects>) -> Result<Census, HostError> {
