@@ -13,6 +13,7 @@ pub mod engine;
 pub mod etcd;
 pub mod fleet;
 pub mod health;
+pub mod helm;
 pub mod host;
 pub mod kube;
 pub mod kubeconfig;

@@ -3,11 +3,12 @@
 mod etcd;
 mod flags;
 mod health;
+mod helm;
 mod manifests;
 mod version;
 mod workloads;
 
-use futures::future::{BoxFuture, FutureExt, join_all};
+use futures::future::{BoxFuture, FutureExt, join, join_all};
 use rkadm_core::{
     config::{UpgradedNode, upgraded},
     host::Probe,
@@ -39,7 +40,13 @@ pub async fn look(host: &dyn Probe, upgrading: &Upgrading, seen: Option<&Seen>) 
         checks.push(
             async {
                 match cluster.admin(host).await {
-                    Ok(access) => workloads::look(host, &access, upgrading.version()).await,
+                    Ok(access) => {
+                        let (from, to) = (&upgrading.request.from, upgrading.version());
+                        let workloads = workloads::look(host, &access, to);
+                        let (mut found, helm) = join(workloads, helm::look(host, &access, from, to)).await;
+                        found.extend(helm);
+                        found
+                    }
                     // Whether the API server answers is told by its health.
                     Err(_) => vec![],
                 }

@@ -37,7 +37,33 @@ pub fn deprecated_apis(to_minor: u64) -> impl Iterator<Item = &'static OldApi> {
     })
 }
 
-const fn old(
+/// What is known of a resource in a version, by what its objects say of themselves; `None` where nothing is.
+pub fn old_api(api_version: &str, kind: &str) -> Option<&'static OldApi> {
+    let (group, version) = api_version.split_once('/').unwrap_or(("", api_version));
+    let resource = resource_of(kind);
+    let all = APIS.iter().chain(&super::past::APIS);
+    all.into_iter().find(|api| api.group == group && api.version == version && api.resource == resource)
+}
+
+/// Whether some resource of a group and version, written `group/version`, is gone in a known minor.
+pub fn has_gone_apis(api_version: &str) -> bool {
+    let (group, version) = api_version.split_once('/').unwrap_or(("", api_version));
+    let mut all = APIS.iter().chain(&super::past::APIS);
+    all.any(|api| api.group == group && api.version == version && api.gone_in.is_some())
+}
+
+/// The plural of Kubernetes' own kinds.
+fn resource_of(kind: &str) -> String {
+    let kind = kind.to_lowercase();
+    match kind.strip_suffix('y') {
+        _ if kind == "endpoints" => kind,
+        Some(stem) => format!("{stem}ies"),
+        None if kind.ends_with('s') => kind + "es",
+        None => kind + "s",
+    }
+}
+
+pub(super) const fn old(
     [group, version, resource]: [&'static str; 3],
     deprecated_in: Option<u64>,
     gone_in: Option<u64>,
@@ -194,5 +220,33 @@ mod tests {
         let deprecated = |to| deprecated_apis(to).any(|api| api.resource == "servicecidrs");
         assert!(deprecated(36) && !deprecated(37));
         assert!(deprecated_apis(34).any(|api| api.resource == "endpoints" && api.by_default));
+    }
+
+    #[test]
+    fn objects_name_their_api_by_kind() {
+        let gone = |api_version, kind| old_api(api_version, kind).map(|api| (api.gone_in, api.instead));
+        assert_eq!(
+            gone("networking.k8s.io/v1beta1", "ServiceCIDR"),
+            Some((Some(37), Some("networking.k8s.io/v1")))
+        );
+        assert_eq!(gone("policy/v1beta1", "PodDisruptionBudget"), Some((Some(25), Some("policy/v1"))));
+        assert_eq!(gone("policy/v1beta1", "PodSecurityPolicy"), Some((Some(25), None)));
+        assert!(gone("resource.k8s.io/v1beta1", "DeviceClass").is_some());
+        assert_eq!(gone("v1", "Endpoints").map(|(gone_in, _)| gone_in), Some(None));
+        assert_eq!(gone("networking.k8s.io/v1", "ServiceCIDR"), None);
+        assert_eq!(gone("networking.k8s.io/v1beta1", "Other"), None);
+        assert!(has_gone_apis("networking.k8s.io/v1beta1") && has_gone_apis("batch/v1beta1"));
+        assert!(!has_gone_apis("v1") && !has_gone_apis("apps/v1"));
+    }
+
+    #[test]
+    fn what_is_gone_for_long_is_in_one_table_only() {
+        let key = |api: &OldApi| (api.group, api.version, api.resource);
+        let past = &super::super::past::APIS;
+        assert!(past.is_sorted_by(|a, b| key(a) < key(b)));
+        for api in past {
+            assert!(api.gone_in.is_some_and(|minor| minor <= OLDEST.minor), "{api:?}");
+            assert!(!APIS.iter().any(|known| key(known) == key(api)), "{api:?}");
+        }
     }
 }

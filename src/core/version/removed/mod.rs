@@ -3,8 +3,9 @@
 mod apis;
 mod flags;
 mod gates;
+mod past;
 
-pub use apis::{OldApi, deprecated_apis, removed_apis};
+pub use apis::{OldApi, deprecated_apis, has_gone_apis, old_api, removed_apis};
 pub use flags::{OldFlag, deprecated_flags, removed_flags};
 pub use gates::{GoneGate, LockedGate, gone_gates, locked_gates};
 
