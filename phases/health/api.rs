@@ -1,6 +1,6 @@
 //! The cluster, as the API server shows it: its own checks, nodes, leaders, the control plane's pods.
 
-use futures::future::{join_all, join4};
+use futures::future::{join, join_all, join3};
 use jiff::{SignedDuration, Timestamp};
 use rkadm_core::{
     host::{ApiAccess, Probe},
@@ -9,14 +9,14 @@ use rkadm_core::{
 };
 use serde_json::Value;
 
-use super::{Check, components::failing, versions};
+use super::{Check, components::failing, nodes, versions};
 use crate::{init::Cluster, join::by_kubelet, static_pods};
 
 /// Who has to be elected for the cluster to move.
 const LEADERS: [&str; 2] = ["kube-controller-manager", "kube-scheduler"];
 
 /// Asks with this machine's credentials: an administrator's on a control plane, the kubelet's on a worker.
-pub async fn look(host: &dyn Probe, control_plane: bool) -> Vec<Check> {
+pub async fn look(host: &dyn Probe, control_plane: bool, with_nodes: bool) -> Vec<Check> {
     if !control_plane {
         return vec![ready(host, &by_kubelet()).await];
     }
@@ -27,22 +27,30 @@ pub async fn look(host: &dyn Probe, control_plane: bool) -> Vec<Check> {
         return vec![first];
     }
     let leaders = join_all(LEADERS.map(|name| leader(host, &access, name)));
-    let pods = |labels| host.select(&access, "Pod", "kube-system", labels);
-    let (nodes, control_planes, proxies, leaders) =
-        join4(host.objects(&access, "Node"), pods("tier=control-plane"), pods("k8s-app=kube-proxy"), leaders)
-            .await;
+    let nodes = async {
+        if with_nodes {
+            Some(join(nodes::nodes(host, &access), nodes::proxies(host, &access)).await)
+        } else {
+            None
+        }
+    };
+    let pods = host.select(&access, "Pod", "kube-system", nodes::CONTROL_PLANE_PODS);
+    let (nodes, control_planes, leaders) = join3(nodes, pods, leaders).await;
     let mut checks = vec![first];
     match (nodes, control_planes) {
-        (Ok(nodes), Ok(pods)) => {
+        (Some((Err(error), _)), _) => {
+            checks.push(Check::failed("nodes", error.to_string(), "kubectl get nodes"));
+        }
+        (_, Err(error)) => {
+            checks.push(Check::failed("pods", error.to_string(), "kubectl -n kube-system get pods"));
+        }
+        (Some((Ok(nodes), proxies)), Ok(pods)) => {
             checks.extend(of_nodes(&nodes));
             checks.extend(of_pods(&pods));
             let all: Vec<_> = pods.into_iter().chain(proxies.unwrap_or_default()).collect();
             checks.extend(versions::look(&nodes, &all));
         }
-        (Err(error), _) => checks.push(Check::failed("nodes", error.to_string(), "kubectl get nodes")),
-        (_, Err(error)) => {
-            checks.push(Check::failed("pods", error.to_string(), "kubectl -n kube-system get pods"));
-        }
+        (None, Ok(pods)) => checks.extend(of_pods(&pods)),
     }
     checks.extend(leaders);
     checks
@@ -163,6 +171,8 @@ fn text(value: &Value) -> &str {
 
 #[cfg(test)]
 mod tests {
+    use rkadm_core::host::fake::{FakeHost, World};
+
     use super::*;
     use crate::health::State;
 
@@ -176,6 +186,30 @@ mod tests {
         let silent = judge(&lease("2026-11-25T11:58:00.000000Z", "cp1_0123"));
         assert_eq!(silent.message, "its leader cp1 has not been heard of for 120 s");
         assert_eq!(judge(&lease("2026-11-25T11:59:58Z", "")).state, State::Failed);
+    }
+
+    #[tokio::test]
+    async fn of_a_node_only_what_is_judged_is_kept() {
+        let condition = |kind: &str, status: &str| serde_json::json!({"type": kind, "status": status, "message": "why", "reason": "R"});
+        let node = |name: &str, conditions: &[Value]| {
+            serde_json::json!({"kind": "Node",
+                "metadata": {"name": name, "labels": {"node-role.kubernetes.io/control-plane": "", "a": "much"}},
+                "spec": {"unschedulable": true, "podCIDR": "10.0.0.0/24"},
+                "status": {"conditions": conditions, "images": ["much"], "nodeInfo": {"kubeletVersion": "v1.36.4", "a": "much"}}})
+        };
+        let good = node("cp1", &[condition("MemoryPressure", "False"), condition("Ready", "True")]);
+        let bad = node("cp2", &[condition("DiskPressure", "True"), condition("Ready", "Unknown")]);
+        let whole = [good, bad];
+        let mut world = World::ready();
+        world.others_serve = true;
+        world.objects.extend(whole.iter().map(|node| (node["metadata"]["name"].to_string(), node.clone())));
+        let access = ApiAccess { kubeconfig: "/etc/kubernetes/admin.conf".into(), server: None };
+        let kept = nodes::nodes(&FakeHost::new(world), &access).await.unwrap();
+        assert!(!serde_json::to_string(&kept).unwrap().contains("much"), "{kept:?}");
+        assert_eq!(of_nodes(&kept), of_nodes(&whole));
+        assert_eq!(of_nodes(&kept).len(), 4);
+        assert_eq!(versions::look(&kept, &[]), versions::look(&whole, &[]));
+        assert!(kept[0]["metadata"]["labels"].get("node-role.kubernetes.io/control-plane").is_some());
     }
 
     #[test]

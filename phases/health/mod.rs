@@ -6,6 +6,7 @@ mod api;
 mod certificates;
 mod components;
 mod etcd;
+pub(crate) mod nodes;
 pub(crate) mod versions;
 
 use futures::future::{BoxFuture, FutureExt, join_all};
@@ -81,6 +82,15 @@ impl Report {
 
 /// Looks at everything.
 pub async fn look(host: &dyn Probe) -> Report {
+    looked(host, true).await
+}
+
+/// Looks at everything but nodes and versions, of which there may be thousands: for who asks for them anyway.
+pub async fn look_without_nodes(host: &dyn Probe) -> Report {
+    looked(host, false).await
+}
+
+async fn looked(host: &dyn Probe, nodes: bool) -> Report {
     let control_plane = static_pods::any(host).await.unwrap_or(false);
     let mut layers: Vec<BoxFuture<'_, Vec<Check>>> = vec![components::kubelet(host).boxed()];
     if control_plane {
@@ -89,7 +99,7 @@ pub async fn look(host: &dyn Probe) -> Report {
     }
     layers.push(components::kube_proxy(host).boxed());
     layers.push(certificates::look(host, control_plane).boxed());
-    layers.push(api::look(host, control_plane).boxed());
+    layers.push(api::look(host, control_plane, nodes).boxed());
     let checks = join_all(layers).await.into_iter().flatten().collect();
     Report { control_plane, checks }
 }

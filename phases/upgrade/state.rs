@@ -1,16 +1,19 @@
 //! What runs where in the cluster, as the API server sees it.
 
-use futures::future::try_join3;
+use futures::future::try_join;
 use rkadm_core::{
     host::{ApiAccess, HostError, Probe},
-    kube::{ObjectRef, objects::CONTROL_PLANE_LABEL},
+    kube::ObjectRef,
     manifest,
     version::skew::{Component, Running},
 };
 use serde_json::Value;
 
 use crate::{
-    health::versions::{component, kubelet},
+    health::{
+        nodes::{self, Brief},
+        versions::component,
+    },
     static_pods,
 };
 
@@ -37,33 +40,34 @@ pub struct Seen {
 
 /// Asks for everything at once.
 pub async fn look(host: &dyn Probe, access: &ApiAccess) -> Result<Seen, HostError> {
-    let pods = |labels| host.select(access, "Pod", "kube-system", labels);
-    let (nodes, control, proxies) =
-        try_join3(host.objects(access, "Node"), pods("tier=control-plane"), pods("k8s-app=kube-proxy"))
-            .await?;
+    let nodes = async {
+        let nodes = nodes::brief(host, access).await?;
+        let proxies = nodes::kube_proxies(host, access, &nodes).await?;
+        Ok((nodes, proxies))
+    };
+    let control = host.select(access, "Pod", "kube-system", nodes::CONTROL_PLANE_PODS);
+    let ((nodes, proxies), control) = try_join(nodes, control).await?;
     let mut seen = Seen::default();
-    for node in &nodes {
+    for node in nodes {
         seen.node(node);
     }
     for pod in &control {
         seen.pod(pod);
     }
-    seen.running.extend(control.iter().chain(&proxies).filter_map(component));
+    seen.running.extend(control.iter().filter_map(component));
+    seen.running.extend(proxies);
     Ok(seen)
 }
 
 impl Seen {
-    fn node(&mut self, node: &Value) {
-        let name = node["metadata"]["name"].as_str().unwrap_or_default().to_owned();
-        let is_control_plane = node["metadata"]["labels"].get(CONTROL_PLANE_LABEL).is_some();
-        let conditions = node["status"]["conditions"].as_array();
-        let ready =
-            conditions.into_iter().flatten().any(|it| it["type"] == "Ready" && it["status"] == "True");
+    fn node(&mut self, node: Brief) {
+        let Brief { name, control_plane, ready, kubelet } = node;
         if !ready {
-            self.not_ready.push((name.clone(), is_control_plane));
+            self.not_ready.push((name.clone(), control_plane));
         }
-        self.running.extend(kubelet(node));
-        if is_control_plane {
+        let of_kubelet = |version| Running { component: Component::Kubelet, node: name.clone(), version };
+        self.running.extend(kubelet.map(of_kubelet));
+        if control_plane {
             self.control_planes.push(name);
         }
     }

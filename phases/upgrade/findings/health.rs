@@ -10,14 +10,15 @@ use crate::{
 
 /// Name of the check.
 pub const CHECK: &str = "ClusterHealth";
+/// So many nodes are told one by one.
+const EACH: usize = 5;
 
 /// Judges what `rkadm health` finds.
 pub async fn look(host: &dyn Probe, seen: Option<&Seen>) -> Vec<Found> {
-    let report = health::look(host).await;
+    // Versions and nodes are judged by themselves.
+    let report = health::look_without_nodes(host).await;
     let failed = report.checks.into_iter().filter(|check| check.state == State::Failed);
     let mut found: Vec<Found> = failed
-        // Versions and nodes are judged by themselves.
-        .filter(|check| check.component != "versions" && check.component != "nodes")
         .map(|check| {
             let hint = check.hint.unwrap_or_default();
             let message = format!("{}: {}", check.component, check.message);
@@ -29,14 +30,51 @@ pub async fn look(host: &dyn Probe, seen: Option<&Seen>) -> Vec<Found> {
             }
         })
         .collect();
-    for (node, is_control_plane) in seen.into_iter().flat_map(|seen| &seen.not_ready) {
-        let hint = format!("kubectl describe node {node}");
-        let message = format!("node {node} is not Ready");
-        found.push(if *is_control_plane {
-            error("ControlPlaneNodesReady", message, &hint)
-        } else {
-            warning("NodesReady", message, &hint)
-        });
+    found.extend(seen.into_iter().flat_map(|seen| not_ready(&seen.not_ready)));
+    found
+}
+
+/// Each control plane by itself; workers may be many.
+fn not_ready(nodes: &[(String, bool)]) -> Vec<Found> {
+    let (control_planes, workers): (Vec<_>, Vec<_>) =
+        nodes.iter().partition(|(_, is_control_plane)| *is_control_plane);
+    let message = |node: &str| (format!("node {node} is not Ready"), format!("kubectl describe node {node}"));
+    let mut found: Vec<_> = control_planes
+        .into_iter()
+        .map(|(node, _)| message(node))
+        .map(|(message, hint)| error("ControlPlaneNodesReady", message, &hint))
+        .collect();
+    if workers.len() <= EACH {
+        let each = workers.into_iter().map(|(node, _)| message(node));
+        found.extend(each.map(|(message, hint)| warning("NodesReady", message, &hint)));
+    } else {
+        let names: Vec<_> = workers.iter().take(EACH).map(|(node, _)| node.as_str()).collect();
+        let (all, more) = (workers.len(), workers.len() - EACH);
+        let message = format!("{all} nodes are not Ready: {} and {more} more", names.join(", "));
+        found.push(warning("NodesReady", message, "kubectl get nodes"));
     }
     found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn many_workers_are_told_together_and_control_planes_one_by_one() {
+        let messages = |nodes: &[(String, bool)]| {
+            not_ready(nodes).into_iter().map(|(_, finding)| finding.message).collect::<Vec<_>>()
+        };
+        let mut nodes: Vec<_> = (1..=2).map(|n| (format!("w{n}"), false)).collect();
+        nodes.push(("cp2".into(), true));
+        assert_eq!(
+            messages(&nodes),
+            ["node cp2 is not Ready", "node w1 is not Ready", "node w2 is not Ready"]
+        );
+        nodes.extend((3..=5000).map(|n| (format!("w{n}"), false)));
+        assert_eq!(
+            messages(&nodes),
+            ["node cp2 is not Ready", "5000 nodes are not Ready: w1, w2, w3, w4, w5 and 4995 more"]
+        );
+    }
 }

@@ -2,37 +2,54 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use futures::future::join;
+use futures::future::{join, join_all};
 use rkadm_core::{
     host::{ApiAccess, Probe},
+    kube::Selector,
     version::KubeVersion,
 };
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::preflight::{Found, error, warning};
 
 /// Asks the API server, which counts since it was started.
 const METRIC: &str = "apiserver_requested_deprecated_apis";
 const WEBHOOKS: [&str; 2] = ["ValidatingWebhookConfiguration", "MutatingWebhookConfiguration"];
+/// The schema of a definition may take a mebibyte.
+const DEFINITIONS: u32 = 20;
 
 /// Looks at all of them at once. What cannot be asked is not judged: what else is wrong is told elsewhere.
 pub async fn look(host: &dyn Probe, access: &ApiAccess, to: &KubeVersion) -> Vec<Found> {
     let apis = host.api_metric(access, METRIC);
-    let definitions = host.objects(access, "CustomResourceDefinition");
-    let budgets = host.objects(access, "PodDisruptionBudget");
-    let slices = host.objects(access, "EndpointSlice");
-    let hooks = join(host.objects(access, WEBHOOKS[0]), host.objects(access, WEBHOOKS[1]));
-    let (apis, definitions, budgets, slices, (validating, mutating)) =
-        futures::join!(apis, definitions, budgets, slices, hooks);
+    let few = Selector { page: DEFINITIONS, ..Selector::default() };
+    let definitions =
+        host.gather(access, "CustomResourceDefinition", None, &few, &|it| Some(without_schemas(&it)));
+    let all = Selector::default();
+    let bad = |budget: Value| of_budget(&budget).is_some().then_some(budget);
+    let budgets = host.gather(access, "PodDisruptionBudget", None, &all, &bad);
+    let (apis, definitions, budgets, hooks) =
+        futures::join!(apis, definitions, budgets, webhooks(host, access));
     let mut found = of_apis(&apis.unwrap_or_default(), to);
     found.extend(definitions.unwrap_or_default().iter().filter_map(of_definition));
     found.extend(budgets.unwrap_or_default().iter().filter_map(of_budget));
-    if let Ok(slices) = slices {
-        let served = served(&slices);
-        let hooks = validating.unwrap_or_default().into_iter().chain(mutating.unwrap_or_default());
-        found.extend(hooks.flat_map(|hook| of_webhooks(&hook, &served)));
-    }
+    found.extend(hooks);
     found
+}
+
+/// Only of the Services that webhooks ask is it known who serves them: there may be thousands of others.
+async fn webhooks(host: &dyn Probe, access: &ApiAccess) -> Vec<Found> {
+    let (validating, mutating) =
+        join(host.objects(access, WEBHOOKS[0]), host.objects(access, WEBHOOKS[1])).await;
+    let configurations = [validating, mutating].into_iter().flat_map(Result::unwrap_or_default);
+    let configurations: Vec<_> = configurations.collect();
+    let asked: BTreeSet<_> = configurations.iter().flat_map(asked).map(|(_, service)| service).collect();
+    let unserved = asked.into_iter().map(async |service: Service| {
+        let label = format!("kubernetes.io/service-name={}", service.1);
+        let slices = host.select(access, "EndpointSlice", &service.0, &label).await.ok()?;
+        (!slices.iter().any(is_ready)).then_some(service)
+    });
+    let unserved: BTreeSet<_> = join_all(unserved).await.into_iter().flatten().collect();
+    configurations.iter().flat_map(|configuration| of_webhooks(configuration, &unserved)).collect()
 }
 
 /// `apiserver_requested_deprecated_apis{group="g",removed_release="1.37",resource="r",subresource="",version="v1beta1"} 1`
@@ -67,6 +84,16 @@ fn labels(line: &str) -> BTreeMap<String, String> {
         line.split_once('{').and_then(|(_, rest)| rest.split_once('}')).map_or("", |(inner, _)| inner);
     let pairs = inner.split(',').filter_map(|pair| pair.split_once('='));
     pairs.map(|(name, value)| (name.to_owned(), value.trim_matches('"').to_owned())).collect()
+}
+
+fn without_schemas(definition: &Value) -> Value {
+    let versions = definition["spec"]["versions"].as_array().into_iter().flatten();
+    let versions: Vec<_> = versions.map(|version| json!({"name": version["name"].clone()})).collect();
+    json!({
+        "metadata": {"name": definition["metadata"]["name"].clone()},
+        "spec": {"versions": versions},
+        "status": {"storedVersions": definition["status"]["storedVersions"].clone()},
+    })
 }
 
 /// Objects may still be stored in a version that the definition does not have: they could not be read any more.
@@ -116,51 +143,40 @@ fn of_budget(budget: &Value) -> Option<Found> {
     ))
 }
 
-/// Services with an endpoint that is ready.
-fn served(slices: &[Value]) -> BTreeSet<(String, String)> {
-    let ready = |slice: &&Value| {
-        let endpoints = slice["endpoints"].as_array();
-        endpoints.into_iter().flatten().any(|endpoint| endpoint["conditions"]["ready"] != false)
-    };
-    slices
-        .iter()
-        .filter(ready)
-        .filter_map(|slice| {
-            let namespace = slice["metadata"]["namespace"].as_str()?;
-            let service = slice["metadata"]["labels"]["kubernetes.io/service-name"].as_str()?;
-            Some((namespace.to_owned(), service.to_owned()))
-        })
-        .collect()
+/// Namespace and name.
+type Service = (String, String);
+
+fn is_ready(slice: &Value) -> bool {
+    let endpoints = slice["endpoints"].as_array();
+    endpoints.into_iter().flatten().any(|endpoint| endpoint["conditions"]["ready"] != false)
+}
+
+/// The webhooks of a configuration that must agree, each with the Service that it asks.
+fn asked(configuration: &Value) -> impl Iterator<Item = (&Value, Service)> {
+    let hooks = configuration["webhooks"].as_array().into_iter().flatten();
+    hooks.filter(|hook| hook["failurePolicy"] != "Ignore").filter_map(|hook| {
+        let service = &hook["clientConfig"]["service"];
+        Some((hook, (service["namespace"].as_str()?.to_owned(), service["name"].as_str()?.to_owned())))
+    })
 }
 
 /// A webhook that must agree and that nobody serves refuses all that it is asked about.
-fn of_webhooks(configuration: &Value, served: &BTreeSet<(String, String)>) -> Vec<Found> {
+fn of_webhooks(configuration: &Value, unserved: &BTreeSet<Service>) -> Vec<Found> {
     let name = configuration["metadata"]["name"].as_str().unwrap_or_default();
     let kind = configuration["kind"].as_str().unwrap_or("webhook");
-    let hooks = configuration["webhooks"].as_array().into_iter().flatten();
-    hooks
-        .filter(|hook| hook["failurePolicy"] != "Ignore")
-        .filter_map(|hook| {
-            let service = &hook["clientConfig"]["service"];
-            let (namespace, service) = (service["namespace"].as_str()?, service["name"].as_str()?);
-            if served.contains(&(namespace.to_owned(), service.to_owned())) {
-                return None;
-            }
-            let message = format!(
-                "{kind} {name} asks Service {namespace}/{service}, which has no endpoint that is ready"
-            );
-            Some(warning(
-                "WebhookEndpoints",
-                message,
-                "what it is asked about is refused meanwhile: bring its pods up, or remove it",
-            ))
-        })
-        .collect()
+    let told = asked(configuration).filter(|(_, service)| unserved.contains(service));
+    told.map(|(_, (namespace, service))| {
+        let message =
+            format!("{kind} {name} asks Service {namespace}/{service}, which has no endpoint that is ready");
+        let hint = "what it is asked about is refused meanwhile: bring its pods up, or remove it";
+        warning("WebhookEndpoints", message, hint)
+    })
+    .collect()
 }
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
+    use rkadm_core::host::fake::{FakeHost, World};
 
     use super::*;
 
@@ -186,7 +202,7 @@ mod tests {
     }
 
     #[test]
-    fn budgets_stored_versions_and_webhooks_are_told() {
+    fn budgets_and_stored_versions_are_told() {
         let budget = json!({"metadata": {"namespace": "a", "name": "b"}, "status": {"expectedPods": 2, "currentHealthy": 1, "disruptionsAllowed": 0}});
         assert_eq!(messages(of_budget(&budget)).len(), 1);
         let definition = json!({"metadata": {"name": "x.y"}, "spec": {"versions": [{"name": "v1"}]}, "status": {"storedVersions": ["v1beta1", "v1"]}});
@@ -196,11 +212,39 @@ mod tests {
                 "StoredVersions: CustomResourceDefinition x.y has objects stored as v1beta1, which it does not have"
             ]
         );
-        let slice = |ready: bool| json!({"metadata": {"namespace": "a", "labels": {"kubernetes.io/service-name": "s"}}, "endpoints": [{"conditions": {"ready": ready}}]});
+    }
+
+    #[test]
+    fn definitions_are_judged_without_their_schemas() {
+        let definition = json!({"metadata": {"name": "x.y", "annotations": {"a": "much"}}, "spec": {"versions": [
+            {"name": "v1", "schema": {"openAPIV3Schema": {"type": "object"}}}]}, "status": {"storedVersions": ["v1beta1"]}});
+        let kept = without_schemas(&definition);
+        assert!(!kept.to_string().contains("object"), "{kept}");
+        assert_eq!(messages(of_definition(&kept)), messages(of_definition(&definition)));
+        assert_eq!(messages(of_definition(&kept)).len(), 1);
+    }
+
+    #[tokio::test]
+    async fn webhooks_that_nobody_serves_are_told() {
         let hook = json!({"kind": "ValidatingWebhookConfiguration", "metadata": {"name": "h"}, "webhooks": [
             {"clientConfig": {"service": {"namespace": "a", "name": "s"}}},
+            {"clientConfig": {"url": "https://elsewhere"}},
             {"failurePolicy": "Ignore", "clientConfig": {"service": {"namespace": "a", "name": "none"}}}]});
-        assert!(of_webhooks(&hook, &served(&[slice(true)])).is_empty());
-        assert_eq!(of_webhooks(&hook, &served(&[slice(false)])).len(), 1);
+        let found = async |ready: bool| {
+            let slice = json!({"kind": "EndpointSlice", "metadata": {"namespace": "a",
+                "labels": {"kubernetes.io/service-name": "s"}}, "endpoints": [{"conditions": {"ready": ready}}]});
+            let mut world = World::ready();
+            world.others_serve = true;
+            world.objects.extend([("hook".to_owned(), hook.clone()), ("slice".to_owned(), slice)]);
+            let access = ApiAccess { kubeconfig: "/etc/kubernetes/admin.conf".into(), server: None };
+            messages(webhooks(&FakeHost::new(world), &access).await)
+        };
+        assert!(found(true).await.is_empty());
+        assert_eq!(
+            found(false).await,
+            [
+                "WebhookEndpoints: ValidatingWebhookConfiguration h asks Service a/s, which has no endpoint that is ready"
+            ]
+        );
     }
 }

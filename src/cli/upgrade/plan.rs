@@ -1,5 +1,7 @@
 //! `rkadm upgrade plan`: what runs where, what may come next, and what an upgrade would meet.
 
+mod human;
+
 use clap::Args;
 use rkadm_core::{
     config::Image,
@@ -175,7 +177,7 @@ pub async fn run(session: &Session, args: &PlanArgs) -> Result<(), CommandError>
         components,
         images_to_pull,
     };
-    session.printer.result("UpgradePlan", &plan, || human(&plan));
+    session.printer.result("UpgradePlan", &plan, || human::text(&plan));
     let errors = plan.findings.iter().filter(|told| told.severity == "error").count();
     if errors == 0 {
         return Ok(());
@@ -277,49 +279,6 @@ fn told(found: Vec<rkadm_phases::preflight::Found>, ignored: &[String]) -> Vec<T
         .collect();
     told.sort_by_key(|told| told.severity);
     told
-}
-
-fn human(plan: &Plan) -> String {
-    let mut out = format!("The cluster has {}; looked at is {}.\n", plan.cluster, plan.target);
-    if plan.reachable.is_empty() {
-        out += "This rkadm knows no newer version within reach.\n";
-    } else {
-        let names: Vec<_> = plan.reachable.iter().map(ToString::to_string).collect();
-        out += &format!("Within reach, as far as this rkadm knows: {}\n", names.join(", "));
-    }
-    if plan.steps.len() > 1 {
-        let names: Vec<_> = plan.steps.iter().map(ToString::to_string).collect();
-        out += &format!("The way goes over {}; the findings are about the first step.\n", names.join(", "));
-    }
-    let row = |line: &Line| {
-        vec![line.component.clone(), line.node.clone(), line.current.clone(), line.target.clone()]
-    };
-    let rows = plan.components.iter().chain(&plan.kubelets).map(row).collect();
-    out += &format!("\n{}", text::table(&["COMPONENT", "NODE", "CURRENT", "TARGET"], rows));
-    if !plan.images_to_pull.is_empty() {
-        out += &format!(
-            "\nNot on this machine yet, and pulled before anything is touched: {}\n",
-            plan.images_to_pull.join(", ")
-        );
-    }
-    out += "\n";
-    for told in &plan.findings {
-        let severity = if told.severity == "error" { "ERROR" } else { "warning" };
-        out += &format!("{severity} [{}] {}\n", told.check, told.message);
-        if let Some(hint) = &told.hint {
-            out += &format!("    {hint}\n");
-        }
-    }
-    if plan.findings.is_empty() {
-        out += "Nothing was found that speaks against it.\n";
-    }
-    if !plan.order.is_empty() {
-        out += "\nIn this order:\n";
-        for command in &plan.order {
-            out += &format!("  on {}: {}\n", command.node, command.command);
-        }
-    }
-    out
 }
 
 #[cfg(test)]
