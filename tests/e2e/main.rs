@@ -27,4 +27,5 @@ mod support;
 mod survivor;
 mod together;
 mod upgrade;
+mod upgrade_failures;
 mod upgrade_fleet;
