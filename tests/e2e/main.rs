@@ -8,6 +8,7 @@
 mod backup;
 mod bench;
 mod bench_join;
+mod bench_plan;
 mod bench_upgrade;
 mod certificates;
 mod chaos;
