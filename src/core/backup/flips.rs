@@ -12,6 +12,7 @@ use super::{
     crypt::{Identities, Recipients},
     format::Compression,
     label::Label,
+    manifest::{RESOURCES, ResourceFile},
     place::Directory,
     publish::Archive,
     read,
@@ -32,10 +33,16 @@ fn made(dir: &Path, compression: Compression, recipients: &Recipients) -> PathBu
     let contents = BTreeMap::from([(manifest.files[0].path.clone(), b"key".to_vec())]);
     let snapshot = dir.join("snapshot");
     fs::write(&snapshot, data).unwrap();
-    let archive =
-        Archive { manifest: &manifest, contents: &contents, snapshot: &snapshot, compression, recipients };
+    let text = b"---\nkind: Node\n";
+    let path = format!("{RESOURCES}/cluster/nodes.yaml");
+    let (size, sha256) = (text.len() as u64, sha256_hex(text));
+    fs::create_dir_all(dir.join(&path).parent().unwrap()).unwrap();
+    fs::write(dir.join(&path), text).unwrap();
+    manifest.resources = vec![ResourceFile { path, size, sha256, objects: 1 }];
+    let (contents, resources, snapshot) = (&contents, dir, &*dir.join("snapshot"));
+    let archive = Archive { manifest: &manifest, contents, resources, snapshot, compression, recipients };
     archive.keep(dir, &Directory(dir.to_owned())).unwrap();
-    fs::remove_file(&snapshot).unwrap();
+    fs::remove_file(snapshot).unwrap();
     dir.join(archive.name())
 }
 

@@ -230,7 +230,14 @@ impl KubeClient {
     /// Reads what a path answers, as JSON of that form.
     pub(super) async fn read<T: serde::de::DeserializeOwned>(&self, path: &str) -> Result<T, KubeError> {
         let action = format!("get {}", path.split('?').next().unwrap_or(path));
-        let call = Call { method: Method::GET, path: path.to_owned(), action, body: None, repeatable: true };
+        let call = Call {
+            method: Method::GET,
+            path: path.to_owned(),
+            action,
+            accept: JSON,
+            body: None,
+            repeatable: true,
+        };
         let reply = call.run(&self.transport, self.call_timeout).await.map_err(|failure| failure.error)?;
         serde_json::from_slice(&reply.body)
             .map_err(|source| KubeError::Answer { action: call.action, source })
