@@ -100,7 +100,8 @@ fn what_was_deleted_is_back_and_nobody_is_fooled_by_old_data() {
         ensure!(plan.contains("rename /var/lib/etcd to /var/lib/etcd.before-"), "{plan}");
         nothing_is_left(&node)?;
 
-        kubectl(&node, "run newcomer --image=registry.k8s.io/pause:3.10.2 --image-pull-policy=Never")?;
+        let anywhere = r#"--overrides '{"spec":{"tolerations":[{"operator":"Exists"}]}}'"#;
+        kubectl(&node, &format!("run newcomer --image registry.k8s.io/pause:3.10.2 {anywhere}"))?;
         kubectl(&node, "wait --for=condition=Ready pod/newcomer --timeout=60s")?;
         let before = get(&node, "configmap changed")?["metadata"]["resourceVersion"].clone();
         let start = Instant::now();

@@ -8,6 +8,9 @@ use serde_json::Value;
 
 use super::{KubeClient, KubeError, reference::encode, storage};
 
+/// Is listed without being stored: the API server asks the components for it.
+const MADE_UP: &str = "componentstatuses";
+
 /// Requests at the same time.
 pub(super) const CONCURRENT: usize = 8;
 
@@ -119,8 +122,11 @@ impl KubeClient {
         let mut found = BTreeMap::new();
         for (api_version, offers) in offers {
             let group = api_version.split_once('/').map_or("", |(group, _)| group);
-            let whole =
-                |offer: &Offered| !offer.name.contains('/') && offer.verbs.iter().any(|verb| verb == "list");
+            let whole = |offer: &Offered| {
+                !offer.name.contains('/')
+                    && offer.name != MADE_UP
+                    && offer.verbs.iter().any(|verb| verb == "list")
+            };
             for Offered { name, kind, .. } in offers.into_iter().filter(whole) {
                 let stored = storage::resource_name(group, &name, custom.contains(group));
                 let served = Served { api_version: api_version.clone(), kind, plural: name, stored };
