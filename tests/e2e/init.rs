@@ -37,6 +37,12 @@ fn init_makes_a_cluster_whose_addons_run_and_says_so_once() {
 fn init_makes_a_cluster_of_the_minor_before() {
     run("init older", |lab| {
         let node = fresh_of(lab, "cp1", NodeSpec::new("1.36"))?;
+        // Texts that Kubernetes' reader of YAML would take for something else.
+        let odd = [("SWITCH", "on"), ("ANSWER", "No"), ("GROUPED", "1_000"), ("y", "0b11")];
+        let envs =
+            odd.map(|(name, value)| format!("  - {{name: \"{name}\", value: \"{value}\"}}\n")).concat();
+        let cluster = format!("scheduler:\n  extraEnvs:\n{envs}");
+        Config { cluster, ..Config::new("1.36") }.install(&node)?;
         let output = rkadm(&node, &["init", "--config", CONFIG, "-o", "json", "--upload-certs"])?;
         expect(&output, 0, &[])?;
         let result = json(&output)?;
@@ -55,6 +61,17 @@ fn init_makes_a_cluster_of_the_minor_before() {
         install_network(&node, &[&node])?;
         let served: Value = serde_json::from_str(&kubectl(&node, "version -o json")?)?;
         ensure!(served["serverVersion"]["gitVersion"] == patch_version("1.36"), "{served}");
+        let pod: Value =
+            serde_json::from_str(&kubectl(&node, "-n kube-system get pod kube-scheduler-cp1 -o json")?)?;
+        let env = &pod["spec"]["containers"][0]["env"];
+        for (name, value) in odd {
+            let there = env
+                .as_array()
+                .is_some_and(|env| env.contains(&serde_json::json!({"name": name, "value": value})));
+            ensure!(there, "{name}={value} is not in {env}");
+        }
+        // Nor would kubeadm, which reads what was uploaded.
+        node.sh_ok("kubeadm certs check-expiration >/dev/null")?;
         Ok(())
     });
 }

@@ -241,7 +241,7 @@ fn a_worker_learns_of_a_restore_from_an_archive() {
         cp1.sh_ok("cp -a /root/pki/sa.key /etc/kubernetes/pki/sa.key")?;
 
         let said = expect(&rkadm(&cp1, &["restore", "etcd", "latest", "--yes"])?, 0, &[])?;
-        ensure!(said.contains("rkadm op rollback") && said.contains("2 Node"), "{said}");
+        ensure!(said.contains("rkadm op rollback") && said.contains("2 nodes"), "{said}");
         wait(&cp1, "kubectl get configmap lost && ! kubectl get configmap late")?;
         works(&cp1)?;
         kubectl(&cp1, "-n kube-system expose deployment coredns --name probe --port 8181")?;
