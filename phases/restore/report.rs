@@ -10,6 +10,7 @@ use rkadm_core::{
 use serde_json::{Value, json};
 
 use super::{Restore, stop::RAN};
+use crate::health::nodes;
 
 /// The output with what came back.
 pub const REPORT_OUTPUT: &str = "report";
@@ -45,8 +46,8 @@ impl Phase for Report {
         for why in &census.uncounted {
             cx.warn(format!("not all objects can be counted: {why}"));
         }
-        let nodes = cx.host.objects(&admin, "Node").await.unwrap_or_default();
-        let not_ready: Vec<_> = nodes.iter().filter(|node| !is_ready(node)).filter_map(name).collect();
+        let nodes = nodes::brief(cx.host, &admin).await.unwrap_or_default();
+        let not_ready: Vec<_> = nodes.into_iter().filter(|node| !node.ready).map(|node| node.name).collect();
         let pods = cx.host.pods_on(&admin, &self.restore.node.name).await.ok();
         let ran = cx.store.output(RAN).and_then(Value::as_array);
         let value = json!({
@@ -74,13 +75,4 @@ fn unknown(ran: Option<&Vec<Value>>, pods: &[Value]) -> Vec<String> {
     };
     let names = ran.into_iter().flatten().filter_map(Value::as_str);
     names.filter(|name| !known(name)).map(str::to_owned).collect()
-}
-
-fn is_ready(node: &Value) -> bool {
-    let conditions = node.pointer("/status/conditions").and_then(Value::as_array);
-    conditions.into_iter().flatten().any(|one| one["type"] == "Ready" && one["status"] == "True")
-}
-
-fn name(object: &Value) -> Option<String> {
-    object.pointer("/metadata/name").and_then(Value::as_str).map(str::to_owned)
 }

@@ -104,7 +104,10 @@ pub trait Probe: Send + Sync {
         kind: &str,
         namespace: &str,
         labels: &str,
-    ) -> Result<Vec<Value>, HostError>;
+    ) -> Result<Vec<Value>, HostError> {
+        let selector = Selector { labels: labels.to_owned(), ..Selector::default() };
+        self.gather(access, kind, Some(namespace), &selector, &Some).await
+    }
     /// The pods on a node, of every namespace.
     async fn pods_on(&self, access: &ApiAccess, node: &str) -> Result<Vec<Value>, HostError>;
     /// Asks a health endpoint once, with a short timeout. `Err` holds why it could not be reached.

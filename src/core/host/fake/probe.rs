@@ -135,22 +135,6 @@ impl Probe for FakeHost {
         Ok(Census::of(&now, before))
     }
 
-    async fn select(
-        &self,
-        _access: &ApiAccess,
-        kind: &str,
-        namespace: &str,
-        labels: &str,
-    ) -> Result<Vec<Value>, HostError> {
-        let world = self.api()?;
-        let selected = |object: &&Value| {
-            object["kind"] == kind
-                && object["metadata"]["namespace"] == namespace
-                && has_labels(object, labels)
-        };
-        Ok(world.objects.values().filter(selected).cloned().collect())
-    }
-
     async fn health(&self, target: &HealthTarget) -> Result<Health, String> {
         let world = lock(&self.world);
         let up = world.kubelet_works && world.kubelet_is_up();

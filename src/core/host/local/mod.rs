@@ -157,17 +157,6 @@ impl Probe for LocalHost {
         Ok(self.client(access).await?.census(before).await?)
     }
 
-    async fn select(
-        &self,
-        access: &ApiAccess,
-        kind: &str,
-        namespace: &str,
-        labels: &str,
-    ) -> Result<Vec<Value>, HostError> {
-        let selector = Selector { labels: labels.to_owned(), ..Selector::default() };
-        Ok(self.client(access).await?.list_selected(kind, Some(namespace), &selector).await?)
-    }
-
     async fn health(&self, target: &HealthTarget) -> Result<Health, String> {
         self.ask_health(target).await
     }
