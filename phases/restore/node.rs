@@ -8,7 +8,7 @@ use rkadm_core::{
     host::{CommandOutput, Probe},
     manifest::{
         Component, api_server_url,
-        pod::{self, flag, image_tag, on_host},
+        pod::{self, etcd_prefix, flag, image_tag, on_host},
     },
 };
 use serde::{Deserialize, Serialize};
@@ -37,9 +37,8 @@ pub struct NodeEtcd {
     pub api_url: Option<String>,
     /// The API server's encryption configuration.
     pub encryption: Option<PathBuf>,
-    /// Where the API server keeps its keys; `/registry` where it is not told otherwise.
-    #[serde(default)]
-    pub prefix: Option<String>,
+    /// Below what the API server keeps its objects.
+    pub prefix: String,
 }
 
 impl NodeEtcd {
@@ -87,7 +86,7 @@ impl NodeEtcd {
             access,
             pki,
             api_url: server.as_ref().and_then(api_server_url),
-            prefix: server.as_ref().and_then(|pod| flag(pod, "etcd-prefix")),
+            prefix: etcd_prefix(server.as_ref()),
             encryption: server
                 .as_ref()
                 .and_then(|pod| on_host(pod, flag(pod, "encryption-provider-config")?.as_ref())),
@@ -96,7 +95,7 @@ impl NodeEtcd {
 
     /// Under these keys API servers say that they are there; the address is what follows.
     pub fn master_leases(&self) -> String {
-        format!("{}/masterleases/", self.prefix.as_deref().unwrap_or("/registry").trim_end_matches('/'))
+        format!("{}/masterleases/", self.prefix.trim_end_matches('/'))
     }
 
     /// Address of this machine's API server, as the Service `kubernetes` has it.

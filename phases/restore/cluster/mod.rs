@@ -17,6 +17,7 @@ use rkadm_core::{
     config::{Image, ResolvedInit},
     engine::{Phase, PhaseMeta, Workflow},
     etcd::EtcdAccess,
+    kube::storage,
     manifest::args,
     text::bracketed,
 };
@@ -77,7 +78,9 @@ impl ClusterRestore {
             pki,
             api_url: Some(config.local_api_url()),
             encryption: None,
-            prefix: args::value(&config.cluster.api_server.extra_args, "etcd-prefix").map(str::to_owned),
+            prefix: args::value(&config.cluster.api_server.extra_args, "etcd-prefix")
+                .unwrap_or(storage::PREFIX)
+                .to_owned(),
         }
     }
 

@@ -69,18 +69,20 @@ pub async fn left(host: &dyn Probe, node: &NodeEtcd) -> Source {
     }
 }
 
-/// Reads all of it.
+/// Reads all of it, as far as it concerns `node`.
 pub async fn read(
     session: &Session,
     file: &Path,
     identities: &[PathBuf],
-    encryption: Option<&Path>,
+    node: Option<&NodeEtcd>,
 ) -> Result<Source, CommandError> {
     let identities = identities.to_owned();
-    let (path, encryption) = (file.to_owned(), encryption.map(Path::to_owned));
+    let path = file.to_owned();
+    let encryption = node.and_then(|node| node.encryption.clone());
+    let prefix = node.map_or_else(|| storage::PREFIX.to_owned(), |node| node.prefix.clone());
     let work = move || {
         if read::is_plain_snapshot(&path) {
-            plain(&path)
+            plain(&path, &prefix)
         } else {
             archive(&path, identities, encryption.as_deref())
         }
@@ -128,7 +130,8 @@ fn archive(path: &Path, identities: Vec<PathBuf>, encryption: Option<&Path>) -> 
     })
 }
 
-fn plain(path: &Path) -> Result<Source, BackupError> {
+/// A snapshot does not say where its API servers kept their objects: those of this machine are taken.
+fn plain(path: &Path, prefix: &str) -> Result<Source, BackupError> {
     let sha256 = trial::sha256_of(path)?;
     let report = snapshot::verify(path, VerifyOptions::default())?.report;
     let meta = fs::metadata(path).map_err(BackupError::io("read", path))?;
@@ -143,7 +146,7 @@ fn plain(path: &Path) -> Result<Source, BackupError> {
         node: None,
         revision: report.revision,
         keys: report.records.keys,
-        objects: report.directories.map(|directories| storage::objects(&directories, storage::PREFIX)),
+        objects: report.directories.map(|directories| storage::objects(&directories, prefix)),
         storage_version: report.contents.storage_version,
         ..Source::default()
     })

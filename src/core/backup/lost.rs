@@ -107,7 +107,7 @@ pub fn read(path: &Path, identities: &Identities, scratch: &Path) -> Result<Lost
     let server: Option<Pod> =
         opened.files.get(API_SERVER).and_then(|text| yaml::from_str(&String::from_utf8_lossy(text)).ok());
     let flag = |name| pod::flag(server.as_ref()?, name);
-    let prefix = flag("etcd-prefix").unwrap_or_else(|| storage::PREFIX.to_owned());
+    let prefix = pod::etcd_prefix(server.as_ref());
     let settings = settings(&opened, &prefix)?;
     let report = &opened.snapshot.report;
     let mut lost = Lost {

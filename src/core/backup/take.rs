@@ -127,8 +127,7 @@ async fn take_locked(request: &Request, to: To) -> Result<Made, BackupError> {
     warnings
         .extend(why.iter().map(|why| format!("the snapshot was not compared with the live member: {why}")));
     warnings.extend(source.warnings);
-    let prefix = pods.component("kube-apiserver").and_then(|pod| pod::flag(pod, "etcd-prefix"));
-    let prefix = prefix.unwrap_or_else(|| storage::PREFIX.to_owned());
+    let prefix = pod::etcd_prefix(pods.component("kube-apiserver"));
     let objects = report.directories.as_ref().map(|directories| storage::objects(directories, &prefix));
     let resources_dir = request.scratch.join(format!(".{PREFIX}{RESOURCES}{PARTIAL}"));
     let mut resources = vec![];

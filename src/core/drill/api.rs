@@ -15,7 +15,6 @@ use k8s_openapi::api::core::v1::Pod;
 use super::{ApiOrder, DrillError, cell::CLIENT_URL};
 use crate::{
     backup::open::Opened,
-    kube::storage,
     kubeconfig::{Credentials, build},
     manifest::pod,
     pki::{CertSpec, CertUsage, Certificate, KeyAlgorithm, PrivateKey, Sans, issue},
@@ -97,7 +96,7 @@ pub fn prepare(program: PathBuf, opened: &Opened, dir: &Path) -> Result<ApiOrder
         arguments.push(format!("--encryption-provider-config={}", path.display()));
     }
     let kubeconfig = certificates(&backed, dir, &mut arguments)?;
-    let prefix = pod::flag(&backed.pod, "etcd-prefix").unwrap_or_else(|| storage::PREFIX.into());
+    let prefix = pod::etcd_prefix(Some(&backed.pod));
     Ok(ApiOrder { program, arguments, kubeconfig, prefix })
 }
 

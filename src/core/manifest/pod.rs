@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use k8s_openapi::api::core::v1::{Container, Pod};
 
 use crate::etcd::EtcdAccess;
+use crate::kube::storage;
 use crate::version::KubeVersion;
 
 /// The container that does a static pod's work: the first.
@@ -49,6 +50,11 @@ pub fn on_host(pod: &Pod, path: &Path) -> Option<PathBuf> {
     let base = Path::new(&volume.host_path.as_ref()?.path);
     // A single file may be mounted.
     Some(if rest == Path::new("") { base.to_owned() } else { base.join(rest) })
+}
+
+/// Below what an API server keeps its objects in etcd: its own where it is told so, and where all do otherwise.
+pub fn etcd_prefix(server: Option<&Pod>) -> String {
+    server.and_then(|pod| flag(pod, "etcd-prefix")).unwrap_or_else(|| storage::PREFIX.to_owned())
 }
 
 /// How this machine reaches the etcd that the pod runs, as the client that kubeadm makes for probes.
