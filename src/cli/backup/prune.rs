@@ -48,7 +48,7 @@ pub async fn run(session: &Session, args: &PruneArgs) -> Result<(), CommandError
     }
     let place = args.dir.place(session)?;
     let (kept, removed) = expire(&place, &policy, args.dry_run).await?;
-    if kept == 0 {
+    if kept == 0 && removed.is_empty() {
         // A wrong prefix would be cleaned up in vain, day after day.
         return Err(failed(BackupError::None(whole(&*place))).detail("Nothing was removed."));
     }

@@ -104,12 +104,16 @@ impl Backup {
     }
 
     fn candidate(&self) -> Candidate {
-        // Another one that works has to stay.
-        let condemned = self.drill.as_ref().is_some_and(|drill| !drill.is_good());
         Candidate {
             created_at: self.manifest.created_at,
-            verified: self.manifest.verified.snapshot && !condemned,
+            verified: self.manifest.verified.snapshot,
+            condemned: self.condemned(),
         }
+    }
+
+    /// Its last drill found that it does not work.
+    pub fn condemned(&self) -> bool {
+        self.drill.as_ref().is_some_and(|drill| !drill.is_good())
     }
 
     fn is_named_as_made(&self) -> bool {

@@ -28,6 +28,8 @@ pub struct Candidate {
     pub created_at: Timestamp,
     /// It verified.
     pub verified: bool,
+    /// A drill of it failed later.
+    pub condemned: bool,
 }
 
 impl Policy {
@@ -36,8 +38,8 @@ impl Policy {
         *self == Self::default()
     }
 
-    /// Which of the candidates, by their index, may go. The newest one that verified never does, whatever the rules say;
-    /// nor does one that claims to be from the future, because then a clock is wrong and nobody knows which. It takes no
+    /// Which of the candidates, by their index, may go. The newest one that verified never does, whatever the rules say,
+    /// nor the newest of those that no drill condemned: a drill may err, and another one that works has to stay. Nor does one that claims to be from the future, because then a clock is wrong and nobody knows which. It takes no
     /// place of one from the present either, or that would go as soon as it is made.
     pub fn expendable(&self, candidates: &[Candidate], now: Timestamp) -> Vec<usize> {
         if self.is_empty() {
@@ -48,7 +50,9 @@ impl Policy {
         order.sort_by_key(|index| std::cmp::Reverse(candidates[*index].created_at));
         let mut kept = BTreeSet::new();
         kept.extend(order.iter().take(self.last).copied());
-        kept.extend(order.iter().find(|index| candidates[**index].verified).copied());
+        let verified = || order.iter().filter(|index| candidates[**index].verified);
+        kept.extend(verified().next().copied());
+        kept.extend(verified().find(|index| !candidates[**index].condemned).copied());
         kept.extend(order.iter().filter(|index| self.within.is_some_and(|within| age(index) <= within)));
         for (count, format) in [
             (self.hourly, "%Y-%m-%d %H"),
@@ -84,6 +88,7 @@ mod tests {
         let made = |number: i64| Candidate {
             created_at: newest - SignedDuration::from_hours(6 * number),
             verified: true,
+            condemned: false,
         };
         (0..160).map(made).collect()
     }
@@ -128,11 +133,27 @@ mod tests {
     }
 
     #[test]
+    fn the_newest_stays_and_so_does_one_that_no_drill_condemned() {
+        let within = Policy { within: Some(SignedDuration::from_hours(1)), ..Policy::default() };
+        let mut candidates = many();
+        candidates.truncate(4);
+        for newer in &mut candidates[..2] {
+            newer.condemned = true;
+        }
+        assert_eq!(kept(&within, &candidates), ["24.18", "24.06"]);
+        // Even where drills condemn all, one is left to look at.
+        for all in &mut candidates {
+            all.condemned = true;
+        }
+        assert_eq!(kept(&within, &candidates), ["24.18"]);
+    }
+
+    #[test]
     fn one_from_the_future_stays_and_takes_no_place_of_another() {
         let mut candidates = many();
         candidates.truncate(3);
         for verified in [true, false] {
-            candidates.push(Candidate { created_at: at("2027-01-01T00:00:00Z"), verified });
+            candidates.push(Candidate { created_at: at("2027-01-01T00:00:00Z"), verified, condemned: false });
             let policy = Policy { last: 1, ..Policy::default() };
             assert_eq!(policy.expendable(&candidates, at("2026-11-24T20:00:00Z")), [1, 2]);
             let policy = Policy { daily: 1, ..Policy::default() };
