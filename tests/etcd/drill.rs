@@ -1,5 +1,6 @@
 //! `rkadm backup drill` with the real etcd.
 
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
@@ -7,6 +8,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, bail, ensure};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
+use tempfile::TempDir;
 
 use crate::on_every_line;
 use crate::server::Programs;
@@ -68,17 +70,20 @@ fn a_good_backup_works(line: &str) -> Result<()> {
 }
 
 #[test]
-fn a_backup_that_etcd_cannot_use_is_condemned() -> Result<()> {
-    let dir = tempfile::tempdir()?;
+fn a_backup_that_etcd_reads_as_something_else_is_condemned() -> Result<()> {
+    let (dir, programs) = (tempfile::tempdir()?, tempfile::tempdir()?);
     let file = snapshot(dir.path(), "3.7")?;
-    let output = drill(&file, &Programs::of("3.6")?.program("etcd"))?;
+    // The real one, on data of its own.
+    let etcd = Programs::of("3.7")?.program("etcd");
+    let text = format!("#!/bin/sh\nexec {} \"$@\" --data-dir=\"$PWD/other\"\n", etcd.display());
+    let output = drill(&file, &script(programs.path(), &text)?)?;
     let said = String::from_utf8_lossy(&output.stderr);
     ensure!(
-        output.status.code() == Some(1) && said.contains("the backup does not work: etcd ended"),
+        output.status.code() == Some(1) && said.contains("the backup does not work: etcd has revision "),
         "{said}"
     );
     ensure!(said.contains("nothing is left behind"), "{said}");
-    ensure!(record(&file)?["error"].as_str().is_some_and(|error| error.contains("etcd ended")), "{said}");
+    ensure!(record(&file)?["error"].as_str().is_some_and(|error| error.contains("etcd has")), "{said}");
     ensure!(left(dir.path())?.len() == 2, "{:?}", left(dir.path())?);
     // Of a file that is damaged there is no need to try.
     let mut bytes = std::fs::read(&file)?;
@@ -101,8 +106,15 @@ fn what_says_nothing_of_the_backup_leaves_no_record() -> Result<()> {
     let path = file.to_string_lossy().into_owned();
     let etcd = Programs::of("3.7")?.program("etcd");
     let etcd = etcd.to_string_lossy();
+    let programs = tempfile::tempdir()?;
+    let no_program = script(programs.path(), "not a program\n")?;
+    let older = Programs::of("3.6")?.program("etcd");
+    let (older, no_program) = (older.to_string_lossy(), no_program.to_string_lossy());
     for (args, words) in [
         (vec!["--etcd", "/nowhere/etcd"], "cannot copy /nowhere/etcd"),
+        (vec!["--etcd", "/bin/true"], "which says nothing of the backup: etcd ended (exit status: 0)"),
+        (vec!["--etcd", &*no_program], "which says nothing of the backup: etcd ended (exit status: 127)"),
+        (vec!["--etcd", &*older], "etcd 3.6 cannot read data of etcd 3.7"),
         (vec!["--etcd", &*etcd, "--apiserver"], "no kube-apiserver runs on this machine"),
         (
             vec!["--etcd", &*etcd, "--apiserver", "--kube-apiserver", "/bin/true"],
@@ -114,7 +126,27 @@ fn what_says_nothing_of_the_backup_leaves_no_record() -> Result<()> {
         ensure!(output.status.code() == Some(1) && said.contains(words), "{words}: {said}");
         ensure!(left(dir.path())? == ["snapshot.db"], "{:?}", left(dir.path())?);
     }
+    // Without the tools that make a namespace.
+    let output =
+        rkadm(&["backup", "drill", &path, "--etcd", &*etcd]).env("PATH", only_unshare()?.path()).output()?;
+    let said = String::from_utf8_lossy(&output.stderr);
+    ensure!(said.contains("apart from this machine: ip:") && said.contains("iproute2"), "{said}");
+    ensure!(left(dir.path())? == ["snapshot.db"], "{:?}", left(dir.path())?);
     Ok(())
+}
+
+/// A program to start in place of etcd.
+fn script(dir: &Path, text: &str) -> Result<PathBuf> {
+    let path = dir.join("etcd");
+    std::fs::write(&path, text)?;
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755))?;
+    Ok(path)
+}
+
+fn only_unshare() -> Result<TempDir> {
+    let dir = tempfile::tempdir()?;
+    std::os::unix::fs::symlink("/usr/bin/unshare", dir.path().join("unshare"))?;
+    Ok(dir)
 }
 
 /// However a drill ends, no etcd goes on, and the next one clears up.

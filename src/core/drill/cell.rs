@@ -5,7 +5,11 @@ use std::{fs, io::BufRead, time::Duration};
 use serde::{Deserialize, Serialize};
 use tokio::{process::Command, sync::oneshot};
 
-use super::{ApiFindings, ApiOrder, Expected, Findings, Order, program::Program};
+use super::{
+    ApiFindings, ApiOrder, Expected, Findings, Order,
+    fault::{Fault, rejected},
+    program::Program,
+};
 use crate::{
     etcd::EtcdClient,
     health::Tls,
@@ -21,12 +25,13 @@ const ETCD: Duration = Duration::from_mins(5);
 const API_SERVER: Duration = Duration::from_mins(5);
 
 /// What the cell says on its standard output.
-#[derive(Debug, Default, Serialize, Deserialize)]
-pub struct Answer {
-    /// Where the backup works.
-    pub findings: Option<Findings>,
-    /// Why it does not.
-    pub error: Option<String>,
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Answer {
+    /// The backup works.
+    Works(Findings),
+    /// It does not, or nobody knows.
+    Fails(Fault),
 }
 
 /// Reads the order from standard input, and stops when that ends: whoever gave the order is gone. The caller has to end the
@@ -47,37 +52,41 @@ pub async fn run() -> Answer {
     let work = async {
         match serde_json::from_str::<Order>(&order) {
             Ok(order) => carry_out(&order).await,
-            Err(error) => Err(format!("there is no order: {error}")),
+            Err(error) => Err(Fault::Machine(format!("there is no order: {error}"))),
         }
     };
     let result = tokio::select! {
         result = work => result,
-        _ = end => Err("whoever gave the order is gone".into()),
+        _ = end => Err(Fault::Machine("whoever gave the order is gone".into())),
     };
-    match result {
-        Ok(findings) => Answer { findings: Some(findings), error: None },
-        Err(error) => Answer { findings: None, error: Some(error) },
-    }
+    result.map_or_else(Answer::Fails, Answer::Works)
 }
 
-async fn carry_out(order: &Order) -> Result<Findings, String> {
+async fn carry_out(order: &Order) -> Result<Findings, Fault> {
     // A new network namespace has a loopback interface that is down.
     let up = Command::new("ip").args(["link", "set", "lo", "up"]).output().await;
-    let up = up.map_err(|error| format!("ip: {error}"))?;
+    let up = up.map_err(|error| Fault::Namespace(format!("ip: {error}")))?;
     if !up.status.success() {
-        return Err(format!("ip link set lo up: {}", String::from_utf8_lossy(&up.stderr).trim()));
+        let why = String::from_utf8_lossy(&up.stderr);
+        return Err(Fault::Namespace(format!("ip link set lo up: {}", why.trim())));
     }
     let mut etcd = start_etcd(order)?;
-    let client = EtcdClient::new(&[CLIENT_URL.to_owned()], &Tls::PLAIN).map_err(|error| chain(&error))?;
+    let client =
+        EtcdClient::new(&[CLIENT_URL.to_owned()], &Tls::PLAIN).map_err(|error| Fault::machine(&error))?;
     let status = loop {
         match client.status(CLIENT_URL).await {
             Ok(status) if status.leader != 0 => break status,
-            Ok(_) => etcd.not_yet("it has no leader").await?,
-            Err(error) => etcd.not_yet(&chain(&error)).await?,
+            Ok(_) => etcd.not_yet("it has no leader").await,
+            Err(error) => etcd.not_yet(&chain(&error)).await,
         }
+        .map_err(|not| rejected(not, order))?;
     };
     let etcd_ms = etcd.elapsed_ms();
-    let said = |error: crate::etcd::EtcdError| format!("etcd answered: {}", chain(&error));
+    let said = |error: crate::etcd::EtcdError| Fault::Machine(format!("etcd answered: {}", chain(&error)));
+    if status.revision != order.expected.revision {
+        let (has, wanted) = (status.revision, order.expected.revision);
+        return Err(Fault::Backup(format!("etcd has revision {has}, the backup {wanted}")));
+    }
     let hash = client.hash_kv(CLIENT_URL, order.expected.revision).await.map_err(said)?;
     let keys = client.count("").await.map_err(said)?;
     let found = Expected { revision: status.revision, hash_kv: hash.hash, keys };
@@ -96,7 +105,7 @@ async fn carry_out(order: &Order) -> Result<Findings, String> {
     })
 }
 
-fn start_etcd(order: &Order) -> Result<Program, String> {
+fn start_etcd(order: &Order) -> Result<Program, Fault> {
     let arguments = [
         "--name=drill".to_owned(),
         format!("--data-dir={}", order.dir.join("etcd-data").display()),
@@ -109,37 +118,45 @@ fn start_etcd(order: &Order) -> Result<Program, String> {
         "--quota-backend-bytes=-1".to_owned(),
     ];
     Program::start("etcd", &order.etcd, &arguments, &order.dir, ETCD)
-        .map_err(|error| format!("etcd cannot be started: {error}"))
+        .map_err(|error| Fault::Machine(format!("etcd cannot be started: {error}")))
 }
 
-fn compare(expected: &Expected, found: &Expected) -> Result<(), String> {
+fn compare(expected: &Expected, found: &Expected) -> Result<(), Fault> {
     if expected == found {
         return Ok(());
     }
     let text =
         |it: &Expected| format!("revision {}, hash {:08x} and {} keys", it.revision, it.hash_kv, it.keys);
-    Err(format!("etcd has {}, the backup {}", text(found), text(expected)))
+    Err(Fault::Backup(format!("etcd has {}, the backup {}", text(found), text(expected))))
 }
 
-async fn serve(order: &Order, api: &ApiOrder, etcd: &EtcdClient) -> Result<ApiFindings, String> {
+async fn serve(order: &Order, api: &ApiOrder, etcd: &EtcdClient) -> Result<ApiFindings, Fault> {
     let prefix = format!("{}/namespaces/", api.prefix.trim_end_matches('/'));
-    let expected = etcd.count(&prefix).await.map_err(|error| chain(&error))?;
+    let expected = etcd.count(&prefix).await.map_err(|error| Fault::machine(&error))?;
     let mut server = Program::start("kube-apiserver", &api.program, &api.arguments, &order.dir, API_SERVER)
-        .map_err(|error| format!("kube-apiserver cannot be started: {error}"))?;
-    let file = fs::read(&api.kubeconfig).map_err(|error| error.to_string())?;
-    let client = KubeClient::from_kubeconfig(&file).map_err(|error| chain(&error))?;
+        .map_err(|error| Fault::Machine(format!("kube-apiserver cannot be started: {error}")))?;
+    let file = fs::read(&api.kubeconfig).map_err(|error| Fault::machine(&error))?;
+    let client = KubeClient::from_kubeconfig(&file).map_err(|error| Fault::machine(&error))?;
     loop {
-        match client.raw_get("/readyz").await {
+        let why = match client.raw_get("/readyz").await {
             Ok((200, _)) => break,
-            Ok((status, body)) => server.not_yet(&format!("status {status}: {}", body.trim())).await?,
-            Err(error) => server.not_yet(&chain(&error)).await?,
-        }
+            Ok((status, body)) => format!("status {status}: {}", body.trim()),
+            Err(error) => chain(&error),
+        };
+        // Whether its flags, the machine or the backup are to blame, only its log tells.
+        server.not_yet(&why).await.map_err(|not| Fault::Machine(not.to_string()))?;
     }
     let ready_ms = server.elapsed_ms();
-    let said = |error: KubeError| format!("the API server answered: {}", chain(&error));
+    let said = |error: KubeError| {
+        let text = format!("the API server answered: {}", chain(&error));
+        // It has read an object and can make nothing of it. An etcd that is slow is another matter.
+        let unreadable = matches!(&error, KubeError::Server { status: 500, message, .. } if !message.contains("etcdserver"));
+        if unreadable { Fault::Backup(text) } else { Fault::Machine(text) }
+    };
     let namespaces = client.list("Namespace", None).await.map_err(said)?.len();
     if (namespaces as u64) < expected {
-        return Err(format!("the API server lists {namespaces} namespaces, etcd has {expected}"));
+        let text = format!("the API server lists {namespaces} namespaces, etcd has {expected}");
+        return Err(Fault::Backup(text));
     }
     // What is encrypted in etcd can be read with the keys of the backup.
     let secrets = client.list("Secret", None).await.map_err(said)?.len();

@@ -11,9 +11,12 @@ pub enum DrillError {
     /// The backup itself.
     #[error(transparent)]
     Backup(#[from] BackupError),
-    /// What was started on the backup is not what was backed up, or does not start.
+    /// What was started on the backup is not what was backed up, or cannot read it.
     #[error("the backup does not work: {0}")]
     Failed(String),
+    /// Something other than the backup is to blame, or may be.
+    #[error("the drill failed, which says nothing of the backup: {0}")]
+    Inconclusive(String),
     /// There is no program to start.
     #[error("no {name} runs on this machine as its manifest says, to take the program from")]
     NoProgram {
@@ -64,6 +67,9 @@ impl DrillError {
         let hint = match self {
             Self::Backup(error) => return error.hints(),
             Self::Failed(_) => "use another backup, and make a new one: `rkadm backup etcd`",
+            Self::Inconclusive(_) => {
+                "try again with room, time, and an etcd (--etcd) that is not older than the backup; until then nobody knows whether it works"
+            }
             Self::NoProgram { name: "etcd" } => {
                 "run it on a control plane whose etcd runs, or name the program: --etcd PROGRAM"
             }

@@ -12,6 +12,7 @@
 mod api;
 pub mod cell;
 mod error;
+mod fault;
 mod prepare;
 mod program;
 pub mod record;
@@ -31,6 +32,9 @@ use crate::backup::scratch::Scratch;
 
 pub use error::DrillError;
 pub use record::Record;
+
+use cell::Answer;
+use fault::Fault;
 
 /// How long what is inside may take to end once it is told to.
 const END: Duration = Duration::from_secs(10);
@@ -55,7 +59,7 @@ pub struct Request {
 }
 
 /// What the cell is told.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Order {
     /// Where everything is.
@@ -64,12 +68,15 @@ pub struct Order {
     pub etcd: PathBuf,
     /// What etcd must have.
     pub expected: Expected,
+    /// The version of its data; etcd 3.5 writes none.
+    #[serde(default)]
+    pub storage_version: Option<String>,
     /// The API server to start.
     pub api_server: Option<ApiOrder>,
 }
 
 /// What the snapshot has.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Expected {
     /// Revision.
@@ -178,10 +185,12 @@ async fn isolated(
             return Err(DrillError::Stopped);
         }
     };
-    match serde_json::from_slice::<cell::Answer>(&output.stdout) {
-        Ok(cell::Answer { findings: Some(findings), .. }) => Ok(findings),
-        Ok(cell::Answer { error: Some(error), .. }) => Err(DrillError::Failed(error)),
-        _ => {
+    match serde_json::from_slice::<Answer>(&output.stdout) {
+        Ok(Answer::Works(findings)) => Ok(findings),
+        Ok(Answer::Fails(Fault::Backup(why))) => Err(DrillError::Failed(why)),
+        Ok(Answer::Fails(Fault::Machine(why))) => Err(DrillError::Inconclusive(why)),
+        Ok(Answer::Fails(Fault::Namespace(why))) => Err(DrillError::Isolation(why)),
+        Err(_) => {
             let text = String::from_utf8_lossy(&output.stderr);
             let last = text.trim().lines().last().unwrap_or("it ended without an answer");
             Err(DrillError::Isolation(last.to_owned()))

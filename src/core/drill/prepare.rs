@@ -45,7 +45,8 @@ pub fn prepare(request: &Request, dir: &Path) -> Result<Order, DrillError> {
         fs::remove_file(&opened.path).map_err(DrillError::io("remove", &opened.path))?;
     }
     let api_server = api_server.map(|program| api::prepare(program, &opened, dir)).transpose()?;
-    Ok(Order { dir: dir.to_owned(), etcd, expected, api_server })
+    let storage_version = report.contents.storage_version.clone();
+    Ok(Order { dir: dir.to_owned(), etcd, expected, storage_version, api_server })
 }
 
 /// With its history as it is, so that etcd's hash of it is that of the backup.

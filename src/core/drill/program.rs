@@ -18,6 +18,22 @@ const LINES: usize = 3;
 /// So much of a line.
 const WIDTH: usize = 400;
 
+/// Why a program is not ready, and never will be.
+#[derive(Debug, thiserror::Error)]
+pub enum NotReady {
+    /// It has ended.
+    #[error("{text}")]
+    Ended {
+        /// How, and the end of its log.
+        text: String,
+        /// Its log says why it gave up, and it is not for want of room.
+        gave_up: bool,
+    },
+    /// It took too long.
+    #[error("{0}")]
+    Slow(String),
+}
+
 /// Is ended when dropped.
 pub struct Program {
     name: &'static str,
@@ -59,26 +75,38 @@ impl Program {
     ///
     /// # Errors
     /// It has ended, or it takes too long; with the end of its log.
-    pub async fn not_yet(&mut self, why: &str) -> Result<(), String> {
+    pub async fn not_yet(&mut self, why: &str) -> Result<(), NotReady> {
         if let Ok(Some(status)) = self.child.try_wait() {
-            return Err(format!("{} ended ({status}): {}", self.name, self.last_lines()));
+            let log = self.log();
+            let text = format!("{} ended ({status}): {}", self.name, quote(&log));
+            return Err(NotReady::Ended { text, gave_up: gave_up(&log) });
         }
         if self.began.elapsed() > self.patience {
             let waited = self.patience.as_secs();
-            return Err(format!(
+            return Err(NotReady::Slow(format!(
                 "{} was not ready after {waited} s: {why}; its log ends: {}",
                 self.name,
-                self.last_lines()
-            ));
+                quote(&self.log())
+            )));
         }
         tokio::time::sleep(self.delays.next_delay()).await;
         Ok(())
     }
 
-    fn last_lines(&self) -> String {
+    fn log(&self) -> String {
         let text = fs::read(&self.log).unwrap_or_default();
-        quote(&String::from_utf8_lossy(&text))
+        String::from_utf8_lossy(&text).into_owned()
     }
+}
+
+/// Whether a log of etcd tells that it ends by itself, and not because the disk is full.
+fn gave_up(log: &str) -> bool {
+    let fatal = |line: &str| {
+        let entry: Value = serde_json::from_str(line).unwrap_or_default();
+        matches!(entry["level"].as_str(), Some("fatal" | "panic"))
+    };
+    let panicked = log.lines().any(|line| fatal(line) || line.starts_with("panic: "));
+    panicked && !log.contains("no space left on device")
 }
 
 /// The end of a log as a person reads it: of etcd's lines of JSON, the message and the error of those that tell of one.
@@ -112,5 +140,14 @@ mod tests {
         assert_eq!(quote(log), "discovery failed: no");
         assert_eq!(quote("E1125 one\n\nE1125 two\n"), "E1125 one; E1125 two");
         assert_eq!(quote(""), "it logged nothing");
+    }
+
+    #[test]
+    fn a_full_disk_is_no_verdict() {
+        assert!(gave_up("{\"level\":\"panic\",\"msg\":\"failed to open database\"}\n"));
+        assert!(gave_up("panic: freepages: failed to get all reachable pages\n\ngoroutine 1\n"));
+        assert!(!gave_up("{\"level\":\"fatal\",\"error\":\"write wal: no space left on device\"}\n"));
+        assert!(!gave_up("{\"level\":\"error\",\"msg\":\"x\"}\n"));
+        assert!(!gave_up(""));
     }
 }
