@@ -1,17 +1,24 @@
 //! `backup schedule`: backups by the clock of systemd. (A backup itself adds a file and changes nothing: it needs no
 //! phases.)
 
+mod units;
+mod visible;
+
 use std::path::{Path, PathBuf};
 
 use async_trait::async_trait;
 use futures::future::try_join_all;
-use rkadm_core::engine::{Phase, PhaseError, PhaseMeta, PlanCx, Step, Verdict, Workflow};
+use rkadm_core::{
+    engine::{Phase, PhaseError, PhaseMeta, PlanCx, Seen, Step, Verdict, Workflow},
+    text::sha256_hex,
+};
 use serde::{Deserialize, Serialize};
 
 use crate::{
     files::{directory, text_file},
     init::{PUBLIC, PUBLIC_DIR},
 };
+use units::Unit;
 
 const UNITS: &str = "/etc/systemd/system";
 
@@ -43,37 +50,6 @@ pub struct Timed {
     pub command: Vec<String>,
 }
 
-/// A service of systemd with its timer.
-struct Unit<'a> {
-    name: &'static str,
-    description: &'static str,
-    timed: &'a Timed,
-    /// What it may do beyond reading keys and writing backups.
-    rights: &'static str,
-}
-
-impl Schedule {
-    fn units(&self) -> Vec<Unit<'_>> {
-        let backup = Unit {
-            name: "rkadm-backup",
-            description: "Back up etcd and the keys of this control plane",
-            timed: &self.backup,
-            rights: "PrivateDevices=yes\nRestrictAddressFamilies=AF_UNIX AF_INET AF_INET6\n\
-                     CapabilityBoundingSet=CAP_DAC_OVERRIDE CAP_DAC_READ_SEARCH CAP_FOWNER\n",
-        };
-        let drill = self.drill.as_ref().map(|timed| Unit {
-            name: "rkadm-backup-drill",
-            description: "Try the newest backup of this control plane",
-            timed,
-            // Namespaces of its own with a loopback interface, and the programs of other processes.
-            rights: "RestrictAddressFamilies=AF_UNIX AF_INET AF_INET6 AF_NETLINK\n\
-                     CapabilityBoundingSet=CAP_DAC_OVERRIDE CAP_DAC_READ_SEARCH CAP_FOWNER CAP_SYS_ADMIN CAP_NET_ADMIN \
-                     CAP_SYS_PTRACE\n",
-        });
-        [backup].into_iter().chain(drill).collect()
-    }
-}
-
 /// The phases of `rkadm backup schedule`.
 pub fn workflow(schedule: &Schedule) -> Workflow {
     let phases: Vec<Box<dyn Phase>> = vec![Box::new(Units { schedule: schedule.clone() })];
@@ -91,89 +67,100 @@ impl Phase for Units {
     }
 
     async fn plan(&self, cx: &PlanCx<'_>) -> Result<Verdict, PhaseError> {
+        let schedule = &self.schedule;
+        visible::refuse_hidden(schedule)?;
+        visible::refuse_absent(cx, schedule).await?;
         let mut steps = directory(cx, Path::new(UNITS), PUBLIC_DIR).await?;
-        let units = self.schedule.units();
-        let programs = units.iter().filter_map(|unit| unit.timed.command.first());
-        refuse_homes(programs.chain([&self.schedule.backups]).chain(&self.schedule.metrics))?;
         // A unit that may write to a directory does not start where there is none.
-        steps.extend(directory(cx, Path::new(&self.schedule.backups), 0o700).await?);
-        for dir in &self.schedule.metrics {
+        steps.extend(directory(cx, Path::new(&schedule.backups), 0o700).await?);
+        for dir in &schedule.metrics {
             steps.extend(directory(cx, Path::new(dir), PUBLIC_DIR).await?);
         }
-        let path = |name: String| PathBuf::from(UNITS).join(name);
-        for unit in units {
-            let timer = format!("{}.timer", unit.name);
-            let files = [
-                text_file(cx, path(format!("{}.service", unit.name)), PUBLIC, service(&unit, &self.schedule)),
-                text_file(cx, path(timer.clone()), PUBLIC, timer_text(&unit)),
-            ];
-            let writes: Vec<_> = try_join_all(files).await?.into_iter().flatten().collect();
-            let enabled = cx.host.query(&["systemctl", "is-enabled", &timer]).await;
-            let stays = writes.is_empty() && enabled.is_ok_and(|output| output.success());
-            steps.extend(writes);
-            if stays {
-                continue;
-            }
-            let systemctl = |words: &[&str]| -> Vec<String> {
-                ["systemctl"].iter().chain(words).map(|word| (*word).to_owned()).collect()
-            };
-            steps.push(Step::Run { argv: systemctl(&["daemon-reload"]), undo: None });
-            steps.push(Step::Run {
-                argv: systemctl(&["enable", "--now", &timer]),
-                undo: Some(systemctl(&["disable", "--now", &timer])),
-            });
+        for unit in schedule.units() {
+            refuse_calendar(cx, &unit.timed.calendar).await?;
+            steps.extend(set_up(cx, schedule, &unit).await?);
+        }
+        if schedule.drill.is_none() {
+            steps.extend(remove(cx, units::DRILL).await?);
         }
         Ok(Verdict::from_steps(steps, "the timer is there and enabled"))
     }
 }
 
-/// The service may not see them.
-fn refuse_homes<'a>(mut paths: impl Iterator<Item = &'a String>) -> Result<(), PhaseError> {
-    let homes = ["/root", "/home", "/run/user"];
-    let hidden = |path: &&String| homes.iter().any(|home| Path::new(path).starts_with(home));
-    match paths.find(hidden) {
-        None => Ok(()),
-        Some(path) => Err(PhaseError::Unusable {
-            message: format!("{path} is in a home directory, which the service may not see"),
-            hint: "put rkadm into /usr/local/bin, and backups elsewhere (--dir)".into(),
-        }),
+/// The files of a unit, and its timer running. An earlier schedule comes back with a rollback: its files first, then systemd reads them,
+/// then its timer runs by them again.
+async fn set_up(cx: &PlanCx<'_>, schedule: &Schedule, unit: &Unit<'_>) -> Result<Vec<Step>, PhaseError> {
+    let timer = format!("{}.timer", unit.name);
+    let files = [
+        text_file(cx, service_path(unit.name), PUBLIC, units::service(unit, schedule)),
+        text_file(cx, path(&timer), PUBLIC, units::timer_text(unit)),
+    ];
+    let writes: Vec<_> = try_join_all(files).await?.into_iter().flatten().collect();
+    let was_enabled = is_enabled(cx, &timer).await;
+    if writes.is_empty() && was_enabled {
+        return Ok(vec![]);
     }
+    let reload = || systemctl(&["daemon-reload"]);
+    let mut steps = vec![];
+    if was_enabled {
+        // Only its undo counts.
+        steps.push(run(systemctl(&["is-enabled", &timer]), Some(systemctl(&["restart", &timer]))));
+    }
+    steps.push(run(reload(), Some(reload())));
+    steps.extend(writes);
+    steps.push(run(reload(), None));
+    let undo = (!was_enabled).then(|| systemctl(&["disable", "--now", &timer]));
+    steps.push(run(systemctl(&["enable", "--now", &timer]), undo));
+    Ok(steps)
 }
 
-fn timer_text(unit: &Unit<'_>) -> String {
-    format!(
-        "[Unit]\nDescription={}\n\n\
-         [Timer]\nOnCalendar={}\n# Not all control planes in the same second.\nRandomizedDelaySec=60\nPersistent=true\n\n\
-         [Install]\nWantedBy=timers.target\n",
-        unit.description, unit.timed.calendar
-    )
+/// What an earlier schedule set up and this one does not have: it would go on by the old words.
+async fn remove(cx: &PlanCx<'_>, name: &str) -> Result<Vec<Step>, PhaseError> {
+    let timer = format!("{name}.timer");
+    let mut steps = vec![];
+    for path in [service_path(name), path(&timer)] {
+        if let Some(bytes) = cx.host.read(&path).await? {
+            steps.push(Step::RemoveFile { path, seen: Seen::Sha256(sha256_hex(&bytes)) });
+        }
+    }
+    if steps.is_empty() {
+        return Ok(steps);
+    }
+    if is_enabled(cx, &timer).await {
+        let undo = Some(systemctl(&["enable", "--now", &timer]));
+        steps.insert(0, run(systemctl(&["disable", "--now", &timer]), undo));
+    }
+    steps.push(run(systemctl(&["daemon-reload"]), None));
+    Ok(steps)
 }
 
-/// It reads keys and writes one directory: nothing else is open to it but what it needs.
-fn service(unit: &Unit<'_>, schedule: &Schedule) -> String {
-    let command: Vec<_> = unit.timed.command.iter().map(|word| quoted(word)).collect();
-    let dirs = [&schedule.backups].into_iter().chain(&schedule.metrics);
-    let environment = schedule.environment.iter().map(|path| format!("EnvironmentFile={}\n", quoted(path)));
-    let environment: String = environment.collect();
-    let writable: Vec<_> = dirs.map(|word| quoted(word)).collect();
-    format!(
-        "[Unit]\nDescription={}\nAfter=network-online.target\n\n\
-         [Service]\nType=oneshot\n{environment}ExecStart={}\nNice=10\nIOSchedulingClass=idle\nUMask=0077\n\
-         ProtectSystem=strict\nReadWritePaths={}\nProtectHome=yes\nPrivateTmp=yes\n\
-         ProtectKernelTunables=yes\nProtectKernelModules=yes\nProtectControlGroups=yes\nNoNewPrivileges=yes\n{}",
-        unit.description,
-        command.join(" "),
-        writable.join(" "),
-        unit.rights
-    )
+fn path(file: &str) -> PathBuf {
+    Path::new(UNITS).join(file)
 }
 
-/// As systemd reads words: percent signs are its own.
-fn quoted(word: &str) -> String {
-    let word = word.replace('%', "%%");
-    if word.contains([' ', '"', '\'', '\\']) {
-        format!("\"{}\"", word.replace('\\', "\\\\").replace('"', "\\\""))
-    } else {
-        word
+fn service_path(name: &str) -> PathBuf {
+    path(&format!("{name}.service"))
+}
+
+fn systemctl(words: &[&str]) -> Vec<String> {
+    ["systemctl"].iter().chain(words).map(|word| (*word).to_owned()).collect()
+}
+
+fn run(argv: Vec<String>, undo: Option<Vec<String>>) -> Step {
+    Step::Run { argv, undo }
+}
+
+async fn is_enabled(cx: &PlanCx<'_>, timer: &str) -> bool {
+    cx.host.query(&["systemctl", "is-enabled", timer]).await.is_ok_and(|output| output.success())
+}
+
+/// systemd ignores a line that it does not understand: the timer would never run. Where the program is not there, systemd judges.
+async fn refuse_calendar(cx: &PlanCx<'_>, calendar: &str) -> Result<(), PhaseError> {
+    match cx.host.query(&["systemd-analyze", "calendar", "--", calendar]).await {
+        Ok(output) if output.code == 1 => Err(PhaseError::Unusable {
+            message: format!("systemd does not understand {calendar:?} as a time: {}", output.stderr.trim()),
+            hint: "write it as systemd.time(7) tells: `hourly`, `*-*-* 03:00`; try it: systemd-analyze calendar WHEN".into(),
+        }),
+        _ => Ok(()),
     }
 }

@@ -252,5 +252,42 @@ fn schedule(node: &Node) -> Result<()> {
     wait(node, "ls /srv/clock/*.drill.json && systemctl is-enabled rkadm-backup-drill.timer")?;
     let again = expect(&rkadm(node, &args)?, 0, &["nothing to do"])?;
     ensure!(again.contains("rkadm-backup.timer"), "{again}");
+    reschedule(node)
+}
+
+/// What ran before runs on where a new schedule fails, and nothing of it is left where one succeeds.
+fn reschedule(node: &Node) -> Result<()> {
+    let times = || {
+        node.sh_ok(
+            "systemctl show -P TimersCalendar rkadm-backup.timer; systemctl is-active rkadm-backup.timer",
+        )
+    };
+    let nightly = times()?;
+    ensure!(nightly.contains("*-*-* 03:00:00") && nightly.contains("active"), "{nightly}");
+    let hourly = ["backup", "schedule", "--dir", "/srv/clock"];
+    let never = [&hourly[..], &["--calendar", "every night"]].concat();
+    expect(
+        &rkadm(node, &never)?,
+        1,
+        &["systemd does not understand \"every night\"", "systemd-analyze calendar"],
+    )?;
+    let hidden = [&hourly[..], &["--prometheus", "/tmp/rkadm.prom"]].concat();
+    expect(&rkadm(node, &hidden)?, 1, &["/tmp/rkadm.prom is in a directory for temporary files"])?;
+    node.sh_ok(
+        "cp /usr/bin/systemctl /tmp/real && printf '#!/bin/sh\\n[ \"$1\" != enable ] || exit 1\\nexec /tmp/real \"$@\"\\n' >/tmp/broken &&
+         chmod +x /tmp/broken && mount --bind /tmp/broken /usr/bin/systemctl",
+    )?;
+    let failed = rkadm(node, &hourly)?;
+    node.sh_ok("umount /usr/bin/systemctl")?;
+    expect(&failed, 1, &["systemctl enable --now rkadm-backup.timer"])?;
+    let after = times()?;
+    ensure!(after == nightly, "the old timer is not as before: {after}");
+    expect(&rkadm(node, &hourly)?, 0, &[])?;
+    let after = times()?;
+    ensure!(after.contains("*-*-* *:00:00") && after.contains("active"), "{after}");
+    // The one of the drill went by the old words.
+    node.sh_ok(
+        "! systemctl is-enabled rkadm-backup-drill.timer && ! ls /etc/systemd/system/rkadm-backup-drill.*",
+    )?;
     Ok(())
 }
