@@ -76,8 +76,18 @@ pub struct Source {
     pub storage_version: Option<String>,
     /// SHA-256 of public keys of the authorities and of the service account.
     pub fingerprints: BTreeMap<String, String>,
-    /// SHA-256 of the API server's encryption configuration, where it has one.
-    pub encryption: Option<String>,
+    /// How objects in it are encrypted, where they are.
+    pub encryption: Option<Encryption>,
+}
+
+/// The file that told the API server of a backup how to encrypt.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Encryption {
+    /// Where it was.
+    pub path: String,
+    /// Its SHA-256.
+    pub sha256: String,
 }
 
 /// What is to be restored, and how. It is kept with the operation, so that a resume goes on with the same.

@@ -8,7 +8,7 @@ use rkadm_core::{
     host::{CommandOutput, Probe},
     manifest::{
         Component, api_server_url,
-        pod::{self, etcd_prefix, flag, image_tag, on_host},
+        pod::{self, encryption_config, etcd_prefix, flag, image_tag},
     },
 };
 use serde::{Deserialize, Serialize};
@@ -87,9 +87,7 @@ impl NodeEtcd {
             pki,
             api_url: server.as_ref().and_then(api_server_url),
             prefix: etcd_prefix(server.as_ref()),
-            encryption: server
-                .as_ref()
-                .and_then(|pod| on_host(pod, flag(pod, "encryption-provider-config")?.as_ref())),
+            encryption: server.as_ref().and_then(encryption_config),
         })
     }
 

@@ -315,14 +315,26 @@ async fn keys(host: &dyn Probe, restore: &Restore, found: &mut Survey) -> Result
 }
 
 async fn encryption(host: &dyn Probe, restore: &Restore, found: &mut Survey) -> Result<(), PhaseError> {
-    let (Some(path), Some(theirs)) = (&restore.node.encryption, &restore.source.encryption) else {
+    let Some(theirs) = &restore.source.encryption else { return Ok(()) };
+    let Some(path) = &restore.node.encryption else {
+        let message = format!(
+            "objects in the backup are encrypted as {} told its API server, and that of this machine is started without",
+            theirs.path
+        );
+        let hint = format!(
+            "nobody could read them, Secrets above all. Put the file from the archive (files{}) in its place, and \
+             --encryption-provider-config with its volume into kube-apiserver.yaml. To restore all the same: --force",
+            theirs.path
+        );
+        found.doubt("Encryption", true, message, &hint);
         return Ok(());
     };
     let here = host.read(path).await?.map(|bytes| sha256_hex(&bytes));
-    if here.as_ref() != Some(theirs) {
+    if here.as_ref() != Some(&theirs.sha256) {
         found.warnings.push(format!(
-            "{} is not as it was when the backup was made: what was written with a key that is no longer in it cannot be read",
-            path.display()
+            "{} is not as {} was when the backup was made: what was written with a key that is no longer in it cannot be read",
+            path.display(),
+            theirs.path
         ));
     }
     Ok(())
@@ -330,7 +342,10 @@ async fn encryption(host: &dyn Probe, restore: &Restore, found: &mut Survey) -> 
 
 #[cfg(test)]
 mod tests {
+    use rkadm_core::host::fake::{FakeHost, World};
+
     use super::*;
+    use crate::restore::Encryption;
 
     #[test]
     fn data_of_a_newer_etcd_is_refused_and_of_an_older_one_is_not() {
@@ -346,6 +361,27 @@ mod tests {
         assert_eq!(found(Some("3.6.0"), "3.6.5-0"), 0);
         assert_eq!(found(None, "3.6.5-0"), 0);
         assert_eq!(found(Some("3.6.0"), "v3.10.0"), 0);
+    }
+
+    #[tokio::test]
+    async fn encrypted_objects_want_an_api_server_that_reads_them() {
+        let host = FakeHost::new(World::ready().with_file("/enc.yaml", "keys"));
+        let found = async |of_backup: Option<&str>, here: Option<&str>| {
+            let mut restore = Restore::default();
+            restore.source.encryption = of_backup
+                .map(|text| Encryption { path: "/srv/enc.yaml".into(), sha256: sha256_hex(text.as_bytes()) });
+            restore.node.encryption = here.map(Into::into);
+            let mut found = Survey::default();
+            encryption(&host, &restore, &mut found).await.unwrap();
+            (found.against(false).into_iter().map(|it| it.message).collect::<String>(), found.warnings)
+        };
+        assert_eq!(found(None, None).await, (String::new(), vec![]));
+        assert_eq!(found(None, Some("/enc.yaml")).await, (String::new(), vec![]));
+        assert_eq!(found(Some("keys"), Some("/enc.yaml")).await, (String::new(), vec![]));
+        let (_, other) = found(Some("other keys"), Some("/enc.yaml")).await;
+        assert!(other[0].starts_with("/enc.yaml is not as /srv/enc.yaml was"), "{other:?}");
+        let (against, _) = found(Some("keys"), None).await;
+        assert!(against.contains("as /srv/enc.yaml told its API server"), "{against}");
     }
 
     #[test]

@@ -146,13 +146,8 @@ pub async fn stoppable<T>(
     session: &Session,
     work: impl Future<Output = Result<T, CommandError>>,
 ) -> Result<T, CommandError> {
-    tokio::select! {
-        done = work => done,
-        signal = session.cancel.cancelled() => {
-            let error = CommandError::new(ExitKind::Interrupted, format!("stopped by {signal}"));
-            Err(error.detail("Nothing was changed."))
-        }
-    }
+    let done = session.unless_stopped(work).await;
+    done.map_err(|error| error.detail("Nothing was changed."))?
 }
 
 fn split<T, E>(results: Vec<Result<T, E>>) -> (Vec<T>, Vec<E>) {

@@ -65,6 +65,16 @@ impl Session {
         LocalHost::new(&self.root, api_timeout)
     }
 
+    /// Work that a signal ends on the spot. What it leaves, the caller removes.
+    pub async fn unless_stopped<T>(&self, work: impl Future<Output = T>) -> Result<T, CommandError> {
+        tokio::select! {
+            done = work => Ok(done),
+            signal = self.cancel.cancelled() => {
+                Err(CommandError::new(ExitKind::Interrupted, format!("stopped by {signal}")))
+            }
+        }
+    }
+
     /// Refuses to go on without root's rights.
     pub fn require_root(command: &str) -> Result<(), CommandError> {
         if rustix::process::geteuid().is_root() {

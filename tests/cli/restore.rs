@@ -80,6 +80,7 @@ pub fn archive(keys: &Machine, line: &str, change: impl FnOnce(&mut Manifest)) -
         files,
         objects: None,
         resources: vec![],
+        encryption: None,
         verified: Verified { snapshot: true, live_hash: true, live_hash_why: None, read_back: true },
     };
     change(&mut manifest);

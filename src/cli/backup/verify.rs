@@ -10,7 +10,7 @@ use rkadm_core::{
 };
 use serde::Serialize;
 
-use super::{DirArg, IdentityArgs, chosen, place::blocking, size};
+use super::{DirArg, IdentityArgs, chosen, failed, place::blocking, size};
 use crate::{
     cli::{Session, exit::CommandError},
     output::text,
@@ -73,7 +73,19 @@ pub async fn run(session: &Session, args: &VerifyArgs) -> Result<(), CommandErro
     let identity = args.identity.absolute();
     let began = std::time::Instant::now();
     let path = local.path.clone();
-    let (found, odd) = blocking(move || check(&path, scratch.as_deref(), &identity)).await?;
+    let encrypted = !read::is_plain_snapshot(&path) && read::is_sealed(&path).map_err(failed)?;
+    let (found, odd) = if encrypted && identity.is_empty() {
+        session.unless_stopped(blocking(move || sealed(&path))).await??
+    } else {
+        let near = path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let dir = scratch.as_deref().unwrap_or(near);
+        // Of this function, so that it goes when the work is stopped.
+        let unpacked = tempfile::Builder::new().prefix(".rkadm-verify-").tempdir_in(dir);
+        let unpacked = unpacked.map_err(BackupError::io("write to", dir)).map_err(failed)?;
+        let into = unpacked.path().to_owned();
+        let work = blocking(move || opened(&path, &into, &identity, encrypted));
+        session.unless_stopped(work).await??
+    };
     if let Some(message) = odd {
         session.reporter.report(Event::Warning { message });
     }
@@ -152,24 +164,20 @@ fn human(result: &Verification) -> String {
     )
 }
 
-/// What can be found out, and what is odd about what lies beside it.
-fn check(
-    path: &Path,
-    scratch: Option<&Path>,
-    identity: &[PathBuf],
-) -> Result<(Verification, Option<String>), BackupError> {
-    let encrypted = !read::is_plain_snapshot(path) && read::is_sealed(path)?;
-    if encrypted && identity.is_empty() {
-        let label = Label::read(path)?;
-        label.check(path)?;
-        let odd = beside::check(path, &label.sha256, None)?;
-        return Ok((Verification::sealed(&label.manifest.snapshot), odd));
-    }
-    let near = path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let dir = scratch.unwrap_or(near);
-    let unpacked = tempfile::Builder::new().prefix(".rkadm-verify-").tempdir_in(dir);
-    let unpacked = unpacked.map_err(BackupError::io("write to", dir))?;
-    let opened = open::open(path, &Identities::read(identity)?, unpacked.path())?;
+/// What is found, and what is odd about what lies beside it.
+type Found = (Verification, Option<String>);
+
+/// Without a private key: the bytes.
+fn sealed(path: &Path) -> Result<Found, BackupError> {
+    let label = Label::read(path)?;
+    label.check(path)?;
+    let odd = beside::check(path, &label.sha256, None)?;
+    Ok((Verification::sealed(&label.manifest.snapshot), odd))
+}
+
+/// All that is in it.
+fn opened(path: &Path, into: &Path, identity: &[PathBuf], encrypted: bool) -> Result<Found, BackupError> {
+    let opened = open::open(path, &Identities::read(identity)?, into)?;
     read::is_spotless(path, &opened.odd)?;
     let odd = match &opened.sha256 {
         Some(sha256) => beside::check(path, sha256, opened.manifest.as_ref())?,

@@ -156,7 +156,9 @@ async fn run_etcd(session: &Session, args: &EtcdArgs) -> Result<(), CommandError
     let node = NodeEtcd::read(&host).await.map_err(|error| unusable(&error))?;
     // What was fetched for a dry run goes when this does.
     let file = match &args.file {
-        Some(file) => Some(source::find(session, file, args.dir.as_ref(), args.dry_run).await?),
+        Some(file) => {
+            Some(source::find(session, file, args.dir.as_ref(), Some(&node.pki), args.dry_run).await?)
+        }
         None => None,
     };
     let source = match &file {

@@ -7,12 +7,14 @@ use std::{
 
 use jiff::Timestamp;
 use rkadm_core::{
-    backup::{BackupError, crypt::Identities, place::Location, read, source::below, trial},
+    backup::{BackupError, catalog::Choice, crypt::Identities, place::Location, read, source::below, trial},
+    engine::Event,
     etcd::snapshot::{self, VerifyOptions},
     host::Probe,
     kube::storage,
+    pki::Certificate,
 };
-use rkadm_phases::restore::{NodeEtcd, Source};
+use rkadm_phases::restore::{Encryption, NodeEtcd, Source};
 
 use crate::cli::{
     Session,
@@ -20,13 +22,15 @@ use crate::cli::{
     backup::{DEFAULT_DIR, Into, Local, catalog, fetch, named, open, whole},
     exit::CommandError,
 };
+use crate::output::text;
 
-/// The file that was named, or the newest backup that verified. One from a bucket is copied beside this machine's own backups, so that
-/// a restore that is cut off finds it again; for a mere look, it goes with the result.
+/// The file that was named, or the newest backup that fits: of the cluster whose authority lies in `pki`. One from a bucket is copied
+/// beside this machine's own backups, so that a restore that is cut off finds it again; for a mere look, it goes with the result.
 pub async fn find(
     session: &Session,
     typed: &Path,
     from: Option<&Location>,
+    pki: Option<&Path>,
     only_look: bool,
 ) -> Result<Local, CommandError> {
     let own = below(&session.root, DEFAULT_DIR);
@@ -41,14 +45,47 @@ pub async fn find(
     let default = Location::Directory(DEFAULT_DIR.into());
     let place = open(session, from.unwrap_or(&default)).map_err(nothing)?;
     let catalog = catalog(&place).await.map_err(nothing)?;
-    if let Some(backup) = catalog.latest(Timestamp::now()) {
+    let authority = pki.and_then(|pki| authority(session, pki));
+    let choice = catalog.choose(authority.as_deref(), Timestamp::now());
+    let passed = passed_over(&choice);
+    if choice.clusters > 1 {
+        let message = format!("{} holds backups of {} clusters", whole(&*place).display(), choice.clusters);
+        let error =
+            CommandError::failed(message).hint("`rkadm backup list` shows them; name the file to restore");
+        return Err(nothing(error));
+    }
+    if let Some(backup) = choice.backup {
+        for message in passed {
+            session.reporter.report(Event::Warning { message });
+        }
         return fetch(place, backup.name.clone(), into).await.map_err(nothing);
     }
-    let mut error = CommandError::failed(BackupError::None(whole(&*place))).detail("Nothing was changed.");
+    let mut error = nothing(CommandError::failed(BackupError::None(whole(&*place))));
+    error.details.extend(passed);
     for (path, why) in &catalog.unreadable {
         error = error.detail(format!("{} is left out: {why}", path.display()));
     }
-    Err(error.hint("another directory: --dir DIR; a plain snapshot: name the file"))
+    Err(error
+        .hint("another directory: --dir DIR; a plain snapshot, or one that is passed over: name the file"))
+}
+
+/// The public key of the authority that this machine has, as backups tell it.
+fn authority(session: &Session, pki: &Path) -> Option<String> {
+    let bytes = fs::read(below(&session.root, pki.join("ca.crt"))).ok()?;
+    Certificate::from_pem(&bytes).ok().map(|certificate| certificate.spki_hash())
+}
+
+fn passed_over(choice: &Choice<'_>) -> Vec<String> {
+    let condemned = choice.condemned.iter().map(|backup| {
+        let why =
+            backup.drill.as_ref().and_then(|drill| drill.error.as_deref()).unwrap_or("it does not say why");
+        format!("{} is passed over: its last drill failed: {why}", backup.path.display())
+    });
+    let foreign = (choice.foreign > 0).then(|| {
+        let many = text::count(choice.foreign, "newer backup");
+        format!("passed over: {many} of a cluster whose authority has another key than that of this machine")
+    });
+    condemned.chain(foreign).collect()
 }
 
 /// A backup as the same command names it, wherever it is run: only a file has another name elsewhere.
@@ -78,14 +115,9 @@ pub async fn read(
 ) -> Result<Source, CommandError> {
     let identities = identities.to_owned();
     let path = file.to_owned();
-    let encryption = node.and_then(|node| node.encryption.clone());
     let prefix = node.map_or_else(|| storage::PREFIX.to_owned(), |node| node.prefix.clone());
     let work = move || {
-        if read::is_plain_snapshot(&path) {
-            plain(&path, &prefix)
-        } else {
-            archive(&path, identities, encryption.as_deref())
-        }
+        if read::is_plain_snapshot(&path) { plain(&path, &prefix) } else { archive(&path, identities) }
     };
     stoppable(session, work).await
 }
@@ -95,22 +127,17 @@ pub async fn stoppable<T: Send + 'static>(
     session: &Session,
     work: impl FnOnce() -> Result<T, BackupError> + Send + 'static,
 ) -> Result<T, CommandError> {
-    let work = tokio::task::spawn_blocking(work);
-    tokio::select! {
-        done = work => done.map_err(CommandError::failed)?.map_err(|error| refused(&error)),
-        signal = session.cancel.cancelled() => {
-            let message = format!("stopped by {signal}");
-            Err(CommandError::new(crate::cli::exit::ExitKind::Interrupted, message).detail("Nothing was changed."))
-        }
-    }
+    let done = session.unless_stopped(tokio::task::spawn_blocking(work)).await;
+    let done = done.map_err(|error| error.detail("Nothing was changed."))?;
+    done.map_err(CommandError::failed)?.map_err(|error| refused(&error))
 }
 
-fn archive(path: &Path, identities: Vec<PathBuf>, encryption: Option<&Path>) -> Result<Source, BackupError> {
+fn archive(path: &Path, identities: Vec<PathBuf>) -> Result<Source, BackupError> {
     let checked = read::check(path, &Identities::read(&identities)?, None)?;
     let manifest = checked.manifest;
-    let encryption = encryption.and_then(|path| {
-        let file = manifest.files.iter().find(|file| Path::new(&file.path) == path)?;
-        Some(file.sha256.clone())
+    let encryption = manifest.encryption.and_then(|path| {
+        let sha256 = manifest.files.iter().find(|file| file.path == path)?.sha256.clone();
+        Some(Encryption { path, sha256 })
     });
     Ok(Source {
         file: path.to_owned(),

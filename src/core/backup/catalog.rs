@@ -1,6 +1,9 @@
 //! The backups of a place.
 
-use std::{collections::BTreeMap, path::PathBuf};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::PathBuf,
+};
 
 use jiff::{SignedDuration, Timestamp};
 
@@ -75,8 +78,37 @@ impl Catalog {
 
     /// The newest one that verified. One that claims to be from the future is not the newest: a clock was wrong.
     pub fn latest(&self, now: Timestamp) -> Option<&Backup> {
-        let past = |backup: &&Backup| backup.manifest.created_at <= now + SignedDuration::from_mins(5);
-        self.backups.iter().filter(past).find(|backup| backup.manifest.verified.snapshot)
+        self.good(now).next()
+    }
+
+    /// Those that verified, newest first.
+    fn good(&self, now: Timestamp) -> impl Iterator<Item = &Backup> {
+        let past = move |backup: &&Backup| backup.manifest.created_at <= now + SignedDuration::from_mins(5);
+        self.backups.iter().filter(past).filter(|backup| backup.manifest.verified.snapshot)
+    }
+
+    /// The one that a restore takes where it is left the choice: the newest that no drill condemned, of the cluster whose authority has
+    /// this fingerprint. A machine that knows none takes it as long as all are of one cluster.
+    pub fn choose(&self, authority: Option<&str>, now: Timestamp) -> Choice<'_> {
+        let mut choice = Choice::default();
+        let foreign = |backup: &Backup| match (authority, backup.authority()) {
+            (Some(here), Some(there)) => here != there,
+            _ => false,
+        };
+        for backup in self.good(now) {
+            if foreign(backup) {
+                choice.foreign += 1;
+            } else if backup.condemned() {
+                choice.condemned.push(backup);
+            } else {
+                choice.backup = Some(backup);
+                break;
+            }
+        }
+        if authority.is_none() {
+            choice.clusters = self.good(now).map(Backup::cluster).collect::<BTreeSet<_>>().len();
+        }
+        choice
     }
 
     /// Those that the policy does not keep, judged for each cluster by itself: a place may hold several. What has another name
@@ -95,12 +127,28 @@ impl Catalog {
     }
 }
 
+/// What a restore takes, and what it passes over.
+#[derive(Debug, Default)]
+pub struct Choice<'a> {
+    /// The one that it takes.
+    pub backup: Option<&'a Backup>,
+    /// Newer ones whose last drill failed.
+    pub condemned: Vec<&'a Backup>,
+    /// How many newer ones are of another cluster.
+    pub foreign: usize,
+    /// Of how many clusters they are; counted only where the machine does not know its own.
+    pub clusters: usize,
+}
+
 impl Backup {
+    fn authority(&self) -> Option<&str> {
+        self.manifest.fingerprints.get("ca").map(String::as_str)
+    }
+
     /// The cluster that it is of. etcd's id is made of addresses and a name that all clusters share: those of two networks with
     /// the same addresses are told apart by their authority.
     fn cluster(&self) -> (&str, Option<&str>) {
-        let authority = self.manifest.fingerprints.get("ca").map(String::as_str);
-        (&self.manifest.etcd.cluster_id, authority)
+        (&self.manifest.etcd.cluster_id, self.authority())
     }
 
     fn candidate(&self) -> Candidate {

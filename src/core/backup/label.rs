@@ -42,7 +42,13 @@ pub struct Label {
 impl Label {
     /// Of an archive that was written and read back.
     pub fn new(manifest: &Manifest, bytes: u64, sha256: String, recipients: usize) -> Self {
-        let mut manifest = Manifest { files: vec![], resources: vec![], objects: None, ..manifest.clone() };
+        let mut manifest = Manifest {
+            files: vec![],
+            resources: vec![],
+            objects: None,
+            encryption: None,
+            ..manifest.clone()
+        };
         manifest.fingerprints.retain(|name, _| name == "ca");
         manifest.etcd.members.clear();
         Self { bytes, sha256, recipients, manifest, sum: no_sum() }

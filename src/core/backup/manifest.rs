@@ -52,6 +52,9 @@ pub struct Manifest {
     /// Files with API objects as YAML, where they were asked for.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub resources: Vec<ResourceFile>,
+    /// Of the files, the one that tells the API server how objects in etcd are encrypted; absent where it was started without.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub encryption: Option<String>,
     /// SHA-256 of the public keys of authorities (`ca`, `etcd/ca`, `front-proxy-ca`) and of the service account (`sa`).
     pub fingerprints: BTreeMap<String, String>,
     /// What was checked when it was made.

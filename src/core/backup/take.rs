@@ -154,6 +154,10 @@ async fn take_locked(request: &Request, to: To) -> Result<Made, BackupError> {
         files,
         objects,
         resources,
+        encryption: pods
+            .component("kube-apiserver")
+            .and_then(pod::encryption_config)
+            .map(|path| path.display().to_string()),
         verified: Verified {
             snapshot: true,
             live_hash,

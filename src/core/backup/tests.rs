@@ -40,6 +40,7 @@ pub(super) fn sample() -> Manifest {
         }],
         objects: None,
         resources: vec![],
+        encryption: None,
         fingerprints: BTreeMap::new(),
         verified: Verified { snapshot: true, live_hash: true, live_hash_why: None, read_back: true },
     }
@@ -272,10 +273,16 @@ fn names_are_as_long_as_paths_are_and_no_longer() {
 fn a_catalog_knows_its_own_and_removes_nothing_else() {
     let dir = tempfile::tempdir().unwrap();
     let named = |name: &str, bytes: &[u8]| fs::write(dir.path().join(name), bytes).unwrap();
+    let sample = || {
+        let mut manifest = sample();
+        manifest.fingerprints.insert("ca".into(), "sha256:own".into());
+        manifest
+    };
     let mut older = sample();
     older.created_at = "2026-11-24T03:00:00Z".parse().unwrap();
     let mut other = older.clone();
     other.etcd.cluster_id = "another".into();
+    other.fingerprints.insert("ca".into(), "sha256:other".into());
     other.node = "cp2".into();
     // Addresses and etcd's id are the same, the authority is not.
     let mut namesake = older.clone();
@@ -297,12 +304,26 @@ fn a_catalog_knows_its_own_and_removes_nothing_else() {
     let policy = retention::Policy { last: 1, ..retention::Policy::default() };
     let gone = catalog.expendable(&policy, now);
     assert_eq!(gone.iter().map(|it| it.name.as_str()).collect::<Vec<_>>(), [second.as_str()]);
+    // Each restore finds its own: the names of nodes tell them apart here.
+    let chosen = |authority: Option<&str>| {
+        let choice = catalog.choose(authority, now);
+        (choice.backup.map(|backup| backup.manifest.node.clone()), choice.foreign, choice.clusters)
+    };
+    assert_eq!(chosen(Some("sha256:0")).0.as_deref(), Some("cp3"));
+    let own = Some("sha256:own");
+    assert_eq!(chosen(own), (Some(sample().node), 0, 0));
+    assert_eq!(chosen(Some("sha256:1")), (None, 5, 0));
+    assert_eq!(chosen(None).2, 3);
     // What proved not to work is no reason to remove what may.
     named(
         &format!("{newest}.drill.json"),
         br#"{"schema":1,"at":"2026-11-25T03:30:00Z","elapsedMs":1,"error":"x"}"#,
     );
-    assert!(Catalog::read(&place).unwrap().expendable(&policy, now).is_empty());
+    let condemned = Catalog::read(&place).unwrap();
+    assert!(condemned.expendable(&policy, now).is_empty());
+    let choice = condemned.choose(own, now);
+    assert_eq!(choice.backup.unwrap().name, "rkadm-backup-before-the-move.tar");
+    assert_eq!(choice.condemned.iter().map(|it| it.name.as_str()).collect::<Vec<_>>(), [newest.as_str()]);
     catalog::remove(&place, gone[0]).unwrap();
     let left = Catalog::read(&place).unwrap();
     assert_eq!(left.backups.len(), 4);

@@ -57,6 +57,11 @@ pub fn etcd_prefix(server: Option<&Pod>) -> String {
     server.and_then(|pod| flag(pod, "etcd-prefix")).unwrap_or_else(|| storage::PREFIX.to_owned())
 }
 
+/// Where the machine keeps what an API server knows of the encryption of objects in etcd.
+pub fn encryption_config(server: &Pod) -> Option<PathBuf> {
+    on_host(server, flag(server, "encryption-provider-config")?.as_ref())
+}
+
 /// How this machine reaches the etcd that the pod runs, as the client that kubeadm makes for probes.
 pub fn etcd_access(etcd: &Pod) -> EtcdAccess {
     let urls = flag(etcd, "listen-client-urls").unwrap_or_else(|| "https://127.0.0.1:2379".into());

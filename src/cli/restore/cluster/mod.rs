@@ -162,7 +162,7 @@ pub async fn run(session: &Session, args: &ClusterArgs) -> Result<(), CommandErr
         )?;
     }
     // What was fetched for a dry run goes when this does.
-    let file = source::find(session, &args.file, args.dir.as_ref(), args.dry_run).await?;
+    let file = source::find(session, &args.file, args.dir.as_ref(), None, args.dry_run).await?;
     let lost = read(session, &file.path, &args.identity.absolute()).await?;
     let config = settings::of(session, args, &lost).await?;
     let bump = trial::bump_over(lost.revision, lost.revision + UNKNOWN);

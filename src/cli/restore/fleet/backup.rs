@@ -1,6 +1,6 @@
 //! The backup, on its way to machines that have none. Private keys stay here: what is encrypted is opened on the way.
 
-use std::{collections::BTreeMap, fs::File, path::PathBuf};
+use std::{fs::File, path::PathBuf};
 
 use rkadm_core::{
     backup::{BackupError, crypt::Identities, read},
@@ -26,22 +26,6 @@ pub struct Backup {
 }
 
 impl Backup {
-    /// SHA-256 of the files in it, by their path.
-    ///
-    /// # Errors
-    /// It cannot be read any more.
-    pub fn files(&self) -> Result<BTreeMap<String, String>, CommandError> {
-        if self.source.plain {
-            return Ok(BTreeMap::new());
-        }
-        let manifest = || {
-            let file = File::open(&self.path).map_err(BackupError::io("read", &self.path))?;
-            read::manifest(&self.path, file, &Identities::read(&self.identities)?)
-        };
-        let manifest = manifest().map_err(|error| refused(&error))?;
-        Ok(manifest.files.into_iter().map(|file| (file.path, file.sha256)).collect())
-    }
-
     /// Its name on other machines: what it is goes by that.
     pub fn name(&self) -> &'static str {
         if self.source.plain { "backup.db" } else { "backup.tar.gz" }

@@ -18,6 +18,7 @@ use futures::future::join_all;
 use rkadm_core::{
     engine::Event,
     fleet::{Conduct, Deployed, Ended, Run, conduct},
+    pki::list,
 };
 use rkadm_phases::restore::Point;
 
@@ -62,7 +63,8 @@ pub async fn run(session: &Session, args: &EtcdArgs) -> Result<(), CommandError>
         possible("restore etcd", "replaces the data of the cluster")?;
     }
     let typed = args.file.as_deref().unwrap_or(Path::new("latest"));
-    let file = source::find(session, typed, args.dir.as_ref(), true).await?;
+    let file =
+        source::find(session, typed, args.dir.as_ref(), Some(list::DEFAULT_DIR.as_ref()), true).await?;
     let identities = args.identity.absolute();
     let source = source::read(session, &file.path, &identities, None).await?;
     let fleet = stoppable(session, Fleet::assemble(session, &args.fleet.control_planes)).await?;
@@ -130,8 +132,7 @@ async fn from_a_clean_state(
 }
 
 async fn look(args: &EtcdArgs, fleet: &Fleet, backup: &Backup) -> Result<Plan, CommandError> {
-    let question =
-        survey::Question { source: backup.source.clone(), files: backup.files()?, force: args.force };
+    let question = survey::Question { source: backup.source.clone(), force: args.force };
     let answers = fleet.ask("restore", &["restore", "survey"], &question).await?;
     Plan::new(answers, &backup.source, args.force)
 }

@@ -1,7 +1,5 @@
 //! What one of several machines says of itself before anything is done: `rkadm restore survey`, which no person types.
 
-use std::collections::BTreeMap;
-
 use rkadm_core::{
     engine::{journal::JournalDir, phase::Finding},
     host::Probe as _,
@@ -22,8 +20,6 @@ use crate::cli::{API_TIMEOUT, Session, exit::CommandError};
 pub struct Question {
     /// The backup, as the machine that leads has read it.
     pub source: Source,
-    /// SHA-256 of the files in the backup, by their path.
-    pub files: BTreeMap<String, String>,
     /// Go on where keys differ.
     pub force: bool,
 }
@@ -76,9 +72,8 @@ pub async fn run(session: &Session) -> Result<(), CommandError> {
         }
         read => read.map_err(|error| unusable(&error))?,
     };
-    let encryption = node.encryption.as_ref().and_then(|path| question.files.get(&*path.to_string_lossy()));
     let restore = Restore {
-        source: Source { encryption: encryption.cloned(), ..question.source },
+        source: question.source,
         node,
         force: question.force,
         cri_socket: static_pods::cri_socket(&host).await.unwrap_or_else(|| DEFAULT_SOCKET.into()),
