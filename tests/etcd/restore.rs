@@ -266,8 +266,8 @@ fn copied(db: &Path) -> Result<Report> {
 }
 
 #[test]
-fn a_snapshot_starts_on_the_next_line() -> Result<()> {
-    for (from, to) in [("3.5", "3.6"), ("3.6", "3.7")] {
+fn a_snapshot_starts_on_later_lines() -> Result<()> {
+    for (from, to) in [("3.5", "3.6"), ("3.6", "3.7"), ("3.5", "3.7")] {
         let (_net, dir) = (Net::enter()?, tempfile::tempdir()?);
         let (from, to) = (Programs::of(from)?, Programs::of(to)?);
         let etcd = Etcd::start(&from, &dir.path().join("old"), &[])?;
