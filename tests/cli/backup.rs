@@ -129,3 +129,22 @@ fn a_bit_that_flipped_where_nothing_is_kept_is_told_as_such() {
         ran.stderr()
     );
 }
+
+#[test]
+fn lines_for_cron_have_the_times_that_cron_knows() {
+    let ran =
+        Machine::new().rkadm("backup schedule --print-cron --calendar daily --drill weekly --keep-daily 7");
+    let lines: Vec<_> = ran.stdout().lines().map(str::to_owned).collect();
+    assert_eq!(lines.len(), 2, "{}", ran.report());
+    assert!(lines[0].starts_with("0 3 * * * root ") && lines[0].contains(" backup etcd --dir="), "{lines:?}");
+    assert!(
+        lines[1].starts_with("0 4 * * 0 root ") && lines[1].contains(" backup drill latest "),
+        "{lines:?}"
+    );
+    assert_snapshot!(Machine::new().rkadm("backup schedule --print-cron --calendar *-*-*").report(), @r#"
+exit 2
+--- stderr
+Error: "*-*-*" cannot be written for cron
+Hint: hourly, daily, weekly or monthly; or change the time in the line that is printed
+"#);
+}

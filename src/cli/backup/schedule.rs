@@ -25,7 +25,7 @@ use crate::cli::{
 #[derive(Debug, Args)]
 pub struct ScheduleArgs {
     /// When, as systemd's OnCalendar takes it: `hourly`, `*-*-* 03:00`
-    #[arg(long, value_name = "WHEN", default_value = "hourly", conflicts_with = "print_cron")]
+    #[arg(long, value_name = "WHEN", default_value = "hourly")]
     calendar: String,
     #[command(flatten)]
     dir: DirArg,
@@ -45,9 +45,9 @@ pub struct ScheduleArgs {
     #[arg(long, value_name = "FILE")]
     prometheus: Option<std::path::PathBuf>,
     /// Try the newest backup too, at this time: `weekly`. What `backup drill latest` says goes to the journal
-    #[arg(long, value_name = "WHEN", conflicts_with = "print_cron")]
+    #[arg(long, value_name = "WHEN")]
     drill: Option<String>,
-    /// Print a line for cron, hourly; write nothing
+    /// Print lines for cron, which knows hourly, daily, weekly and monthly; write nothing
     #[arg(long)]
     print_cron: bool,
     /// Only show what would be done
@@ -90,14 +90,7 @@ pub async fn run(session: &Session, args: &ScheduleArgs) -> Result<(), CommandEr
     args.encrypt.recipients().map_err(failed)?;
     let schedule = schedule(args);
     if args.print_cron {
-        let result = Scheduled {
-            operation: None,
-            command: schedule.backup.command.iter().map(|word| for_cron(word)).collect::<Vec<_>>().join(" "),
-            calendar: args.calendar.clone(),
-            drill: None,
-        };
-        session.printer.result("BackupSchedule", &result, || format!("0 * * * * root {}\n", result.command));
-        return Ok(());
+        return print_cron(session, &schedule);
     }
     if !args.dry_run {
         Session::require_root("backup schedule")?;
@@ -150,6 +143,34 @@ fn schedule(args: &ScheduleArgs) -> Schedule {
     }
     let environment = args.environment_file.as_ref().map(|path| absolute(path).display().to_string());
     Schedule { backup, drill, backups, metrics, environment }
+}
+
+/// Lines for a file in /etc/cron.d.
+fn print_cron(session: &Session, schedule: &Schedule) -> Result<(), CommandError> {
+    let timed: Vec<_> = [Some(&schedule.backup), schedule.drill.as_ref()].into_iter().flatten().collect();
+    let words = |timed: &Timed| timed.command.iter().map(|word| for_cron(word)).collect::<Vec<_>>().join(" ");
+    let line = |timed: &&Timed| Ok(format!("{} root {}\n", cron_time(&timed.calendar)?, words(timed)));
+    let lines = timed.iter().map(line).collect::<Result<String, CommandError>>()?;
+    let result = Scheduled {
+        operation: None,
+        command: words(&schedule.backup),
+        calendar: schedule.backup.calendar.clone(),
+        drill: schedule.drill.as_ref().map(|drill| drill.calendar.clone()),
+    };
+    session.printer.result("BackupSchedule", &result, || lines);
+    Ok(())
+}
+
+/// Not all of them at midnight, as cron's own names would have it.
+fn cron_time(calendar: &str) -> Result<&'static str, CommandError> {
+    match calendar {
+        "hourly" => Ok("0 * * * *"),
+        "daily" => Ok("0 3 * * *"),
+        "weekly" => Ok("0 4 * * 0"),
+        "monthly" => Ok("0 5 1 * *"),
+        _ => Err(CommandError::new(ExitKind::Usage, format!("{calendar:?} cannot be written for cron"))
+            .hint("hourly, daily, weekly or monthly; or change the time in the line that is printed")),
+    }
 }
 
 /// A word for the shell that cron starts, in which a percent sign is a line's end.
