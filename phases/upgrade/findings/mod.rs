@@ -5,6 +5,7 @@ mod flags;
 mod health;
 mod helm;
 mod manifests;
+mod skew;
 mod version;
 mod workloads;
 
