@@ -1,11 +1,14 @@
 //! What runs where in the cluster, as the API server sees it.
 
-use futures::future::try_join;
+use futures::future::{join_all, try_join};
 use rkadm_core::{
     host::{ApiAccess, HostError, Probe},
     kube::ObjectRef,
     manifest,
-    version::skew::{Component, Running},
+    version::{
+        KubeVersion,
+        skew::{Component, Running},
+    },
 };
 use serde_json::Value;
 
@@ -23,6 +26,48 @@ const API_SERVERS: &str = "component=kube-apiserver,tier=control-plane";
 pub async fn api_servers(host: &dyn Probe, access: &ApiAccess) -> Result<Vec<Running>, HostError> {
     let pods = host.select(access, "Pod", "kube-system", API_SERVERS).await?;
     Ok(pods.iter().filter_map(component).collect())
+}
+
+/// How each API server of the cluster is reached, as they themselves keep the list; at least whichever the kubeconfig names. Kubelets may
+/// read it, too.
+pub async fn each_api_server(host: &dyn Probe, access: &ApiAccess) -> Vec<ApiAccess> {
+    let endpoints = match ObjectRef::new("Endpoints", Some("default"), "kubernetes") {
+        Ok(target) => host.object(access, &target).await.ok().flatten().unwrap_or_default(),
+        Err(_) => Value::Null,
+    };
+    let at = |server| ApiAccess { kubeconfig: access.kubeconfig.clone(), server: Some(server) };
+    let each: Vec<_> = urls(&endpoints).into_iter().map(at).collect();
+    if each.is_empty() { vec![access.clone()] } else { each }
+}
+
+fn urls(endpoints: &Value) -> Vec<String> {
+    let subsets = endpoints["subsets"].as_array().into_iter().flatten();
+    let of_subset = |subset: &Value| {
+        let port = subset["ports"][0]["port"].as_u64().unwrap_or(6443);
+        let addresses = subset["addresses"].as_array().cloned().unwrap_or_default();
+        let url = move |address: Value| {
+            Some(format!("https://{}:{port}", rkadm_core::text::bracketed(address["ip"].as_str()?)))
+        };
+        addresses.into_iter().filter_map(url)
+    };
+    subsets.flat_map(of_subset).collect()
+}
+
+/// What the API servers that can be reached say that they are, each with its URL: those of the whole cluster, and the one that the
+/// kubeconfig names.
+pub async fn served_versions(host: &dyn Probe, access: &ApiAccess) -> Vec<(String, KubeVersion)> {
+    let mut each = each_api_server(host, access).await;
+    if !each.contains(access) {
+        each.push(access.clone());
+    }
+    let asked = each.iter().map(|access| async move {
+        let answer = host.api_health(access, "/version").await.ok()?;
+        let version: Value = serde_json::from_str(&answer.body).ok()?;
+        let of_kubeconfig = || format!("the server of {}", access.kubeconfig.display());
+        let server = access.server.clone().unwrap_or_else(of_kubeconfig);
+        Some((server, version["gitVersion"].as_str()?.parse().ok()?))
+    });
+    join_all(asked).await.into_iter().flatten().collect()
 }
 
 /// What was seen.

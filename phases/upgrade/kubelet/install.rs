@@ -8,18 +8,15 @@ use rkadm_core::{
     engine::{Phase, PhaseError, PhaseMeta, PlanCx, Step, Verdict},
     host::ServiceVerb,
     preflight::parse,
-    version::{KubeVersion, skew::Component},
+    version::KubeVersion,
 };
 
 use super::{
     INSTALLED, NOT_ASKED,
     package::{Manager, words},
+    servers,
 };
-use crate::{
-    health::versions::component,
-    init::KUBELET,
-    upgrade::{Upgrading, state},
-};
+use crate::{init::KUBELET, upgrade::Upgrading};
 
 /// The output that says that another kubelet is needed.
 pub const NEEDED: &str = "kubelet needed";
@@ -49,7 +46,8 @@ impl Phase for Fetch {
         if cx.store.output(NEEDED).is_none() && self.0.kubelet_runs(cx, wanted).await? {
             return Ok(Verdict::AlreadyDone(format!("the kubelet is {wanted}")));
         }
-        self.api_servers_first(cx, wanted).await?;
+        let (access, own) = (self.0.node_access(cx).await?, self.0.cluster.config.node_name());
+        servers::first(cx.host, &access, own, wanted).await?;
         let needed = Step::Record { name: NEEDED.into(), value: true.into() };
         if let Some(binary) = &kubelet.binary {
             check_binary(cx, binary, wanted).await?;
@@ -62,41 +60,6 @@ impl Phase for Fetch {
             });
         };
         Ok(Verdict::Apply(vec![Step::Run { argv: manager.refresh(), undo: None }, needed]))
-    }
-}
-
-impl Fetch {
-    /// A kubelet must not be newer than any API server.
-    async fn api_servers_first(&self, cx: &PlanCx<'_>, wanted: &KubeVersion) -> Result<(), PhaseError> {
-        let access = self.0.node_access(cx).await?;
-        let own = self.0.cluster.config.node_name();
-        let Ok(servers) = state::api_servers(cx.host, &access).await else {
-            // A worker may not look at pods of others. kube-proxy, which it has, comes after all API servers.
-            let pods = cx.host.pods_on(&access, own).await?;
-            let proxy = pods.iter().filter_map(component).find(|it| it.component == Component::KubeProxy);
-            return match proxy {
-                Some(proxy) if proxy.version.minor() < wanted.minor() => Err(PhaseError::Unusable {
-                    message: format!(
-                        "kube-proxy here is still {}: not every API server of the cluster is of {wanted}, and a kubelet must not be newer",
-                        proxy.version
-                    ),
-                    hint: "`rkadm upgrade node` on every control plane first".into(),
-                }),
-                _ => Ok(()),
-            };
-        };
-        let older: Vec<_> = servers
-            .into_iter()
-            .filter(|server| server.version.minor() < wanted.minor() && server.node != own)
-            .map(|server| format!("{} on {}", server.version, server.node))
-            .collect();
-        if older.is_empty() {
-            return Ok(());
-        }
-        Err(PhaseError::Unusable {
-            message: format!("a kubelet of {wanted} would be newer than API servers: {}", older.join(", ")),
-            hint: "`rkadm upgrade node` on these control planes first".into(),
-        })
     }
 }
 
