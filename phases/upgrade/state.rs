@@ -28,16 +28,19 @@ pub async fn api_servers(host: &dyn Probe, access: &ApiAccess) -> Result<Vec<Run
     Ok(pods.iter().filter_map(component).collect())
 }
 
-/// How each API server of the cluster is reached, as they themselves keep the list; at least whichever the kubeconfig names. Kubelets may
-/// read it, too.
+/// How each API server of the cluster is reached, as they themselves keep the list, and the one that is asked for it. Kubelets may read
+/// the list, too.
 pub async fn each_api_server(host: &dyn Probe, access: &ApiAccess) -> Vec<ApiAccess> {
     let endpoints = match ObjectRef::new("Endpoints", Some("default"), "kubernetes") {
         Ok(target) => host.object(access, &target).await.ok().flatten().unwrap_or_default(),
         Err(_) => Value::Null,
     };
     let at = |server| ApiAccess { kubeconfig: access.kubeconfig.clone(), server: Some(server) };
-    let each: Vec<_> = urls(&endpoints).into_iter().map(at).collect();
-    if each.is_empty() { vec![access.clone()] } else { each }
+    let mut each: Vec<_> = urls(&endpoints).into_iter().map(at).collect();
+    if !each.contains(access) {
+        each.push(access.clone());
+    }
+    each
 }
 
 fn urls(endpoints: &Value) -> Vec<String> {
@@ -53,13 +56,9 @@ fn urls(endpoints: &Value) -> Vec<String> {
     subsets.flat_map(of_subset).collect()
 }
 
-/// What the API servers that can be reached say that they are, each with its URL: those of the whole cluster, and the one that the
-/// kubeconfig names.
+/// What the API servers that can be reached say that they are, each with its URL.
 pub async fn served_versions(host: &dyn Probe, access: &ApiAccess) -> Vec<(String, KubeVersion)> {
-    let mut each = each_api_server(host, access).await;
-    if !each.contains(access) {
-        each.push(access.clone());
-    }
+    let each = each_api_server(host, access).await;
     let asked = each.iter().map(|access| async move {
         let answer = host.api_health(access, "/version").await.ok()?;
         let version: Value = serde_json::from_str(&answer.body).ok()?;
