@@ -146,6 +146,18 @@ pub async fn addon_image(
     Ok(image.and_then(Value::as_str).map(str::to_owned))
 }
 
+/// The version of kube-proxy that its DaemonSet has; `None` where it is not installed or has an image of another name.
+///
+/// # Errors
+/// The API server cannot be asked.
+pub async fn kube_proxy(host: &dyn Probe, access: &ApiAccess) -> Result<Option<KubeVersion>, HostError> {
+    let target = ObjectRef::new("DaemonSet", Some("kube-system"), "kube-proxy")?;
+    let live = host.object(access, &target).await?.unwrap_or_default();
+    let containers = live["spec"]["template"]["spec"]["containers"].clone();
+    let pod = serde_json::json!({"spec": {"nodeName": "", "containers": containers}});
+    Ok(component(&pod).map(|running| running.version))
+}
+
 /// The node whose member leads this cluster's etcd.
 pub async fn etcd_leader(host: &dyn Probe) -> Option<String> {
     let pod = static_pods::read(host, manifest::Component::Etcd).await.ok()??;
