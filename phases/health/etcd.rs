@@ -17,7 +17,7 @@ use crate::static_pods;
 const DEFAULT_QUOTA: i64 = 2 << 30;
 /// Behind by more entries of the log, a member is not merely a moment late.
 const LAG: u64 = 1000;
-const NAME: &str = "etcd";
+pub(crate) const NAME: &str = "etcd";
 /// What this member has is newer than any backup.
 const NO_QUORUM: &str = "bring the other members up again; where they are lost for good, go on with the data that is here: rkadm restore etcd \
     --from-survivor; a backup is for where that cannot be used: rkadm restore etcd latest";
