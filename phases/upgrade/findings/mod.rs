@@ -5,6 +5,7 @@ mod etcd;
 mod flags;
 mod health;
 mod helm;
+mod later;
 mod manifests;
 mod skew;
 mod version;
@@ -23,11 +24,16 @@ use crate::{
     preflight::{Found, images, machine, runtime, storage},
 };
 
-pub use etcd::floor_between;
 pub use health::CHECK as HEALTH;
+pub use later::look as of_later_steps;
 
-/// Looks at everything on this machine and in its cluster, all at once.
-pub async fn look(host: &dyn Probe, upgrading: &Upgrading, seen: Option<&Seen>) -> Vec<Found> {
+/// Looks at everything on this machine and in its cluster, all at once. `last` is where the upgrade goes in the end, by further steps.
+pub async fn look(
+    host: &dyn Probe,
+    upgrading: &Upgrading,
+    last: &KubeVersion,
+    seen: Option<&Seen>,
+) -> Vec<Found> {
     let cluster = &upgrading.cluster;
     let mut checks: Vec<BoxFuture<'_, Vec<Found>>> = vec![
         async { machine::user(host) }.boxed(),
@@ -46,7 +52,7 @@ pub async fn look(host: &dyn Probe, upgrading: &Upgrading, seen: Option<&Seen>) 
                 match cluster.admin(host).await {
                     Ok(access) => {
                         let (from, to) = (&upgrading.request.from, upgrading.version());
-                        let workloads = workloads::look(host, &access, to);
+                        let workloads = workloads::look(host, &access, to, last);
                         let (mut found, helm) = join(workloads, helm::look(host, &access, from, to)).await;
                         found.extend(helm);
                         found
@@ -104,7 +110,8 @@ mod tests {
             let mut upgrading = Upgrading::default();
             upgrading.request.config.kubernetes_version = KubeVersion::new(1, minor, 2);
             upgrading.request.config.kubelet = kubelet;
-            let found = look(&FakeHost::new(world), &Upgrading::new(upgrading.request), None).await;
+            let upgrading = Upgrading::new(upgrading.request);
+            let found = look(&FakeHost::new(world), &upgrading, upgrading.version(), None).await;
             let of_cgroups = found.into_iter().filter(|(_, finding)| finding.check == "SystemVerification");
             of_cgroups.map(|(severity, _)| severity).collect::<Vec<_>>()
         };

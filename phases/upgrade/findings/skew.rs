@@ -1,6 +1,6 @@
 //! Whether what runs in the cluster still goes together after a step of an upgrade. It only compares, and asks nobody.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use rkadm_core::version::{
     KubeVersion,
@@ -42,9 +42,30 @@ pub fn look(upgrading: &Upgrading, seen: &Seen) -> Vec<Found> {
     // `upgrade node` where the control plane is there already goes on to the kubelet, which may be the cure.
     let at_rest = upgrading.request.scope == Scope::Node
         && seen.running.iter().zip(&after).all(|(one, other)| one.version.minor() == other.version.minor());
-    told(compared(&seen.running, &after, &finished), |outcome| {
-        outcome == Outcome::Worse || (outcome == Outcome::Same && !at_rest)
-    })
+    let is_error = |outcome| outcome == Outcome::Worse || (outcome == Outcome::Same && !at_rest);
+    told(compared(&seen.running, &after, &finished), is_error, hint)
+}
+
+/// What a later step of an upgrade over several minors will break: by then all control planes and kube-proxy are of the version before
+/// it, and kubelets, which are upgraded once at the end, are what they are now. `known` holds what earlier steps break.
+pub fn look_ahead(running: &[Running], between: [&KubeVersion; 2], known: &mut HashSet<Key>) -> Vec<Found> {
+    let [from, to] = between;
+    let proxies = running.iter().cloned().map(|it| match it.component {
+        Component::KubeProxy => Running { version: from.clone(), ..it },
+        _ => it,
+    });
+    let before = moved(&proxies.collect::<Vec<_>>(), from, |_| true);
+    let after = moved(&before, to, |_| true);
+    let all = compared(&before, &after, &after).into_iter();
+    let new = all.filter(|(outcome, it)| *outcome == Outcome::Worse && known.insert(key(it)));
+    let hint = |outcome, violation: &Violation| match violation.of.component {
+        Component::Kubelet => format!(
+            "stop at {from} and upgrade it there: `rkadm upgrade apply {from}`, then `rkadm upgrade node --kubelet` on {}",
+            violation.of.node
+        ),
+        _ => hint(outcome, violation),
+    };
+    told(new.collect(), |_| false, hint)
 }
 
 /// The control planes' components for which `moves` says so, at this version.
@@ -72,7 +93,7 @@ fn compared(before: &[Running], after: &[Running], finished: &[Running]) -> Vec<
 }
 
 /// The version may change: what stays is the rule, and where it is broken.
-type Key = (&'static str, String);
+pub type Key = (&'static str, String);
 
 fn key(violation: &Violation) -> Key {
     (violation.rule, violation.of.node.clone())
@@ -82,7 +103,11 @@ fn excesses(all: &[Violation]) -> HashMap<Key, u64> {
     all.iter().map(|violation| (key(violation), violation.excess)).collect()
 }
 
-fn told(all: Vec<(Outcome, Violation)>, is_error: impl Fn(Outcome) -> bool) -> Vec<Found> {
+fn told(
+    all: Vec<(Outcome, Violation)>,
+    is_error: impl Fn(Outcome) -> bool,
+    hint: impl Fn(Outcome, &Violation) -> String,
+) -> Vec<Found> {
     let mut groups: BTreeMap<_, Vec<Violation>> = BTreeMap::new();
     for (outcome, violation) in all {
         groups.entry((outcome, violation.rule)).or_default().push(violation);

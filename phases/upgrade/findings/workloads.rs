@@ -20,6 +20,8 @@ use crate::{
 
 /// Each API server counts by itself what it was asked for, since it was started.
 const METRIC: &str = "apiserver_requested_deprecated_apis";
+const REMOVED: &str = "RemovedAPI";
+const WHO_ASKS: &str = "who asks says the audit log (annotation k8s.io/deprecated); bring these clients and manifests to a newer version first";
 /// One that does not answer is told elsewhere, and is not waited for.
 const PATIENCE: Duration = Duration::from_secs(10);
 const WEBHOOKS: [&str; 2] = ["ValidatingWebhookConfiguration", "MutatingWebhookConfiguration"];
@@ -27,7 +29,7 @@ const WEBHOOKS: [&str; 2] = ["ValidatingWebhookConfiguration", "MutatingWebhookC
 const DEFINITIONS: u32 = 20;
 
 /// Looks at all of them at once. What cannot be asked is not judged: what else is wrong is told elsewhere.
-pub async fn look(host: &dyn Probe, access: &ApiAccess, to: &KubeVersion) -> Vec<Found> {
+pub async fn look(host: &dyn Probe, access: &ApiAccess, to: &KubeVersion, last: &KubeVersion) -> Vec<Found> {
     let apis = requested(host, access);
     let few = Selector { page: DEFINITIONS, ..Selector::default() };
     let definitions =
@@ -37,7 +39,7 @@ pub async fn look(host: &dyn Probe, access: &ApiAccess, to: &KubeVersion) -> Vec
     let budgets = host.gather(access, "PodDisruptionBudget", None, &all, &bad);
     let (apis, definitions, budgets, hooks) =
         futures::join!(apis, definitions, budgets, webhooks(host, access));
-    let mut found = of_apis(&apis, to);
+    let mut found = of_apis(&apis, to, last);
     found.extend(definitions.unwrap_or_default().iter().filter_map(of_definition));
     found.extend(budgets.unwrap_or_default().iter().filter_map(of_budget));
     found.extend(hooks);
@@ -70,7 +72,7 @@ async fn webhooks(host: &dyn Probe, access: &ApiAccess) -> Vec<Found> {
 }
 
 /// `apiserver_requested_deprecated_apis{group="g",removed_release="1.37",resource="r",subresource="",version="v1beta1"} 1`
-fn of_apis(lines: &BTreeSet<String>, to: &KubeVersion) -> Vec<Found> {
+fn of_apis(lines: &BTreeSet<String>, to: &KubeVersion, last: &KubeVersion) -> Vec<Found> {
     let mut found = vec![];
     for line in lines {
         let labels = labels(line);
@@ -81,9 +83,14 @@ fn of_apis(lines: &BTreeSet<String>, to: &KubeVersion) -> Vec<Found> {
             label("removed_release").split_once('.').and_then(|(_, minor)| minor.parse::<u64>().ok());
         match removed {
             Some(minor) if minor <= to.minor() => found.push(error(
-                "RemovedAPI",
+                REMOVED,
                 format!("{name} is still asked for, and {to} does not serve it any more"),
-                "who asks says the audit log (annotation k8s.io/deprecated); bring these clients and manifests to a newer version first",
+                WHO_ASKS,
+            )),
+            Some(minor) if minor <= last.minor() => found.push(warning(
+                REMOVED,
+                format!("the step to v1.{minor}: {name} is still asked for, and v1.{minor} does not serve it any more"),
+                WHO_ASKS,
             )),
             Some(minor) => found.push(warning(
                 "DeprecatedAPI",
@@ -196,6 +203,7 @@ mod tests {
     use rkadm_core::host::fake::{FakeHost, World};
 
     use super::*;
+    use crate::preflight::Severity;
 
     fn messages(found: impl IntoIterator<Item = Found>) -> Vec<String> {
         found.into_iter().map(|(_, finding)| format!("{}: {}", finding.check, finding.message)).collect()
@@ -209,8 +217,16 @@ mod tests {
             )
         };
         let to = KubeVersion::new(1, 37, 2);
+        let lines = BTreeSet::from([line("1.37"), line("1.38"), line("")]);
+        let first = KubeVersion::new(1, 36, 4);
+        let ahead = of_apis(&lines, &first, &to).into_iter().map(|(severity, _)| severity);
+        assert!(ahead.eq([Severity::Warning; 2]), "a later step");
         assert_eq!(
-            messages(of_apis(&BTreeSet::from([line("1.37"), line("1.38"), line("")]), &to)),
+            messages(of_apis(&lines, &first, &to))[0],
+            "RemovedAPI: the step to v1.37: g/v1beta1 things is still asked for, and v1.37 does not serve it any more"
+        );
+        assert_eq!(
+            messages(of_apis(&lines, &to, &to)),
             [
                 "RemovedAPI: g/v1beta1 things is still asked for, and v1.37.2 does not serve it any more",
                 "DeprecatedAPI: g/v1beta1 things is still asked for, and v1.38 will not serve it any more"
