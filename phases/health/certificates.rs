@@ -9,9 +9,12 @@ use rkadm_core::{
 };
 
 use super::Check;
-use crate::expiration::{Expiration, Expirations};
+use crate::{
+    expiration::{Expiration, Expirations},
+    renew::{TARGETS, Target},
+};
 
-const NAME: &str = "certificates";
+pub(crate) const NAME: &str = "certificates";
 /// kubeadm's certificates last a year; whoever looks once a month has to be told in time.
 const SOON: SignedDuration = SignedDuration::from_hours(30 * 24);
 /// The kubelet renews its own at some four fifths of their life: one that is nearer to its end is not being renewed.
@@ -20,26 +23,51 @@ const KUBELET_CLIENT: &str = "/var/lib/kubelet/pki/kubelet-client-current.pem";
 
 /// Those of the control plane, and the kubelet's own.
 pub async fn look(host: &dyn Probe, control_plane: bool) -> Vec<Check> {
-    let now = Timestamp::now();
-    let mut checks: Vec<Check> = kubelet(host, now).await.into_iter().collect();
-    if !control_plane {
-        return checks;
-    }
-    let found = match Expirations::read(host, Path::new(DEFAULT_DIR), now).await {
-        Ok(found) => found,
-        Err(error) => {
-            checks.push(Check::failed(NAME, error.to_string(), "run it as root"));
-            return checks;
-        }
-    };
-    let all = || found.certificates.iter().chain(&found.certificate_authorities);
-    checks.extend(all().filter_map(ends));
-    let first = all().filter_map(|one| one.expires).min();
+    let (now, dir) = (Timestamp::now(), Path::new(DEFAULT_DIR));
+    let (found, first) = ending(host, control_plane, dir, now).await;
+    let mut checks: Vec<_> = found.into_iter().map(|ending| ending.check).collect();
     if let (true, Some(first)) = (checks.is_empty(), first) {
         let days = first.duration_since(now).as_hours() / 24;
         checks.push(Check::ok(NAME, format!("none ends within {days} days")));
     }
     checks
+}
+
+/// A certificate that has ended, or soon will.
+pub(crate) struct Ending {
+    pub check: Check,
+    /// What renews it, where this machine has the authority's key; the kubelet renews its own.
+    pub target: Option<&'static Target>,
+}
+
+/// Those that do, and when the first of all ends.
+pub(crate) async fn ending(
+    host: &dyn Probe,
+    control_plane: bool,
+    dir: &Path,
+    now: Timestamp,
+) -> (Vec<Ending>, Option<Timestamp>) {
+    let by_nobody = |check| Ending { check, target: None };
+    let mut endings: Vec<_> = kubelet(host, now).await.map(by_nobody).into_iter().collect();
+    if !control_plane {
+        return (endings, None);
+    }
+    let found = match Expirations::read(host, dir, now).await {
+        Ok(found) => found,
+        Err(error) => {
+            endings.push(by_nobody(Check::failed(NAME, error.to_string(), "run it as root")));
+            return (endings, None);
+        }
+    };
+    let all = || found.certificates.iter().chain(&found.certificate_authorities);
+    endings.extend(all().filter_map(|one| Some(Ending { check: ends(one)?, target: renewed_by(one) })));
+    (endings, all().filter_map(|one| one.expires).min())
+}
+
+fn renewed_by(one: &Expiration) -> Option<&'static Target> {
+    // A new one takes its names from the old, so that has to be readable.
+    let can_be = one.ca_name.is_some() && !one.externally_managed && one.error.is_none();
+    TARGETS.iter().find(|target| can_be && target.name == one.name)
 }
 
 fn ends(one: &Expiration) -> Option<Check> {
@@ -75,4 +103,27 @@ async fn kubelet(host: &dyn Probe, now: Timestamp) -> Option<Check> {
     }
     let soon = end.duration_since(now) < KUBELET_SOON;
     soon.then(|| Check::warning(NAME, format!("the kubelet's own expires on {end}"), hint))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_has_its_authority_here_and_can_be_read_is_renewed_here() {
+        let one = |name: &str, ca_name, externally_managed, error: Option<&str>| Expiration {
+            name: name.into(),
+            expires: None,
+            residual_time: 0,
+            externally_managed,
+            ca_name,
+            missing: false,
+            error: error.map(str::to_owned),
+        };
+        let by = |one: Expiration| renewed_by(&one).map(|target| target.name);
+        assert_eq!(by(one("apiserver", Some("ca"), false, None)), Some("apiserver"));
+        assert_eq!(by(one("apiserver", Some("ca"), true, None)), None);
+        assert_eq!(by(one("apiserver", Some("ca"), false, Some("no PEM"))), None);
+        assert_eq!(by(one("ca", None, false, None)), None);
+    }
 }

@@ -17,7 +17,10 @@ use crate::static_pods;
 const DEFAULT_QUOTA: i64 = 2 << 30;
 /// Behind by more entries of the log, a member is not merely a moment late.
 const LAG: u64 = 1000;
-const NAME: &str = "etcd";
+pub(crate) const NAME: &str = "etcd";
+/// What this member has is newer than any backup.
+const NO_QUORUM: &str = "bring the other members up again; where they are lost for good, go on with the data that is here: rkadm restore etcd \
+    --from-survivor; a backup is for where that cannot be used: rkadm restore etcd latest";
 
 /// Looks at this machine's member and, through it, at the others. None where etcd runs elsewhere.
 pub async fn look(host: &dyn Probe) -> Vec<Check> {
@@ -42,7 +45,7 @@ pub async fn look(host: &dyn Probe) -> Vec<Check> {
         Err(error) => checks.push(Check::failed(
             NAME,
             format!("this member answers, but the cluster has no quorum: {error}"),
-            "bring the other members up again; where they are lost for good, restore a backup: rkadm restore etcd latest",
+            NO_QUORUM,
         )),
     }
     checks

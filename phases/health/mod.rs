@@ -3,9 +3,9 @@
 //! Everything is asked at once, each question with a deadline of its own: a component that hangs delays nothing else.
 
 mod api;
-mod certificates;
+pub(crate) mod certificates;
 mod components;
-mod etcd;
+pub(crate) mod etcd;
 pub(crate) mod nodes;
 pub(crate) mod versions;
 

@@ -51,6 +51,18 @@ async fn a_machine_without_a_kubelet_fails_and_says_so() {
 }
 
 #[tokio::test]
+async fn without_a_quorum_the_data_that_is_here_comes_before_a_backup() {
+    let host = machine(vec![member(1, "node1"), member(2, "cp2"), member(3, "cp3")]);
+    host.edit(|world| world.quorum_lost = true);
+    let report = look(&host).await;
+    let check = report.failed().find(|check| check.component == "etcd").unwrap();
+    assert!(check.message.contains("this member answers, but the cluster has no quorum"), "{check:?}");
+    let hint = check.hint.clone().unwrap();
+    let places = ["restore etcd --from-survivor", "restore etcd latest"].map(|command| hint.find(command));
+    assert!(places[0].is_some() && places[0] < places[1], "{hint}");
+}
+
+#[tokio::test]
 async fn a_manifest_that_is_missing_is_named_with_the_command_that_writes_it() {
     let report = look(&machine(vec![member(1, "cp1")])).await;
     let check = report.failed().find(|check| check.component == "kube-scheduler").unwrap();

@@ -54,17 +54,18 @@ pub const PAUSE: Duration = Duration::from_secs(2);
 
 impl Preflight {
     async fn look(&self, cx: &PlanCx<'_>, seen: Option<&Seen>) -> Vec<Found> {
-        let ignored = &self.upgrading.request.config.ignore_preflight_errors;
+        let upgrading = &self.upgrading;
+        let ignored = &upgrading.request.config.ignore_preflight_errors;
         let passes = |(severity, finding): &Found| {
             *severity != Severity::Error || finding.check != findings::HEALTH || !ignored.is_empty()
         };
         for _ in 1..LOOKS {
-            let found = findings::look(cx.host, &self.upgrading, seen).await;
+            let found = findings::look(cx.host, upgrading, upgrading.version(), seen).await;
             if cx.is_dry_run() || found.iter().all(passes) {
                 return found;
             }
             tokio::time::sleep(PAUSE).await;
         }
-        findings::look(cx.host, &self.upgrading, seen).await
+        findings::look(cx.host, upgrading, upgrading.version(), seen).await
     }
 }

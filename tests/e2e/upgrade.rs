@@ -197,6 +197,8 @@ fn kubelet_by_package(cp1: &Node, w1: &Node) -> Result<()> {
     wait(cp1, "kubectl wait --for=condition=Ready pod/alone --timeout=30s")?;
     let output = rkadm(w1, &["upgrade", "node", "--kubelet"])?;
     expect(&output, 1, &["default/alone is managed by nobody", "--drain-unmanaged"])?;
+    // As a power loss in the middle of an installation leaves it: apt refuses all work.
+    w1.sh_ok("echo > /var/lib/dpkg/updates/0001; ! apt-get check")?;
     expect(&rkadm(w1, &["upgrade", "node", "--kubelet", "--drain-unmanaged"])?, 0, &[])?;
     kubelets(cp1, &[("w1", TO)])?;
     ensure!(w1.sh_ok("dpkg-query -Wf '${Version}' kubelet; apt-mark showhold")?.starts_with("1.37.2-1.1"));
@@ -205,9 +207,13 @@ fn kubelet_by_package(cp1: &Node, w1: &Node) -> Result<()> {
     // The way back is the package that was there. What did nothing since is no reason against it.
     let upgrades = w1.sh_ok("rkadm op list -o json | jq -r '.items[] | select(.command == \"upgrade node phase kubelet\" and .status == \"finished\") | .id'")?;
     let first = upgrades.lines().next().context("no upgrade")?;
+    w1.sh_ok("echo > /var/lib/dpkg/updates/0001; ! apt-get check")?;
     expect(&rkadm(w1, &["op", "rollback", first])?, 0, &[])?;
     wait(cp1, "kubectl get node w1 -o jsonpath='{.status.nodeInfo.kubeletVersion}' | grep v1.36.4")?;
-    kubelets(cp1, &[("w1", FROM)])
+    kubelets(cp1, &[("w1", FROM)])?;
+    let package = w1.sh_ok("apt-get -qq check && dpkg-query -Wf '${Version} ${Status}' kubelet")?;
+    ensure!(package.starts_with("1.36.4-1.1 ") && package.ends_with(" ok installed"), "{package}");
+    Ok(())
 }
 
 /// The kubelets of these nodes, all of which take pods.

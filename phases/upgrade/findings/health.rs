@@ -3,7 +3,7 @@
 use rkadm_core::host::Probe;
 
 use crate::{
-    health::{self, State},
+    health::{self, Check, State, certificates, etcd},
     preflight::{Found, error, warning},
     upgrade::state::Seen,
 };
@@ -13,25 +13,25 @@ pub const CHECK: &str = "ClusterHealth";
 /// So many nodes are told one by one.
 const EACH: usize = 5;
 
-/// Judges what `rkadm health` finds.
+/// Judges what `rkadm health` finds. Certificates are judged by themselves: an upgrade renews some.
 pub async fn look(host: &dyn Probe, seen: Option<&Seen>) -> Vec<Found> {
     // Versions and nodes are judged by themselves.
     let report = health::look_without_nodes(host).await;
-    let failed = report.checks.into_iter().filter(|check| check.state == State::Failed);
-    let mut found: Vec<Found> = failed
-        .map(|check| {
-            let hint = check.hint.unwrap_or_default();
-            let message = format!("{}: {}", check.component, check.message);
-            // They are renewed.
-            if check.component == "certificates" {
-                warning(CHECK, message, &hint)
-            } else {
-                error(CHECK, message, &hint)
-            }
-        })
-        .collect();
+    let mut found: Vec<Found> = report.checks.into_iter().filter_map(judged).collect();
     found.extend(seen.into_iter().flat_map(|seen| not_ready(&seen.not_ready)));
     found
+}
+
+/// Of what only somebody should look at, what is etcd's: members that hang behind or do not agree may not bear the restart of another.
+fn judged(check: Check) -> Option<Found> {
+    let finding = match check.state {
+        _ if check.component == certificates::NAME => return None,
+        State::Failed => error,
+        State::Warning if check.component == etcd::NAME => warning,
+        State::Warning | State::Ok => return None,
+    };
+    let message = format!("{}: {}", check.component, check.message);
+    Some(finding(CHECK.to_owned(), message, &check.hint.unwrap_or_default()))
 }
 
 /// Each control plane by itself; workers may be many.
@@ -59,6 +59,24 @@ fn not_ready(nodes: &[(String, bool)]) -> Vec<Found> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::preflight::Severity;
+
+    #[test]
+    fn warnings_of_etcd_are_told_and_others_are_not() {
+        let check = |component: &str, state| Check {
+            component: component.into(),
+            state,
+            message: "m".into(),
+            hint: None,
+        };
+        let of = |component, state| judged(check(component, state)).map(|(severity, _)| severity);
+        assert_eq!(of("etcd", State::Warning), Some(Severity::Warning));
+        assert_eq!(of("etcd", State::Failed), Some(Severity::Error));
+        assert_eq!(of("etcd", State::Ok), None);
+        assert_eq!(of("kubelet", State::Warning), None);
+        assert_eq!(of("kubelet", State::Failed), Some(Severity::Error));
+        assert_eq!(of("certificates", State::Failed), None, "they have a check of their own");
+    }
 
     #[test]
     fn many_workers_are_told_together_and_control_planes_one_by_one() {

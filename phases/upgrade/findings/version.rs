@@ -1,17 +1,14 @@
 //! Which version may follow which.
 
-use rkadm_core::version::{
-    KubeVersion,
-    skew::{Component, Running, violations},
-};
+use rkadm_core::version::KubeVersion;
 
+use super::skew;
 use crate::{
     preflight::{Found, error, warning},
-    upgrade::{Scope, Upgrading, state::Seen},
+    upgrade::{Upgrading, state::Seen},
 };
 
 const CHECK: &str = "KubernetesVersion";
-const SKEW: &str = "VersionSkew";
 
 /// Judges the way from the version that is there to the one that is asked for.
 pub fn look(upgrading: &Upgrading, seen: Option<&Seen>) -> Vec<Found> {
@@ -19,7 +16,7 @@ pub fn look(upgrading: &Upgrading, seen: Option<&Seen>) -> Vec<Found> {
     let (from, to) = (&request.from, upgrading.version());
     let mut found = of_the_way(from, to, request.allow_prereleases);
     if let (Some(seen), true) = (seen, request.control_plane) {
-        found.extend(of_all_nodes(upgrading, seen));
+        found.extend(skew::look(upgrading, seen));
     }
     if request.force {
         for (severity, _) in &mut found {
@@ -54,40 +51,6 @@ fn of_the_way(from: &KubeVersion, to: &KubeVersion, allow_prereleases: bool) -> 
         found.push(warning(CHECK, message, "a newer rkadm may know more about it"));
     }
     found
-}
-
-/// What of the cluster would not go together any more.
-fn of_all_nodes(upgrading: &Upgrading, seen: &Seen) -> Vec<Found> {
-    let own = upgrading.cluster.config.node_name();
-    let moved = [Component::ApiServer, Component::ControllerManager, Component::Scheduler];
-    let after: Vec<_> = seen
-        .running
-        .iter()
-        .cloned()
-        .map(|running| {
-            let moves = running.node == own && moved.contains(&running.component);
-            if moves { Running { version: upgrading.version().clone(), ..running } } else { running }
-        })
-        .collect();
-    let before = violations(&seen.running);
-    let new = violations(&after).into_iter().filter(|violation| {
-        !before.iter().any(|known| known.rule == violation.rule && known.of == violation.of)
-    });
-    new.map(|violation| {
-        let hint = match violation.of.component {
-            Component::Kubelet => format!("upgrade the kubelet of {} first", violation.of.node),
-            Component::KubeProxy => "upgrade kube-proxy first".to_owned(),
-            _ if upgrading.request.scope == Scope::Cluster => {
-                format!(
-                    "bring the control planes to one minor first: `rkadm upgrade node` on {}",
-                    violation.of.node
-                )
-            }
-            _ => format!("look at {} first", violation.of.node),
-        };
-        error(SKEW, format!("then {violation}"), &hint)
-    })
-    .collect()
 }
 
 #[cfg(test)]

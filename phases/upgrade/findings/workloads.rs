@@ -1,6 +1,9 @@
 //! What of the cluster's own objects an upgrade would meet: APIs that go, webhooks and budgets that stand in the way.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use futures::future::{join, join_all};
 use rkadm_core::{
@@ -10,17 +13,24 @@ use rkadm_core::{
 };
 use serde_json::{Value, json};
 
-use crate::preflight::{Found, error, warning};
+use crate::{
+    preflight::{Found, error, warning},
+    upgrade::state,
+};
 
-/// Asks the API server, which counts since it was started.
+/// Each API server counts by itself what it was asked for, since it was started.
 const METRIC: &str = "apiserver_requested_deprecated_apis";
+const REMOVED: &str = "RemovedAPI";
+const WHO_ASKS: &str = "who asks says the audit log (annotation k8s.io/deprecated); bring these clients and manifests to a newer version first";
+/// One that does not answer is told elsewhere, and is not waited for.
+const PATIENCE: Duration = Duration::from_secs(10);
 const WEBHOOKS: [&str; 2] = ["ValidatingWebhookConfiguration", "MutatingWebhookConfiguration"];
 /// The schema of a definition may take a mebibyte.
 const DEFINITIONS: u32 = 20;
 
 /// Looks at all of them at once. What cannot be asked is not judged: what else is wrong is told elsewhere.
-pub async fn look(host: &dyn Probe, access: &ApiAccess, to: &KubeVersion) -> Vec<Found> {
-    let apis = host.api_metric(access, METRIC);
+pub async fn look(host: &dyn Probe, access: &ApiAccess, to: &KubeVersion, last: &KubeVersion) -> Vec<Found> {
+    let apis = requested(host, access);
     let few = Selector { page: DEFINITIONS, ..Selector::default() };
     let definitions =
         host.gather(access, "CustomResourceDefinition", None, &few, &|it| Some(without_schemas(&it)));
@@ -29,11 +39,20 @@ pub async fn look(host: &dyn Probe, access: &ApiAccess, to: &KubeVersion) -> Vec
     let budgets = host.gather(access, "PodDisruptionBudget", None, &all, &bad);
     let (apis, definitions, budgets, hooks) =
         futures::join!(apis, definitions, budgets, webhooks(host, access));
-    let mut found = of_apis(&apis.unwrap_or_default(), to);
+    let mut found = of_apis(&apis, to, last);
     found.extend(definitions.unwrap_or_default().iter().filter_map(of_definition));
     found.extend(budgets.unwrap_or_default().iter().filter_map(of_budget));
     found.extend(hooks);
     found
+}
+
+/// What any API server of the cluster was asked for: clients may know one of them alone.
+async fn requested(host: &dyn Probe, access: &ApiAccess) -> BTreeSet<String> {
+    let each = state::each_api_server(host, access).await;
+    let asked = each.iter().map(|access| tokio::time::timeout(PATIENCE, host.api_metric(access, METRIC)));
+    let lines = join_all(asked).await.into_iter().flatten().flatten().flatten();
+    // How often does not matter, and differs.
+    lines.filter_map(|line| Some(line.rsplit_once('}')?.0.to_owned() + "}")).collect()
 }
 
 /// Only of the Services that webhooks ask is it known who serves them: there may be thousands of others.
@@ -53,7 +72,7 @@ async fn webhooks(host: &dyn Probe, access: &ApiAccess) -> Vec<Found> {
 }
 
 /// `apiserver_requested_deprecated_apis{group="g",removed_release="1.37",resource="r",subresource="",version="v1beta1"} 1`
-fn of_apis(lines: &[String], to: &KubeVersion) -> Vec<Found> {
+fn of_apis(lines: &BTreeSet<String>, to: &KubeVersion, last: &KubeVersion) -> Vec<Found> {
     let mut found = vec![];
     for line in lines {
         let labels = labels(line);
@@ -64,9 +83,14 @@ fn of_apis(lines: &[String], to: &KubeVersion) -> Vec<Found> {
             label("removed_release").split_once('.').and_then(|(_, minor)| minor.parse::<u64>().ok());
         match removed {
             Some(minor) if minor <= to.minor() => found.push(error(
-                "RemovedAPI",
+                REMOVED,
                 format!("{name} is still asked for, and {to} does not serve it any more"),
-                "who asks says the audit log (annotation k8s.io/deprecated); bring these clients and manifests to a newer version first",
+                WHO_ASKS,
+            )),
+            Some(minor) if minor <= last.minor() => found.push(warning(
+                REMOVED,
+                format!("the step to v1.{minor}: {name} is still asked for, and v1.{minor} does not serve it any more"),
+                WHO_ASKS,
             )),
             Some(minor) => found.push(warning(
                 "DeprecatedAPI",
@@ -179,6 +203,7 @@ mod tests {
     use rkadm_core::host::fake::{FakeHost, World};
 
     use super::*;
+    use crate::preflight::Severity;
 
     fn messages(found: impl IntoIterator<Item = Found>) -> Vec<String> {
         found.into_iter().map(|(_, finding)| format!("{}: {}", finding.check, finding.message)).collect()
@@ -192,13 +217,45 @@ mod tests {
             )
         };
         let to = KubeVersion::new(1, 37, 2);
+        let lines = BTreeSet::from([line("1.37"), line("1.38"), line("")]);
+        let first = KubeVersion::new(1, 36, 4);
+        let ahead = of_apis(&lines, &first, &to).into_iter().map(|(severity, _)| severity);
+        assert!(ahead.eq([Severity::Warning; 2]), "a later step");
         assert_eq!(
-            messages(of_apis(&[line("1.37"), line("1.38"), line("")], &to)),
+            messages(of_apis(&lines, &first, &to))[0],
+            "RemovedAPI: the step to v1.37: g/v1beta1 things is still asked for, and v1.37 does not serve it any more"
+        );
+        assert_eq!(
+            messages(of_apis(&lines, &to, &to)),
             [
                 "RemovedAPI: g/v1beta1 things is still asked for, and v1.37.2 does not serve it any more",
                 "DeprecatedAPI: g/v1beta1 things is still asked for, and v1.38 will not serve it any more"
             ]
         );
+    }
+
+    #[tokio::test]
+    async fn every_api_server_says_what_it_was_asked_for() {
+        let line = |resource: &str| {
+            format!(
+                "{METRIC}{{group=\"g\",removed_release=\"1.37\",resource=\"{resource}\",subresource=\"\",version=\"v1\"}}"
+            )
+        };
+        let mut world = World::ready();
+        world.others_serve = true;
+        let addresses: Vec<_> = (1..=3).map(|n| json!({"ip": format!("10.0.0.{n}")})).collect();
+        let endpoints = json!({"subsets": [{"addresses": addresses, "ports": [{"port": 6443}]}]});
+        world.objects.insert("Endpoints default/kubernetes".into(), endpoints);
+        let world = world
+            .with_answer("GET https://10.0.0.1:6443/metrics", &format!("{} 1\n", line("a")))
+            .with_answer(
+                "GET https://10.0.0.2:6443/metrics",
+                &format!("{} 3\n{} 1\nother 1\n", line("a"), line("b")),
+            );
+        let own = Some("https://10.0.0.1:6443".to_owned());
+        let access = ApiAccess { kubeconfig: "/etc/kubernetes/admin.conf".into(), server: own };
+        let found = requested(&FakeHost::new(world), &access).await;
+        assert_eq!(found.into_iter().collect::<Vec<_>>(), [line("a"), line("b")]);
     }
 
     #[test]

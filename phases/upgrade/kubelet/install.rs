@@ -8,18 +8,15 @@ use rkadm_core::{
     engine::{Phase, PhaseError, PhaseMeta, PlanCx, Step, Verdict},
     host::ServiceVerb,
     preflight::parse,
-    version::{KubeVersion, skew::Component},
+    version::KubeVersion,
 };
 
 use super::{
     INSTALLED, NOT_ASKED,
     package::{Manager, words},
+    servers,
 };
-use crate::{
-    health::versions::component,
-    init::KUBELET,
-    upgrade::{Upgrading, state},
-};
+use crate::{init::KUBELET, upgrade::Upgrading};
 
 /// The output that says that another kubelet is needed.
 pub const NEEDED: &str = "kubelet needed";
@@ -49,7 +46,8 @@ impl Phase for Fetch {
         if cx.store.output(NEEDED).is_none() && self.0.kubelet_runs(cx, wanted).await? {
             return Ok(Verdict::AlreadyDone(format!("the kubelet is {wanted}")));
         }
-        self.api_servers_first(cx, wanted).await?;
+        let (access, own) = (self.0.node_access(cx).await?, self.0.cluster.config.node_name());
+        servers::first(cx.host, &access, own, wanted).await?;
         let needed = Step::Record { name: NEEDED.into(), value: true.into() };
         if let Some(binary) = &kubelet.binary {
             check_binary(cx, binary, wanted).await?;
@@ -62,41 +60,6 @@ impl Phase for Fetch {
             });
         };
         Ok(Verdict::Apply(vec![Step::Run { argv: manager.refresh(), undo: None }, needed]))
-    }
-}
-
-impl Fetch {
-    /// A kubelet must not be newer than any API server.
-    async fn api_servers_first(&self, cx: &PlanCx<'_>, wanted: &KubeVersion) -> Result<(), PhaseError> {
-        let access = self.0.node_access(cx).await?;
-        let own = self.0.cluster.config.node_name();
-        let Ok(servers) = state::api_servers(cx.host, &access).await else {
-            // A worker may not look at pods of others. kube-proxy, which it has, comes after all API servers.
-            let pods = cx.host.pods_on(&access, own).await?;
-            let proxy = pods.iter().filter_map(component).find(|it| it.component == Component::KubeProxy);
-            return match proxy {
-                Some(proxy) if proxy.version.minor() < wanted.minor() => Err(PhaseError::Unusable {
-                    message: format!(
-                        "kube-proxy here is still {}: not every API server of the cluster is of {wanted}, and a kubelet must not be newer",
-                        proxy.version
-                    ),
-                    hint: "`rkadm upgrade node` on every control plane first".into(),
-                }),
-                _ => Ok(()),
-            };
-        };
-        let older: Vec<_> = servers
-            .into_iter()
-            .filter(|server| server.version.minor() < wanted.minor() && server.node != own)
-            .map(|server| format!("{} on {}", server.version, server.node))
-            .collect();
-        if older.is_empty() {
-            return Ok(());
-        }
-        Err(PhaseError::Unusable {
-            message: format!("a kubelet of {wanted} would be newer than API servers: {}", older.join(", ")),
-            hint: "`rkadm upgrade node` on these control planes first".into(),
-        })
     }
 }
 
@@ -131,8 +94,15 @@ impl Phase for Download {
             return Ok(Verdict::NotApplicable("no package is needed".into()));
         }
         let (manager, version) = package(cx, &self.0.cluster.config.kubernetes_version).await?;
-        Ok(Verdict::Apply(vec![Step::Run { argv: manager.download(&version), undo: None }]))
+        let mut steps = mended(manager);
+        steps.push(Step::Run { argv: manager.download(&version), undo: None });
+        Ok(Verdict::Apply(steps))
     }
+}
+
+/// What comes before the package manager is asked to do anything, as an earlier run may have been cut off in the middle of it.
+fn mended(manager: Manager) -> Vec<Step> {
+    manager.mend().map(|argv| Step::Run { argv, undo: None }).into_iter().collect()
 }
 
 /// The package of the new kubelet.
@@ -199,13 +169,18 @@ impl Install {
         let kept = Kept::of(cx).await?;
         // The repository may have the new minor alone by now: then the program that was there comes back without its package.
         let undo = manager.installed(cx.host).await.map(|before| {
-            let install = manager.install(&before).iter().map(|word| format!("'{word}'")).collect::<Vec<_>>();
-            words(&["sh", "-c", &format!("{} || {{ {}; }}", install.join(" "), kept.back())])
+            let script =
+                |argv: &[String]| argv.iter().map(|word| format!("'{word}'")).collect::<Vec<_>>().join(" ");
+            // What was cut off in the middle of the installation would let nothing be installed; where it cannot be finished, the
+            // program is what counts.
+            let mend = manager.mend().map(|mend| script(&mend) + "; ").unwrap_or_default();
+            let install = script(&manager.install(&before));
+            words(&["sh", "-c", &format!("{mend}{install} || {{ {}; }}", kept.back())])
         });
-        Ok((
-            vec![kept.keep(), Step::Run { argv: manager.install(&version), undo }],
-            format!("kubelet {version}"),
-        ))
+        let mut steps = vec![kept.keep()];
+        steps.extend(mended(manager));
+        steps.push(Step::Run { argv: manager.install(&version), undo });
+        Ok((steps, format!("kubelet {version}")))
     }
 
     async fn by_file(&self, cx: &PlanCx<'_>, binary: &Path) -> Result<(Vec<Step>, String), PhaseError> {
@@ -275,4 +250,57 @@ async fn check_binary(cx: &PlanCx<'_>, binary: &Path, wanted: &KubeVersion) -> R
         None => format!("{shown} is no kubelet that runs on this machine"),
     };
     Err(PhaseError::Unusable { message, hint: "give another file to --kubelet-binary".into() })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use rkadm_core::{
+        engine::{PlanMode, event::Silent, store::Store},
+        host::fake::{FakeHost, World},
+    };
+
+    use super::*;
+    use crate::upgrade::kubelet::KubeletUpgrade;
+
+    /// The commands of a phase on a machine whose kubelet is a package of Debian, each with its undo.
+    async fn commands(phase: impl Fn(&Arc<Upgrading>) -> Box<dyn Phase>) -> Vec<(String, Option<String>)> {
+        let mut world = World::ready()
+            .with_answer("dpkg-query --show kubelet", "kubelet\t1.36.4-1.1\n")
+            .with_answer("dpkg-query --show --showformat=${Version} kubelet", "1.36.4-1.1")
+            .with_answer("apt-cache madison kubelet", " kubelet | 1.37.2-1.1 | https://pkgs.k8s.io deb\n")
+            .with_answer("kubelet --version", "Kubernetes v1.36.4\n");
+        world.programs = ["apt-get", "kubelet"].map(str::to_owned).into();
+        let mut upgrading = Upgrading::default();
+        upgrading.request.kubelet = Some(KubeletUpgrade::default());
+        upgrading.request.config.kubernetes_version = KubeVersion::new(1, 37, 2);
+        let upgrading = Arc::new(Upgrading::new(upgrading.request));
+        let store = Store::new(None, BTreeMap::from([(NEEDED.to_owned(), true.into())]));
+        let host = FakeHost::new(world);
+        let cx = PlanCx { host: &host, store: &store, mode: PlanMode::Apply, reporter: &Silent };
+        let Verdict::Apply(steps) = phase(&upgrading).plan(&cx).await.unwrap() else {
+            panic!("nothing to do")
+        };
+        let command = |step| match step {
+            Step::Run { argv, undo } => Some((argv.join(" "), undo.map(|argv| argv.join(" ")))),
+            _ => None,
+        };
+        steps.into_iter().filter_map(command).collect()
+    }
+
+    #[tokio::test]
+    async fn what_a_power_loss_left_of_an_installation_is_finished_before_the_next() {
+        const MEND: &str = "dpkg --force-confold --configure -a";
+        let found = commands(|upgrading| Box::new(Install::new(upgrading))).await;
+        let [(keep, None), (mend, None), (install, Some(undo))] = &found[..] else { panic!("{found:?}") };
+        assert!(keep.starts_with("cp --preserve=all /usr/bin/kubelet"), "{keep}");
+        assert!(mend.ends_with(MEND), "{mend}");
+        assert!(install.ends_with("kubelet=1.37.2-1.1"), "{install}");
+        let places = [MEND, "'kubelet=1.36.4-1.1' || {", "mv -f"].map(|part| undo.find(part));
+        assert!(places.is_sorted() && places[0].is_some(), "{undo}");
+        // A resume comes by here first, and apt refuses to download as well.
+        let found = commands(|upgrading| Box::new(Download::new(upgrading))).await;
+        assert!(found.len() == 2 && found[0].0.ends_with(MEND), "{found:?}");
+    }
 }

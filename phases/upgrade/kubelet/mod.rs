@@ -4,6 +4,7 @@
 mod drain;
 mod install;
 mod package;
+mod servers;
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
 

@@ -47,6 +47,23 @@ impl Manager {
         })
     }
 
+    /// The command that ends what a power loss has left half done: until then the package manager refuses everything else. Harmless
+    /// where nothing is half done.
+    pub fn mend(self) -> Option<Vec<String>> {
+        match self {
+            // dpkg does not wait for whoever is at work, which `apt-get check` does; it fails where dpkg was interrupted.
+            Self::Apt => Some(words(&[
+                "sh",
+                "-c",
+                &format!(
+                    "apt-get -o {LOCK} -qq check || DEBIAN_FRONTEND=noninteractive dpkg --force-confold --configure -a"
+                ),
+            ])),
+            // They finish or repeat what was begun when they are next asked to install.
+            Self::Dnf | Self::Zypper => None,
+        }
+    }
+
     /// The full version of the package that holds this version of the kubelet, `1.37.2-1.1`; `None` where no list has one.
     pub async fn available(self, host: &dyn Probe, version: &KubeVersion) -> Option<String> {
         let number = version.to_string().trim_start_matches('v').to_owned();
@@ -152,6 +169,15 @@ fn builds(text: &str, number: &str) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_interrupted_dpkg_is_finished_and_its_lock_is_waited_for() {
+        let script = Manager::Apt.mend().unwrap().pop().unwrap();
+        let (check, mend) = script.split_once(" || ").unwrap();
+        assert!(check.starts_with("apt-get ") && check.contains(LOCK), "{check}");
+        assert!(mend.ends_with("dpkg --force-confold --configure -a"), "{mend}");
+        assert!(!script.contains('\''), "it becomes part of another script");
+    }
 
     #[test]
     fn the_package_of_a_version_is_found_in_every_list() {

@@ -22,7 +22,7 @@ use super::{
     hops,
     offers::{Offers, offered, reachable},
     request,
-    run::{configuration, floors, wanted},
+    run::{ahead, configuration, wanted},
 };
 use crate::{
     cli::{
@@ -145,16 +145,17 @@ pub async fn run(session: &Session, args: &PlanArgs) -> Result<(), CommandError>
     let reachable = reachable(&from, &offered(session, args.versions.as_ref(), &from).await?);
     let target = given.or_else(|| reachable.last().cloned()).unwrap_or_else(|| from.clone());
     let steps = hops::between(&from, &target);
-    // What an upgrade meets is what its first step meets.
+    // All of it can be told of the first step alone; of later ones, what follows from versions and the configuration.
     let first = steps.first().unwrap_or(&target);
     let upgrading = Upgrading::new(request::request(&found, &settings, first, None)?);
     let last = Upgrading::new(request::request(&found, &settings, &target, None)?);
-    let (all, images_to_pull, leader, addons) = tokio::join!(
-        findings::look(&host, &upgrading, Some(&seen)),
+    let (mut all, images_to_pull, leader, addons) = tokio::join!(
+        findings::look(&host, &upgrading, &target, Some(&seen)),
         findings::missing_images(&host, &last),
         state::etcd_leader(&host),
         addons(&host, &access, &last),
     );
+    all.extend(ahead(&found, &settings, &steps, &seen)?);
     let own_name = upgrading.cluster.config.node_name().to_owned();
     let mut components = components(&seen, &last);
     components.extend(addons);
@@ -162,15 +163,7 @@ pub async fn run(session: &Session, args: &PlanArgs) -> Result<(), CommandError>
         cluster: found.cluster.clone(),
         kubelets: kubelets(&seen, &target),
         order: order(&own_name, &seen, leader.as_deref(), &steps),
-        findings: told(all, &settings.ignore_preflight_errors)
-            .into_iter()
-            .chain(floors(&found, &settings, &steps)?.into_iter().map(|message| Told {
-                severity: "warning",
-                check: "EtcdVersion".into(),
-                message,
-                hint: None,
-            }))
-            .collect(),
+        findings: told(all, &settings.ignore_preflight_errors),
         target,
         reachable,
         steps,

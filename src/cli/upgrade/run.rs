@@ -4,12 +4,16 @@ use std::sync::Arc;
 
 use clap::ArgMatches;
 use rkadm_core::{
-    config::{GoDuration, Image, resolve_upgrade},
+    config::{GoDuration, resolve_upgrade},
     engine::{Event, OnFailure, journal::JournalDir, operation::Operation},
-    version::{KubeVersion, check_supported},
+    version::{KubeVersion, check_supported, skew::Component},
 };
-use rkadm_phases::upgrade::{
-    self, APPLY, NODE, Scope, Upgrade, Upgrading, findings::floor_between, kubelet, state,
+use rkadm_phases::{
+    preflight,
+    upgrade::{
+        self, APPLY, NODE, Scope, Upgrade, Upgrading, findings, kubelet,
+        state::{self, Seen},
+    },
 };
 
 use super::{
@@ -197,14 +201,16 @@ async fn steps(
     let probe = request::request(found, settings, to, None)?;
     let upgrading = Upgrading::new(probe);
     let access = upgrading.cluster.admin(&host).await.map_err(CommandError::failed)?;
-    let servers = state::api_servers(&host, &access).await.map_err(CommandError::failed)?;
-    for message in floors(found, settings, &hops)? {
+    let seen = state::look(&host, &access).await.map_err(CommandError::failed)?;
+    for (_, finding) in ahead(found, settings, &hops, &seen)? {
+        let hint = finding.hint.map(|hint| format!(" ({hint})")).unwrap_or_default();
+        let message = format!("[{}] {}{hint}", finding.check, finding.message);
         session.reporter.report(Event::Warning { message });
     }
-    if servers.len() < 2 {
+    let nodes: Vec<_> = seen.of(Component::ApiServer).map(|server| server.node.as_str()).collect();
+    if nodes.len() < 2 {
         return Ok(hops);
     }
-    let nodes: Vec<_> = servers.iter().map(|server| server.node.as_str()).collect();
     let message = format!(
         "from {from} to {to} there are {} steps, and each is to be taken by all control planes ({}) before the next",
         hops.len(),
@@ -219,16 +225,16 @@ async fn steps(
     Err(error)
 }
 
-/// What later steps will ask of etcd: better known before the first.
-pub fn floors(found: &Found, settings: &Settings, hops: &[KubeVersion]) -> Result<Vec<String>, CommandError> {
-    let mut told = vec![];
-    for pair in hops.windows(2) {
-        let image = |version| -> Result<String, CommandError> {
-            Ok(request::request(found, settings, version, None)?.config.image(Image::Etcd))
-        };
-        told.extend(floor_between(&image(&pair[0])?, &image(&pair[1])?, &pair[1]));
-    }
-    Ok(told)
+/// What later steps will meet: better known before the first.
+pub fn ahead(
+    found: &Found,
+    settings: &Settings,
+    hops: &[KubeVersion],
+    seen: &Seen,
+) -> Result<Vec<preflight::Found>, CommandError> {
+    let step = |hop| Ok::<_, CommandError>(Upgrading::new(request::request(found, settings, hop, None)?));
+    let steps = hops.iter().map(step).collect::<Result<Vec<_>, _>>()?;
+    Ok(findings::of_later_steps(&steps, seen))
 }
 
 /// The same command, cut off: it goes on from what was known then.

@@ -32,8 +32,9 @@ const fn cluster(api_version: &'static str, kind: &'static str, plural: &'static
 }
 
 /// Every kind this tool reads or writes. All are built into the API server and stable.
-static RESOURCES: [Resource; 21] = [
+static RESOURCES: [Resource; 22] = [
     namespaced("v1", "ConfigMap", "configmaps"),
+    namespaced("v1", "Endpoints", "endpoints"),
     namespaced("v1", "Event", "events"),
     namespaced("v1", "Pod", "pods"),
     namespaced("v1", "Secret", "secrets"),

@@ -19,7 +19,10 @@ pub fn text(plan: &Plan) -> String {
     }
     if plan.steps.len() > 1 {
         let names: Vec<_> = plan.steps.iter().map(ToString::to_string).collect();
-        out += &format!("The way goes over {}; the findings are about the first step.\n", names.join(", "));
+        out += &format!(
+            "The way goes over {}; findings are about the first step, unless they name another.\n",
+            names.join(", ")
+        );
     }
     let row = |line: &Line| {
         vec![line.component.clone(), line.node.clone(), line.current.clone(), line.target.clone()]

@@ -65,7 +65,7 @@ pub struct World {
     pub sandboxes: Vec<Sandbox>,
     /// Programs on PATH.
     pub programs: BTreeSet<String>,
-    /// Answers of read-only commands, by command line.
+    /// Answers of read-only commands, by command line, and of API servers, by `GET` and the URL.
     pub answers: BTreeMap<String, CommandOutput>,
     /// Whether a started kubelet brings the control plane up.
     pub kubelet_works: bool,
@@ -164,6 +164,12 @@ impl World {
         let output = CommandOutput { code: 0, stdout: stdout.into(), stderr: String::new() };
         self.answers.insert(command.into(), output);
         self
+    }
+
+    /// What an API server was told to answer: `GET https://10.0.0.1:6443/version`, and `GET /version` for the kubeconfig's.
+    fn answer_of_api(&self, access: &ApiAccess, path: &str) -> Option<String> {
+        let server = access.server.as_deref().unwrap_or_default();
+        self.answers.get(&format!("GET {server}{path}")).map(|answer| answer.stdout.clone())
     }
 
     fn kubelet_is_up(&self) -> bool {

@@ -145,10 +145,14 @@ impl Probe for FakeHost {
         }
     }
 
-    async fn api_health(&self, access: &ApiAccess, _path: &str) -> Result<Health, String> {
-        self.api_of(access)
-            .map(|_| Health { status: 200, body: "ok".into() })
-            .map_err(|error| error.to_string())
+    async fn api_health(&self, access: &ApiAccess, path: &str) -> Result<Health, String> {
+        let world = self.api_of(access).map_err(|error| error.to_string())?;
+        let body = match world.answer_of_api(access, path) {
+            Some(body) => body,
+            None if path == "/version" => return Err("refused".into()),
+            None => "ok".into(),
+        };
+        Ok(Health { status: 200, body })
     }
 
     async fn pods_on(&self, _access: &ApiAccess, node: &str) -> Result<Vec<Value>, HostError> {
@@ -157,8 +161,9 @@ impl Probe for FakeHost {
         Ok(world.objects.values().filter(on_it).cloned().collect())
     }
 
-    async fn api_metric(&self, _access: &ApiAccess, _name: &str) -> Result<Vec<String>, HostError> {
-        self.api().map(|_| vec![])
+    async fn api_metric(&self, access: &ApiAccess, name: &str) -> Result<Vec<String>, HostError> {
+        let answer = self.api()?.answer_of_api(access, "/metrics").unwrap_or_default();
+        Ok(answer.lines().filter(|line| line.starts_with(name)).map(str::to_owned).collect())
     }
 
     async fn runtime_version(&self, _socket: &str) -> Result<String, HostError> {

@@ -119,6 +119,8 @@ pub struct Violation {
     pub against: Running,
     /// What it would have to be, in words: `v1.34 to v1.37`.
     pub needed: String,
+    /// By how many minors it is out of the rule, added up over all that it does not go with: what makes it less makes it better.
+    pub excess: u64,
 }
 
 impl fmt::Display for Violation {
@@ -127,11 +129,17 @@ impl fmt::Display for Violation {
     }
 }
 
+/// Between majors no policy is known: that is worse than any number of minors.
+const ANOTHER_MAJOR: u64 = 1000;
+
 impl Rule {
-    fn allows(&self, of: &KubeVersion, against: &KubeVersion) -> bool {
-        let (of, against) = ((of.major(), of.minor()), (against.major(), against.minor()));
-        // Between majors no policy is known.
-        of.0 == against.0 && of.1 + self.behind >= against.1 && of.1 <= against.1 + self.ahead
+    /// So many minors older or newer than is fine; 0 where they go together.
+    fn excess(&self, of: &KubeVersion, against: &KubeVersion) -> u64 {
+        if of.major() != against.major() {
+            return ANOTHER_MAJOR;
+        }
+        let (of, against) = (of.minor(), against.minor());
+        against.saturating_sub(of + self.behind) + of.saturating_sub(against + self.ahead)
     }
 
     fn needed(&self, against: &KubeVersion) -> String {
@@ -162,15 +170,15 @@ fn place<'a>(rule: &Rule, running: &'a Running) -> &'a str {
 }
 
 fn worst(rule: &Rule, of: &Running, against: &[&Running]) -> Option<Violation> {
-    let beside = against.iter().copied().filter(|other| !std::ptr::eq(*other, of));
-    let broken = beside.filter(|other| !rule.allows(&of.version, &other.version));
-    let against = broken.max_by_key(|other| other.version.minor().abs_diff(of.version.minor()))?;
     // Of two API servers, one line is enough: the older one is to move.
-    if rule.of == rule.against && of.version > against.version {
-        return None;
-    }
+    let counts = |other: &&Running| rule.of != rule.against || of.version < other.version;
+    let beside = against.iter().copied().filter(|other| !std::ptr::eq(*other, of)).filter(counts);
+    let broken = beside.map(|other| (rule.excess(&of.version, &other.version), other));
+    let broken: Vec<_> = broken.filter(|(excess, _)| *excess > 0).collect();
+    let excess = broken.iter().map(|(excess, _)| excess).sum();
+    let (_, against) = broken.into_iter().max_by_key(|(excess, _)| *excess)?;
     let needed = rule.needed(&against.version);
-    Some(Violation { rule: rule.id, of: of.clone(), against: against.clone(), needed })
+    Some(Violation { rule: rule.id, of: of.clone(), against: against.clone(), needed, excess })
 }
 
 #[cfg(test)]
@@ -279,6 +287,22 @@ mod tests {
                 assert_eq!(violations(&cluster), [], "after {part} on {name}");
             }
         }
+    }
+
+    #[test]
+    fn the_excess_tells_whether_a_step_makes_it_better() {
+        let excess = |servers: &[u64], kubelet: u64| {
+            let servers =
+                servers.iter().map(|minor| running(Component::ApiServer, &format!("cp{minor}"), *minor));
+            let cluster: Vec<_> = servers.chain([running(Component::Kubelet, "w1", kubelet)]).collect();
+            violations(&cluster).iter().map(|it| it.excess).collect::<Vec<_>>()
+        };
+        assert!(excess(&[36, 36], 33).is_empty());
+        assert_eq!(excess(&[36], 32), [1]);
+        assert_eq!(excess(&[37], 32), [2]);
+        assert_eq!(excess(&[36, 36, 36], 37), [3], "each API server counts");
+        assert_eq!(excess(&[37, 36, 36], 37), [2], "one of them has moved");
+        assert_eq!(excess(&[35, 37], 35), [1], "of two API servers one line");
     }
 
     #[test]
