@@ -1,28 +1,48 @@
-//! What another hand made of a file that an operation wrote: a rollback never destroys it.
+//! What another hand made of a file or an object that an operation wrote: a rollback never destroys it.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
+
+use serde_json::Value;
 
 use super::{act::StepError, undo::Saver};
 use crate::{host::Actuator, text::sha256_hex};
 
-/// What another hand had made of a file that a rollback took back.
+/// What another hand had made of what a rollback took back.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Foreign {
-    /// The file.
-    pub path: PathBuf,
-    /// Where its content is kept; `None` when it was left in its place.
+    /// The file, or the object.
+    pub what: String,
+    /// Where it is kept as it was found; `None` when it was left in its place.
     pub copy: Option<String>,
 }
 
 impl std::fmt::Display for Foreign {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let path = self.path.display();
+        let what = &self.what;
         match &self.copy {
             Some(copy) => {
-                write!(f, "{path} was changed after rkadm wrote it: that content is kept as {copy}")
+                write!(f, "{what} was changed after rkadm wrote it: that content is kept as {copy}")
             }
-            None => write!(f, "{path} is not what rkadm would have written: it is left as it is"),
+            None => write!(f, "{what} is not what rkadm would have written: it is left as it is"),
         }
+    }
+}
+
+/// Whether an object still says all that was written. What the API server adds by itself, and what it leaves out for being empty, is no
+/// other hand's.
+pub(super) fn says(live: &Value, written: &Value) -> bool {
+    match (live, written) {
+        (Value::Object(live), Value::Object(written)) => {
+            written.iter().all(|(field, value)| says(live.get(field).unwrap_or(&Value::Null), value))
+        }
+        (Value::Array(live), Value::Array(written)) => {
+            live.len() == written.len() && live.iter().zip(written).all(|(live, written)| says(live, written))
+        }
+        (Value::Null, Value::Object(written)) => written.values().all(|value| says(&Value::Null, value)),
+        (Value::Null, Value::Array(written)) => written.is_empty(),
+        (Value::Null, Value::String(written)) => written.is_empty(),
+        (Value::Null, Value::Bool(written)) => !written,
+        (live, written) => live == written,
     }
 }
 
@@ -42,5 +62,30 @@ pub(super) async fn keep_foreign(
     }
     let copy = || saver.save(&bytes).map_err(|error| StepError::saved(&path.display().to_string(), error));
     let copy = if acted { Some(copy()?) } else { None };
-    Ok(Some(Foreign { path: path.to_owned(), copy }))
+    Ok(Some(Foreign { what: path.display().to_string(), copy }))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn what_the_server_adds_is_no_other_hands() {
+        let written = json!({
+            "data": {"Corefile": ".:53 {}"}, "metadata": {"labels": {}, "name": "coredns"},
+            "spec": {"containers": [{"name": "a", "args": []}], "hostNetwork": false},
+        });
+        let mut live = json!({
+            "data": {"Corefile": ".:53 {}"}, "metadata": {"name": "coredns", "uid": "1"},
+            "spec": {"containers": [{"name": "a", "terminationMessagePath": "/x"}]}, "status": {},
+        });
+        assert!(says(&live, &written));
+        live["data"]["Corefile"] = ".:53 { log }".into();
+        assert!(!says(&live, &written));
+        live["data"]["Corefile"] = ".:53 {}".into();
+        live["spec"]["containers"] = json!([{"name": "a"}, {"name": "sidecar"}]);
+        assert!(!says(&live, &written));
+    }
 }

@@ -115,11 +115,11 @@ async fn roll_back_with(
         }
         let stays = step.undo.stays(runner.host, runner.registry).await;
         let undone = if is_redone(undo, &stack[position + 1..]) {
-            Ok(None)
+            Ok(vec![])
         } else {
             step.carry_out(runner.host, journal, runner.registry, &removed).await
         };
-        if let Ok(Some(foreign)) = &undone {
+        for foreign in undone.iter().flatten() {
             runner.reporter.report(Event::Warning { message: foreign.to_string() });
         }
         if let Err(error) = undone {

@@ -102,6 +102,9 @@ pub enum Undo {
         created: Vec<ObjectRef>,
         /// Names of kept copies of objects that were there.
         saved: Vec<String>,
+        /// Name of a kept copy of all that the step writes: what differs from it is another hand's.
+        #[serde(default)]
+        wrote: Option<String>,
         /// Removing this directory takes the objects with it.
         dies_with: Option<PathBuf>,
     },
@@ -145,16 +148,16 @@ impl ToUndo {
         saver: &dyn Saver,
         registry: &ActionRegistry,
         removed: &[PathBuf],
-    ) -> Result<Option<Foreign>, StepError> {
+    ) -> Result<Vec<Foreign>, StepError> {
         match &self.undo {
             Undo::RemoveFile { path, wrote } => {
                 let foreign = keep_foreign(host, saver, path, self.acted, &[wrote.as_deref()]).await?;
                 host.discard_partial(path).await?;
                 if let Some(Foreign { copy: None, .. }) = foreign {
-                    return Ok(foreign);
+                    return Ok(foreign.into_iter().collect());
                 }
                 host.remove_file(path).await?;
-                Ok(foreign)
+                Ok(foreign.into_iter().collect())
             }
             Undo::RestoreFile { path, saved, mode, wrote } => {
                 let bytes = saver.saved(saved).map_err(|error| StepError::saved(saved, error))?;
@@ -163,7 +166,7 @@ impl ToUndo {
                     keep_foreign(host, saver, path, self.acted, &[wrote.as_deref(), Some(&before)]).await?;
                 host.discard_partial(path).await?;
                 if let Some(Foreign { copy: None, .. }) = foreign {
-                    return Ok(foreign);
+                    return Ok(foreign.into_iter().collect());
                 }
                 // Unchanged files are left alone, so that watchers of the path see nothing.
                 if host.read(path).await?.as_deref() == Some(&bytes) {
@@ -171,9 +174,14 @@ impl ToUndo {
                 } else {
                     host.write(path, &bytes, *mode).await?;
                 }
-                Ok(foreign)
+                Ok(foreign.into_iter().collect())
             }
-            other => other.carry_out_plainly(host, saver, registry, removed).await.map(|()| None),
+            undo @ Undo::Objects { dies_with, .. }
+                if !dies_with.as_ref().is_some_and(|dir| removed.contains(dir)) =>
+            {
+                objects::take_back(host, saver, undo).await
+            }
+            other => other.carry_out_plainly(host, registry, removed).await.map(|()| vec![]),
         }
     }
 }
@@ -241,12 +249,14 @@ impl Undo {
     async fn carry_out_plainly(
         &self,
         host: &dyn Actuator,
-        saver: &dyn Saver,
         registry: &ActionRegistry,
         removed: &[PathBuf],
     ) -> Result<(), StepError> {
         match self {
-            Self::Nothing | Self::RemoveFile { .. } | Self::RestoreFile { .. } => Ok(()),
+            // The others are taken back by those who look at what another hand made of them.
+            Self::Nothing | Self::RemoveFile { .. } | Self::RestoreFile { .. } | Self::Objects { .. } => {
+                Ok(())
+            }
             Self::RemoveDir { path } => Ok(host.remove_empty_dir(path).await?),
             Self::RemoveTree { path } => Ok(host.remove_tree(path).await?),
             Self::EmptyDir { path, mode } => {
@@ -263,14 +273,7 @@ impl Undo {
             Self::Run { argv } => Ok(host.run(argv).await?),
             Self::RemoveArchive { archive } => Ok(host.remove_archive(archive).await?),
             Self::Unpack { archive, what } => Ok(host.unpack(archive, what).await?),
-            Self::Objects { dies_with: Some(dir), .. } | Self::Patch { dies_with: Some(dir), .. }
-                if removed.contains(dir) =>
-            {
-                Ok(())
-            }
-            Self::Objects { access, created, saved, .. } => {
-                objects::take_back(host, saver, access, created, saved).await
-            }
+            Self::Patch { dies_with: Some(dir), .. } if removed.contains(dir) => Ok(()),
             Self::Patch { access, target, patch, .. } => {
                 objects::patch_back(host, access, target, patch).await
             }

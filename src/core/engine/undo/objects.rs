@@ -6,29 +6,66 @@ use serde_json::Value;
 
 use super::{Saver, Undo};
 use crate::{
-    engine::{act::StepError, step::ObjectSource},
+    engine::{
+        act::StepError,
+        foreign::{Foreign, says},
+        step::ObjectSource,
+    },
     host::{Actuator, ApiAccess},
     kube::ObjectRef,
 };
 
-/// Removes those that were not there, and brings back the others.
+/// Removes those that were not there, and brings back the others. What another hand changed since is kept first.
 pub(super) async fn take_back(
     host: &dyn Actuator,
     saver: &dyn Saver,
-    access: &ApiAccess,
-    created: &[ObjectRef],
-    saved: &[String],
-) -> Result<(), StepError> {
+    undo: &Undo,
+) -> Result<Vec<Foreign>, StepError> {
+    let Undo::Objects { access, created, saved, wrote, .. } = undo else { return Ok(vec![]) };
     let access = &answering(host, access).await;
+    let wrote: Vec<Value> = match wrote {
+        Some(name) => kept(saver, name)?,
+        None => vec![],
+    };
+    let mut found = vec![];
     for target in created {
+        found.extend(changed(host, saver, access, target, &wrote, None).await?);
         host.delete(access, target).await?;
     }
     for name in saved {
-        let bytes = saver.saved(name).map_err(|error| StepError::saved(name, error))?;
-        let object = serde_json::from_slice(&bytes).map_err(|error| StepError::saved(name, error.into()))?;
+        let object: Value = kept(saver, name)?;
+        if let Ok(target) = ObjectRef::of(&object) {
+            found.extend(changed(host, saver, access, &target, &wrote, Some(&object)).await?);
+        }
         host.apply(access, &object).await?;
     }
-    Ok(())
+    Ok(found)
+}
+
+fn kept<T: serde::de::DeserializeOwned>(saver: &dyn Saver, name: &str) -> Result<T, StepError> {
+    let bytes = saver.saved(name).map_err(|error| StepError::saved(name, error))?;
+    serde_json::from_slice(&bytes).map_err(|error| StepError::saved(name, error.into()))
+}
+
+/// Keeps an object that is neither what the operation wrote nor what was there before.
+async fn changed(
+    host: &dyn Actuator,
+    saver: &dyn Saver,
+    access: &ApiAccess,
+    target: &ObjectRef,
+    wrote: &[Value],
+    before: Option<&Value>,
+) -> Result<Option<Foreign>, StepError> {
+    let Some(wrote) = wrote.iter().find(|object| ObjectRef::of(object).is_ok_and(|it| it == *target)) else {
+        return Ok(None);
+    };
+    let Some(live) = host.object(access, target).await? else { return Ok(None) };
+    if says(&live, wrote) || before.is_some_and(|before| says(&live, before)) {
+        return Ok(None);
+    }
+    let copy = saver.save(&serde_json::to_vec_pretty(&without_server_fields(live)).unwrap_or_default());
+    let copy = copy.map_err(|error| StepError::saved(&target.to_string(), error))?;
+    Ok(Some(Foreign { what: target.to_string(), copy: Some(copy) }))
 }
 
 /// Takes a change of one back.
@@ -62,7 +99,19 @@ pub(super) async fn before_apply(
             }
         }
     }
-    Ok(Undo::Objects { access: access.clone(), created, saved, dies_with })
+    // What dies with its etcd is not taken back one by one.
+    let wrote = if dies_with.is_none() {
+        let plain = |object: &ObjectSource| match object {
+            ObjectSource::Plain(object) => Some(object.clone()),
+            ObjectSource::Made(_) => None,
+        };
+        let wrote: Vec<_> = objects.iter().filter_map(plain).collect();
+        let name = saver.save(&serde_json::to_vec(&wrote).unwrap_or_default());
+        Some(name.map_err(|error| StepError::saved("what is applied", error))?)
+    } else {
+        None
+    };
+    Ok(Undo::Objects { access: access.clone(), created, saved, wrote, dies_with })
 }
 
 /// What was there before it goes.
@@ -76,7 +125,7 @@ pub(super) async fn before_delete(
     let Some(object) = host.object(access, target).await? else { return Ok(Undo::Nothing) };
     let bytes = serde_json::to_vec(&without_server_fields(object)).unwrap_or_default();
     let saved = saver.save(&bytes).map_err(|error| StepError::saved(&target.to_string(), error))?;
-    Ok(Undo::Objects { access: access.clone(), created: vec![], saved: vec![saved], dies_with })
+    Ok(Undo::Objects { access: access.clone(), created: vec![], saved: vec![saved], wrote: None, dies_with })
 }
 
 /// Server-set metadata cannot be applied back.
@@ -100,4 +149,67 @@ async fn answering(host: &dyn Actuator, access: &ApiAccess) -> ApiAccess {
     let elsewhere = ApiAccess { kubeconfig: access.kubeconfig.clone(), server: None };
     let silent = access.server.is_some() && host.api_health(access, "/readyz").await.is_err();
     if silent { elsewhere } else { access.clone() }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{io, sync::Mutex};
+
+    use serde_json::json;
+
+    use super::*;
+    use crate::host::{
+        Probe as _,
+        fake::{FakeHost, World},
+    };
+
+    #[derive(Default)]
+    struct Copies(Mutex<Vec<Vec<u8>>>);
+
+    impl Saver for Copies {
+        fn save(&self, bytes: &[u8]) -> io::Result<String> {
+            let mut copies = self.0.lock().unwrap();
+            copies.push(bytes.to_vec());
+            Ok((copies.len() - 1).to_string())
+        }
+
+        fn saved(&self, name: &str) -> io::Result<Vec<u8>> {
+            Ok(self.0.lock().unwrap()[name.parse::<usize>().unwrap()].clone())
+        }
+    }
+
+    fn map(value: &str) -> Value {
+        json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "a", "namespace": "b"}, "data": {"x": value}})
+    }
+
+    /// What a rollback says, where `edit` is what somebody made of the object meanwhile.
+    async fn told(before: Option<&str>, edit: Option<&str>) -> (Vec<String>, Option<Value>) {
+        let mut world = World::ready();
+        world.others_serve = true;
+        let (host, copies, access) =
+            (FakeHost::new(world), Copies::default(), ApiAccess { kubeconfig: "/a".into(), server: None });
+        let target = ObjectRef::of(&map("")).unwrap();
+        if let Some(value) = before {
+            host.apply(&access, &map(value)).await.unwrap();
+        }
+        let objects = [ObjectSource::Plain(Box::new(map("new")))];
+        let undo = before_apply(&host, &copies, &access, &objects, None).await.unwrap();
+        host.apply(&access, &map(edit.unwrap_or("new"))).await.unwrap();
+        let found = take_back(&host, &copies, &undo).await.unwrap();
+        let now = host.object(&access, &target).await.unwrap().map(|object| object["data"]["x"].clone());
+        (found.iter().map(ToString::to_string).collect(), now)
+    }
+
+    #[tokio::test]
+    async fn what_another_hand_made_of_an_object_is_kept_before_it_goes() {
+        assert_eq!(told(Some("old"), None).await, (vec![], Some("old".into())));
+        assert_eq!(told(None, None).await, (vec![], None));
+        // It never acted, or somebody was there before.
+        assert_eq!(told(Some("old"), Some("old")).await, (vec![], Some("old".into())));
+        let (words, now) = told(Some("old"), Some("edited")).await;
+        assert!(words[0].contains("ConfigMap b/a was changed after rkadm wrote it"), "{words:?}");
+        assert_eq!(now, Some("old".into()));
+        let (words, now) = told(None, Some("edited")).await;
+        assert_eq!((words.len(), now), (1, None));
+    }
 }
