@@ -6,7 +6,7 @@ mod schema;
 mod validate;
 
 use std::{
-    net::{IpAddr, Ipv4Addr},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
     path::PathBuf,
 };
 
@@ -103,11 +103,12 @@ pub fn resolve(
 }
 
 /// Images do not depend on the machine: the list is the same on a laptop without a network or a container runtime. The
-/// address is one of those reserved for examples (RFC 5737).
+/// addresses are of those reserved for examples (RFC 5737 and 3849).
 pub fn any_machine() -> HostFacts {
     HostFacts {
         hostname: "node".into(),
         default_ipv4: Some(IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1))),
+        default_ipv6: Some(IpAddr::V6(Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1))),
         ..HostFacts::default()
     }
 }

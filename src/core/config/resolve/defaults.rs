@@ -41,7 +41,9 @@ pub(super) fn cluster(
     set(&mut cluster.certificates_dir, flags.cert_dir.as_ref(), DEFAULT_DIR);
     set(&mut cluster.image_repository, flags.image_repository.as_ref(), "registry.k8s.io");
     set(&mut cluster.cluster_name, None, "kubernetes");
-    cluster.api_server.cert_sans.extend(flags.apiserver_cert_extra_sans.iter().cloned());
+    // `--apiserver-cert-extra-sans=`, from a script whose variable is empty, names nothing.
+    let extra_sans = flags.apiserver_cert_extra_sans.iter().filter(|name| !name.is_empty());
+    cluster.api_server.cert_sans.extend(extra_sans.cloned());
     if let Some(text) = &flags.feature_gates {
         feature_gates(problems, &mut cluster, text);
     }
@@ -67,7 +69,7 @@ pub(super) fn cluster(
 pub(super) fn endpoint_port(mut cluster: ClusterConfiguration, port: u16) -> ClusterConfiguration {
     let endpoint = &mut cluster.control_plane_endpoint;
     match split_host_port(endpoint) {
-        Ok((host, None)) if !endpoint.is_empty() => {
+        Ok((host, None)) if !endpoint.is_empty() && !endpoint.starts_with('[') => {
             *endpoint =
                 if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") };
         }
