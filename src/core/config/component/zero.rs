@@ -85,9 +85,9 @@ fn drop_below(object: &mut Value, fields: &Type, above: &str) {
 
 fn is_zero(value: &Value, expected: &Type) -> bool {
     match (expected, value) {
-        (Type::Duration | Type::DurationOrInt, Value::String(text)) => {
-            text.parse::<GoDuration>().is_ok_and(GoDuration::is_zero)
-        }
+        (Type::Duration, Value::String(text)) => text.parse::<GoDuration>().is_ok_and(GoDuration::is_zero),
+        // Go writes it as it was given, a text or a number.
+        (Type::DurationOrInt, Value::String(_)) => false,
         (_, Value::String(text)) => text.is_empty(),
         (_, Value::Bool(on)) => !on,
         (_, Value::Number(number)) => number.as_f64() == Some(0.0),
