@@ -313,8 +313,7 @@ fn patches_may_be_relative_to_where_the_command_runs() {
 #[test]
 fn patches_that_cannot_be_meant_so() {
     let machine = Machine::new();
-    std::fs::create_dir(machine.dir().join("patches")).unwrap();
-    machine.write_here("patches/etcd.yaml", "metadata: {name: mine}\n");
+    machine.write("/patches/etcd.yaml", "metadata: {name: mine}\n");
     let patched = |dir: &str| {
         let ran = machine.rkadm(&format!(
             "init phase etcd local --dry-run --kubernetes-version v1.37.2 --apiserver-advertise-address 192.0.2.1 --patches {dir}"
@@ -322,12 +321,12 @@ fn patches_that_cannot_be_meant_so() {
         ran.exits(1);
         ran.stderr()
     };
-    let text = patched("patches");
+    let text = patched("/patches");
     assert!(
         text.contains("patch etcd.yaml changes metadata.name from \"etcd\" to \"mine\": a patch must leave the object the same one"),
         "{text}"
     );
-    let text = patched("patches/etcd.yaml");
+    let text = patched("/patches/etcd.yaml");
     assert!(text.contains("patches/etcd.yaml is a file"), "{text}");
 }
 
