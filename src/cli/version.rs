@@ -9,7 +9,7 @@ use super::Session;
 /// The result of `rkadm version`.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Version {
+struct Known {
     /// What scripts ask kubeadm for: the newest Kubernetes that it deploys.
     client_version: ClientVersion,
     version: &'static str,
@@ -40,7 +40,7 @@ pub fn run(session: &Session, short: bool) {
         "aarch64" => "arm64",
         other => other,
     };
-    let version = Version {
+    let version = Known {
         client_version: ClientVersion {
             major: newest.major().to_string(),
             minor: newest.minor().to_string(),

@@ -7,7 +7,10 @@ use std::path::PathBuf;
 
 use clap::Args;
 use jiff::{SignedDuration, Timestamp};
-use rkadm_core::{config::GoDuration, pki::list::DEFAULT_DIR};
+use rkadm_core::{
+    config::{GoDuration, document::Document},
+    pki::list::DEFAULT_DIR,
+};
 use rkadm_phases::expiration::{Expiration, Expirations};
 
 use crate::{
@@ -62,7 +65,7 @@ fn cert_dir(args: &ExpirationArgs) -> Result<PathBuf, CommandError> {
     if let Some(dir) = &args.cert_dir {
         return Ok(dir.clone());
     }
-    let cluster = documents.find("ClusterConfiguration").map(|document| document.to_value());
+    let cluster = documents.find("ClusterConfiguration").map(Document::to_value);
     let dir = cluster.and_then(|cluster| cluster["certificatesDir"].as_str().map(str::to_owned));
     Ok(dir.filter(|dir| !dir.is_empty()).unwrap_or_else(|| DEFAULT_DIR.to_owned()).into())
 }

@@ -106,10 +106,9 @@ fn scalar(path: &str, value: &Spanned, expected: &Type) -> Option<ConfigError> {
     match (expected, &value.node) {
         (Type::Text, Node::Str(_))
         | (Type::Bool, Node::Bool(_))
-        | (Type::Float, Node::Int(_) | Node::Float(_))
+        | (Type::Float | Type::Quantity, Node::Int(_) | Node::Float(_))
         | (Type::DurationOrInt, Node::Int(_))
-        | (Type::Port, Node::Int(0..=65535))
-        | (Type::Quantity, Node::Int(_) | Node::Float(_)) => None,
+        | (Type::Port, Node::Int(0..=65535)) => None,
         (Type::Quantity, Node::Str(text)) if is_quantity(text.trim()) => None,
         (Type::Quantity, Node::Str(text)) => wrong(format!("{text:?} is not a quantity such as \"100Mi\"")),
         (Type::Int { min, max }, Node::Int(number)) if (min..=max).contains(&number) => None,

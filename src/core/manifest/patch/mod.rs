@@ -81,9 +81,9 @@ pub enum PatchError {
         /// What it changes, `metadata.name` for example.
         field: String,
         /// Before the patch.
-        was: Value,
+        was: String,
         /// After it.
-        now: Value,
+        now: String,
     },
     /// A strategic patch that does not fit.
     #[error("patch {file} does not apply")]
@@ -156,8 +156,8 @@ fn same_object(before: &Value, after: &Value, file: &str) -> Result<(), PatchErr
             return Err(PatchError::OtherObject {
                 file: file.to_owned(),
                 field: pointer.trim_start_matches('/').replace('/', "."),
-                was: was.clone(),
-                now: now.clone(),
+                was: was.to_string(),
+                now: now.to_string(),
             });
         }
     }
