@@ -15,9 +15,14 @@ use crate::init::Cluster;
 pub async fn read(cx: &PlanCx<'_>, cluster: &Cluster) -> Result<Vec<Patch>, PhaseError> {
     let Some(dir) = &cluster.config.patches_dir else { return Ok(vec![]) };
     let dir = Path::new(dir);
-    if cx.host.stat(dir).await?.is_none() {
+    let wrong = match cx.host.stat(dir).await? {
+        None => Some("does not exist"),
+        Some(stat) if stat.kind == FileKind::File => Some("is a file"),
+        Some(_) => None,
+    };
+    if let Some(wrong) = wrong {
         return Err(PhaseError::Unusable {
-            message: format!("the patches directory {} does not exist", dir.display()),
+            message: format!("the patches directory {} {wrong}", dir.display()),
             hint: "correct --patches or patches.directory; the directory must stay on the node for upgrades"
                 .into(),
         });

@@ -88,24 +88,15 @@ pub async fn forwarding(host: &dyn Probe, cluster: &Cluster) -> Vec<Found> {
     found
 }
 
+/// Programs that the kubelet runs. Those for networks are in kube-proxy's image and the network plugin's.
 pub async fn programs(host: &dyn Probe) -> Vec<Found> {
-    let wanted = [
-        ("ip", true),
-        ("iptables", true),
-        ("mount", true),
-        ("losetup", true),
-        ("ethtool", false),
-        ("tc", false),
-        ("touch", false),
-    ];
-    let looks = wanted.map(|(name, needed)| async move {
+    let looks = ["losetup", "mount", "cp"].map(|name| async move {
         if host.find_program(name).await.is_some() {
             return None;
         }
         let check = format!("FileExisting-{name}");
-        let message = format!("{name} not found in system path");
         let hint = format!("install the package that holds {name}");
-        Some(if needed { error(check, message, &hint) } else { warning(check, message, &hint) })
+        Some(error(check, format!("{name} not found in system path"), &hint))
     });
     join_all(looks).await.into_iter().flatten().collect()
 }

@@ -15,12 +15,27 @@ use crate::init::{Cluster, KUBELET};
 pub async fn container_runtime(host: &dyn Probe, cluster: &Cluster) -> Vec<Found> {
     let socket = &cluster.config.node_registration.cri_socket;
     match host.runtime_version(socket).await {
-        Ok(_) => cgroup_driver(host, cluster).await,
+        Ok(_) => {
+            let mut found = readiness(host, socket).await;
+            found.extend(cgroup_driver(host, cluster).await);
+            found
+        }
         Err(fault) => {
             let hint = "install and start a container runtime such as containerd, or name its socket with --cri-socket";
             vec![error("CRI", format!("container runtime is not running: {fault}"), hint)]
         }
     }
+}
+
+/// Whether the runtime can start containers. Its network is not ready before a plugin is installed, which comes later.
+async fn readiness(host: &dyn Probe, socket: &str) -> Vec<Found> {
+    let message = match host.runtime_trouble(socket).await {
+        Ok(None) => return vec![],
+        Ok(Some(trouble)) => trouble,
+        Err(fault) => format!("container runtime is not running: {fault}"),
+    };
+    let hint = "see the container runtime's log, `journalctl -u containerd` for example, and restart it";
+    vec![error("CRI", message, hint)]
 }
 
 /// The kubelet takes over the runtime's driver where the runtime can tell it; else the two must have been told the same.
@@ -58,7 +73,12 @@ pub async fn kubelet(host: &dyn Probe, cluster: &Cluster) -> Vec<Found> {
             _ => "kubelet does not run".to_owned(),
         };
         let hint = "install the kubelet package of the cluster's version";
-        found.push(error("KubeletVersion", format!("couldn't get kubelet version: {why}"), hint));
+        let message = format!("couldn't get kubelet version: {why}");
+        // From 1.35 on, what the machine has to offer depends on the kubelet: kubeadm reports both.
+        if cluster.row().minor >= 35 {
+            found.push(error("SystemVerification", message.clone(), hint));
+        }
+        found.push(error("KubeletVersion", message, hint));
     }
     match host.service(KUBELET).await {
         Ok(state) if !state.exists => {

@@ -24,6 +24,15 @@ pub struct Global {
     #[arg(short, long, alias = "v", global = true, action = ArgAction::Set, num_args = 0..=1, default_missing_value = "1",
           default_value_t = 0, require_equals = true, value_name = "N", hide_default_value = true)]
     pub verbose: u8,
+    /// Taken for kubeadm's sake; rkadm's log has one level
+    #[arg(long, global = true, value_name = "PATTERN=N,…", hide = true)]
+    pub vmodule: Option<String>,
+    /// Taken for kubeadm's sake; results have no managed fields
+    #[arg(long, global = true, num_args = 0..=1, require_equals = true, default_missing_value = "true", hide = true)]
+    pub show_managed_fields: Option<bool>,
+    /// Taken for kubeadm's sake; rkadm has no templates
+    #[arg(long, global = true, num_args = 0..=1, require_equals = true, default_missing_value = "true", hide = true)]
+    pub allow_missing_template_keys: Option<bool>,
     /// Work on the machine whose file system is mounted at DIR; its programs and sockets are looked for there too
     #[arg(long, global = true, value_name = "DIR", default_value = "/", hide = true, value_parser = existing_dir)]
     pub rootfs: PathBuf,

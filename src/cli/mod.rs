@@ -38,7 +38,7 @@ use rkadm_core::{
     host::LocalHost,
 };
 
-use crate::output::{Printer, progress};
+use crate::output::{Format, Printer, progress};
 use args::Global;
 use exit::{CommandError, ExitKind};
 
@@ -105,8 +105,11 @@ pub fn command() -> Command {
         .subcommand(upgrade::command())
         .subcommand(group::<certs::CertsCommand>("certs", "Handle certificates and their keys"))
         .subcommand(group::<kubeconfig::KubeconfigCommand>("kubeconfig", "Make kubeconfig files"))
-        .subcommand(group::<token::TokenCommand>("token", "Handle bootstrap tokens"))
-        .subcommand(group::<config::ConfigCommand>("config", "Check, print and look at configurations"))
+        .subcommand(token::TokenArgs::augment_args(Command::new("token")).about("Handle bootstrap tokens"))
+        .subcommand(
+            config::ConfigArgs::augment_args(Command::new("config"))
+                .about("Check, print and look at configurations"),
+        )
         .subcommand(group::<op::OpCommand>(
             "op",
             "List, show, resume and roll back operations of this machine",
@@ -156,7 +159,7 @@ pub fn run(typed: Vec<std::ffi::OsString>) -> i32 {
         Ok(runtime) => {
             let result = runtime.block_on(async {
                 args::watch_signals(&session.cancel);
-                dispatch(&session, &matches).await
+                dispatch(&session, &matches, global.output == Format::Short).await
             });
             // Nobody waits for keys that nobody took.
             runtime.shutdown_background();
@@ -173,7 +176,11 @@ pub fn run(typed: Vec<std::ffi::OsString>) -> i32 {
     }
 }
 
-async fn dispatch(session: &Session, matches: &ArgMatches) -> Result<(), CommandError> {
+async fn dispatch(session: &Session, matches: &ArgMatches, short: bool) -> Result<(), CommandError> {
+    if short && matches.subcommand_name() != Some("version") {
+        let message = "`-o short` is there for `rkadm version` only";
+        return Err(CommandError::new(ExitKind::Usage, message).hint("use human, json or yaml"));
+    }
     match matches.subcommand() {
         Some(("init", matches)) => init::run(session, matches).await,
         Some(("join", matches)) => join::run(session, matches).await,
@@ -190,7 +197,7 @@ async fn dispatch(session: &Session, matches: &ArgMatches) -> Result<(), Command
         Some(("man", matches)) => man::run(session, matches),
         Some(("completion", matches)) => completion::run(matches),
         Some(("version", _)) => {
-            version::run(session);
+            version::run(session, short);
             Ok(())
         }
         _ => Err(CommandError::new(ExitKind::Usage, "no command given").hint("rkadm --help")),

@@ -3,7 +3,7 @@
 
 use std::{collections::BTreeMap, path::Path};
 
-use clap::{Arg, Command};
+use clap::{Arg, Command, Id};
 
 const HEAD: &str = "\
 <!-- Generated from the declarations in src/cli by `make docs-reference`. -->
@@ -23,8 +23,9 @@ fn the_page_of_commands_is_up_to_date() {
     command.build();
     let mut text = HEAD.to_owned();
     text += &table(own(&command, Arg::is_global_set));
+    let known = globals(&command, &[]);
     for child in visible(&command) {
-        section(child, 2, &mut text);
+        section(child, 2, &known, &mut text);
     }
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/reference/commands.md");
     if std::env::var_os("UPDATE_DOCS").is_some() {
@@ -45,8 +46,15 @@ fn own(command: &Command, wanted: impl Fn(&Arg) -> bool) -> Vec<&Arg> {
     command.get_arguments().filter(shown).filter(|arg| wanted(arg)).collect()
 }
 
-/// A command and what is below it. Phases have the flags of their verb, so they are a list.
-fn section(command: &Command, level: usize, text: &mut String) {
+/// The flags of a command that those below it take, too, with the ones of those above it.
+fn globals(command: &Command, above: &[Id]) -> Vec<Id> {
+    let own = command.get_arguments().filter(|arg| arg.is_global_set()).map(|arg| arg.get_id().clone());
+    above.iter().cloned().chain(own).collect()
+}
+
+/// A command and what is below it. Phases have the flags of their verb, so they are a list. `above` are the flags that stand
+/// in the sections above.
+fn section(command: &Command, level: usize, above: &[Id], text: &mut String) {
     let name = command.get_bin_name().unwrap_or_default();
     *text += &format!("\n{} {name}\n\n{}\n", "#".repeat(level.min(4)), about(command));
     let usage = command.clone().render_usage().to_string();
@@ -55,15 +63,18 @@ fn section(command: &Command, level: usize, text: &mut String) {
     if !obvious {
         *text += &format!("\n```text\n{usage}\n```\n");
     }
-    let flags = own(command, |arg| !arg.is_global_set());
+    let flags = own(command, |arg| !above.contains(arg.get_id()));
     if !flags.is_empty() {
+        if command.has_subcommands() && flags.iter().all(|arg| arg.is_global_set()) {
+            *text += "\nEach of them takes these flags, also before its name:\n";
+        }
         *text += &format!("\n{}", table(flags));
     }
     for child in visible(command) {
         if child.get_name() == "phase" {
             phases(command, child, level + 1, text);
         } else {
-            section(child, level + 1, text);
+            section(child, level + 1, &globals(command, above), text);
         }
     }
 }

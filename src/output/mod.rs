@@ -13,11 +13,15 @@ use crate::cli::exit::CommandError;
 pub enum Format {
     /// For people.
     #[default]
+    #[value(alias = "text")]
     Human,
     /// One JSON document.
     Json,
     /// One YAML document.
     Yaml,
+    /// Of `rkadm version`, as with kubeadm: one word.
+    #[value(hide = true)]
+    Short,
 }
 
 /// A result document: what programs read with `-o json` and `-o yaml`.
@@ -49,7 +53,7 @@ impl Printer {
     pub fn result<T: Serialize>(self, kind: &'static str, body: &T, human: impl FnOnce() -> String) {
         let document = Document { api_version: API_VERSION, kind, body };
         let text = match self.format {
-            Format::Human => human(),
+            Format::Human | Format::Short => human(),
             Format::Json => serde_json::to_string_pretty(&document).unwrap_or_default() + "\n",
             Format::Yaml => rkadm_core::yaml::to_string(&document),
         };
@@ -59,7 +63,7 @@ impl Printer {
     /// Writes why a command failed: for people on stderr, for programs as a document on stdout.
     pub fn error(self, error: &CommandError) {
         write_stderr(&text::error(error));
-        if self.format != Format::Human && !error.has_result {
+        if !matches!(self.format, Format::Human | Format::Short) && !error.has_result {
             self.result("Error", error, String::new);
         }
     }

@@ -311,6 +311,26 @@ fn patches_may_be_relative_to_where_the_command_runs() {
 }
 
 #[test]
+fn patches_that_cannot_be_meant_so() {
+    let machine = Machine::new();
+    machine.write("/patches/etcd.yaml", "metadata: {name: mine}\n");
+    let patched = |dir: &str| {
+        let ran = machine.rkadm(&format!(
+            "init phase etcd local --dry-run --kubernetes-version v1.37.2 --apiserver-advertise-address 192.0.2.1 --patches {dir}"
+        ));
+        ran.exits(1);
+        ran.stderr()
+    };
+    let text = patched("/patches");
+    assert!(
+        text.contains("patch etcd.yaml changes metadata.name from \"etcd\" to \"mine\": a patch must leave the object the same one"),
+        "{text}"
+    );
+    let text = patched("/patches/etcd.yaml");
+    assert!(text.contains("patches/etcd.yaml is a file"), "{text}");
+}
+
+#[test]
 fn lists_are_separated_by_commas() {
     let text = flags(
         "--kubernetes-version v1.37.2 --skip-phases certs,kubeconfig,etcd,control-plane,kubelet-start,addon \

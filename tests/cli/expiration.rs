@@ -4,7 +4,7 @@ use std::fs;
 
 use serde_json::Value;
 
-use crate::machine::{Machine, is_root};
+use crate::machine::{CONFIG, Machine, is_root};
 
 fn report(machine: &Machine) -> Value {
     serde_json::from_str(&machine.rkadm("certs check-expiration -o json").succeeds().stdout()).unwrap()
@@ -168,4 +168,19 @@ fn metrics_for_prometheus() {
         stderr.contains("Hint: --prometheus takes the path of a file in a directory that exists"),
         "{stderr}"
     );
+}
+
+#[test]
+fn a_configuration_names_the_directory() {
+    if !is_root() {
+        return;
+    }
+    let machine = Machine::new();
+    machine.write_here("other.yaml", format!("{CONFIG}certificatesDir: /srv/pki\n"));
+    machine.rkadm("init phase certs ca --config other.yaml").succeeds();
+    let shown =
+        machine.rkadm("certs check-expiration --config other.yaml --kubeconfig none").succeeds().stdout();
+    assert!(!shown.contains("!MISSING! ca"), "{shown}");
+    let shown = machine.rkadm("certs check-expiration --config other.yaml --cert-dir /etc/kubernetes/pki");
+    assert!(shown.succeeds().stdout().contains("!MISSING! ca"), "{}", shown.stdout());
 }

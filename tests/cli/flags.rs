@@ -129,3 +129,52 @@ wait-control-plane
   - wait up to 240 s until etcd is healthy (http://127.0.0.1:2381/readyz) and kubelet is healthy (http://127.0.0.1:10248/healthz) and the API server answers /livez and kube-controller-manager is healthy (https://127.0.0.1:10257/healthz) and kube-scheduler is healthy (https://127.0.0.1:10259/livez)
 "#);
 }
+
+/// kubeadm takes them and does not show them.
+#[test]
+fn components_get_flags_from_the_command_line() {
+    let machine = Machine::new();
+    let ran = machine.rkadm(
+        "init phase control-plane all --dry-run --kubernetes-version v1.37.2 --apiserver-advertise-address 192.0.2.1 \
+         --apiserver-extra-args authorization-mode=Node,RBAC --apiserver-extra-args v=4,profiling=false \
+         --controller-manager-extra-args v=5 --scheduler-extra-args=v=6",
+    );
+    let plan = ran.succeeds().stdout();
+    for flag in ["--authorization-mode=Node,RBAC", "--v=4", "--profiling=false", "--v=5", "--v=6"] {
+        assert!(plan.contains(&format!("- {flag}\n")), "{flag}: {plan}");
+    }
+    let ran = machine.rkadm("init phase control-plane all --config cluster.yaml --apiserver-extra-args v=4");
+    ran.exits(4);
+    assert!(
+        ran.stderr().contains("--apiserver-extra-args: cannot be used together with --config"),
+        "{}",
+        ran.stderr()
+    );
+    let ran = machine.rkadm("init phase control-plane scheduler --scheduler-extra-args v --dry-run");
+    ran.exits(2);
+    assert!(ran.stderr().contains("\"v\" is not NAME=VALUE"), "{}", ran.stderr());
+}
+
+/// What scripts of kubeadm give, and what has no effect here.
+#[test]
+fn flags_of_kubeadm_are_taken_everywhere() {
+    let machine = Machine::new();
+    machine.write_here("images.yaml", CONFIG);
+    let list = machine.rkadm("config images list --config images.yaml").succeeds().stdout();
+    let same = machine.rkadm(
+        "config --kubeconfig none images list --config images.yaml --kubernetes-version v1.34.0 -o text \
+         --show-managed-fields --allow-missing-template-keys=false --vmodule a=1",
+    );
+    assert_eq!(same.succeeds().stdout(), list);
+    assert!(
+        same.stderr().contains(
+            "Warning: --kubernetes-version is not used: the configuration file says what is needed"
+        ),
+        "{}",
+        same.stderr()
+    );
+    machine.rkadm("token --dry-run --kubeconfig none generate").succeeds();
+    for args in ["token --kubeconfig none list", "token list --kubeconfig none --dry-run"] {
+        assert!(machine.rkadm(args).stderr().contains("cannot read none"), "{args}");
+    }
+}

@@ -227,22 +227,19 @@ fn preflight_finds_all_that_is_missing_and_changes_nothing() {
 exit 3
 --- stderr
 operation <ULID>
-Warning: [FileExisting-ethtool] ethtool not found in system path (install the package that holds ethtool)
-Warning: [FileExisting-tc] tc not found in system path (install the package that holds tc)
-Warning: [FileExisting-touch] touch not found in system path (install the package that holds touch)
 Warning: [Service-Kubelet] the service manager does not answer: cannot run `systemctl show kubelet --property=LoadState,ActiveState,UnitFileState,NRestarts`: entity not found (rkadm needs systemd to manage the kubelet)
   preflight                              failed
 Error: 6 preflight checks failed
-  [FileExisting-ip] ip not found in system path
-    hint: install the package that holds ip
-  [FileExisting-iptables] iptables not found in system path
-    hint: install the package that holds iptables
-  [FileExisting-mount] mount not found in system path
-    hint: install the package that holds mount
   [FileExisting-losetup] losetup not found in system path
     hint: install the package that holds losetup
+  [FileExisting-mount] mount not found in system path
+    hint: install the package that holds mount
+  [FileExisting-cp] cp not found in system path
+    hint: install the package that holds cp
   [CRI] container runtime is not running: no socket at $DIR/root/var/run/containerd/containerd.sock
     hint: install and start a container runtime such as containerd, or name its socket with --cri-socket
+  [SystemVerification] couldn't get kubelet version: kubelet does not run
+    hint: install the kubelet package of the cluster's version
   [KubeletVersion] couldn't get kubelet version: kubelet does not run
     hint: install the kubelet package of the cluster's version
   Nothing was changed.
@@ -259,10 +256,10 @@ fn preflight_checks_are_ignored_by_name() {
     let machine = Machine::new();
     let ran = machine.rkadm(
         "init phase preflight --config cluster.yaml \
-         --ignore-preflight-errors=FileExisting-ip,fileexisting-iptables --ignore-preflight-errors=CRI",
+         --ignore-preflight-errors=FileExisting-cp,fileexisting-mount --ignore-preflight-errors=CRI",
     );
     let stderr = ran.exits(3).stderr();
-    for name in ["FileExisting-ip", "FileExisting-iptables", "CRI"] {
+    for name in ["FileExisting-cp", "FileExisting-mount", "CRI"] {
         assert!(stderr.contains(&format!("Warning: [{name}]")), "{name}: {stderr}");
         assert!(!stderr.contains(&format!("  [{name}]")), "{name}: {stderr}");
     }

@@ -220,6 +220,7 @@ fn a_kernel_without_a_controller_that_the_kubelet_needs() {
         return;
     }
     let machine = Machine::new();
+    program(&machine, "kubelet", "echo Kubernetes v1.37.2");
     machine.write("/proc/self/mounts", "cgroup2 /sys/fs/cgroup cgroup2 rw 0 0\n");
     machine.write("/sys/fs/cgroup/cgroup.controllers", "cpuset cpu io pids\n");
     let ran = preflight(&machine, CONFIG);

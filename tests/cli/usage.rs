@@ -16,6 +16,24 @@ Kubernetes v1.34.4 v1.35.8 v1.36.4 v1.37.2
 "#);
 }
 
+/// Scripts ask kubeadm so.
+#[test]
+fn version_as_scripts_ask_for_it() {
+    let machine = Machine::new();
+    assert_eq!(machine.rkadm("version -o short").succeeds().stdout(), "v1.37.2\n");
+    assert_eq!(machine.rkadm("version -o text").stdout(), machine.rkadm("version").stdout());
+    let version: serde_json::Value =
+        serde_json::from_str(&machine.rkadm("version -o json").succeeds().stdout()).unwrap();
+    let client = &version["clientVersion"];
+    assert_eq!(
+        (&client["gitVersion"], &client["major"], &client["minor"]),
+        (&"v1.37.2".into(), &"1".into(), &"37".into())
+    );
+    let ran = machine.rkadm("op list -o short");
+    ran.exits(2);
+    assert!(ran.stderr().contains("`-o short` is there for `rkadm version` only"), "{}", ran.stderr());
+}
+
 #[test]
 fn no_command_at_all_prints_help_as_a_mistake() {
     let ran = Machine::new().run(Command::new(env!("CARGO_BIN_EXE_rkadm")).env_clear());

@@ -7,12 +7,15 @@ use std::path::PathBuf;
 
 use clap::Args;
 use jiff::{SignedDuration, Timestamp};
-use rkadm_core::{config::GoDuration, pki::list::DEFAULT_DIR};
+use rkadm_core::{
+    config::{GoDuration, document::Document},
+    pki::list::DEFAULT_DIR,
+};
 use rkadm_phases::expiration::{Expiration, Expirations};
 
 use crate::{
     cli::{
-        Session,
+        Session, documents,
         exit::{CommandError, ExitKind},
     },
     output::text,
@@ -21,9 +24,15 @@ use crate::{
 /// Where to look, and when to complain.
 #[derive(Debug, Args)]
 pub struct ExpirationArgs {
-    /// Directory of the certificates
-    #[arg(long, value_name = "DIR", default_value = DEFAULT_DIR)]
-    cert_dir: PathBuf,
+    /// Directory of the certificates [default: that of --config, else /etc/kubernetes/pki]
+    #[arg(long, value_name = "DIR")]
+    cert_dir: Option<PathBuf>,
+    /// Configuration file whose `certificatesDir` is looked at; may be given several times, `-` reads stdin
+    #[arg(long, value_name = "FILE")]
+    config: Vec<PathBuf>,
+    /// Taken for kubeadm's sake: no cluster is asked
+    #[arg(long, value_name = "FILE", hide = true)]
+    kubeconfig: Option<PathBuf>,
     /// Exit with 1 when a certificate has expired, expires within this time, or cannot be read; `720h` for a month
     #[arg(long, value_name = "DURATION")]
     fail_within: Option<GoDuration>,
@@ -35,8 +44,8 @@ pub struct ExpirationArgs {
 /// Runs it.
 pub async fn run(session: &Session, args: &ExpirationArgs) -> Result<(), CommandError> {
     let host = session.host(crate::cli::API_TIMEOUT);
-    let found =
-        Expirations::read(&host, &args.cert_dir, Timestamp::now()).await.map_err(CommandError::failed)?;
+    let dir = cert_dir(args)?;
+    let found = Expirations::read(&host, &dir, Timestamp::now()).await.map_err(CommandError::failed)?;
     session.printer.result("CertificateExpiration", &found, || human(&found));
     if let Some(path) = &args.prometheus {
         metrics::write(&host, path, &found).await?;
@@ -48,6 +57,17 @@ pub async fn run(session: &Session, args: &ExpirationArgs) -> Result<(), Command
     }
     let message = format!("{} must be looked after", text::count(due.len(), "certificate"));
     Err(CommandError { details: due, ..CommandError::new(ExitKind::Failed, message).after_result() })
+}
+
+/// The directory of the flag, of the configuration, or the usual one.
+fn cert_dir(args: &ExpirationArgs) -> Result<PathBuf, CommandError> {
+    let documents = documents::load(&args.config)?;
+    if let Some(dir) = &args.cert_dir {
+        return Ok(dir.clone());
+    }
+    let cluster = documents.find("ClusterConfiguration").map(Document::to_value);
+    let dir = cluster.and_then(|cluster| cluster["certificatesDir"].as_str().map(str::to_owned));
+    Ok(dir.filter(|dir| !dir.is_empty()).unwrap_or_else(|| DEFAULT_DIR.to_owned()).into())
 }
 
 /// Those that are expired, about to, or unusable, a line each. What is missing may be meant to be:

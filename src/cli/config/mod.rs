@@ -6,7 +6,7 @@ mod schema;
 mod validate;
 
 use std::{
-    net::{IpAddr, Ipv4Addr},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
     path::PathBuf,
 };
 
@@ -15,10 +15,22 @@ use rkadm_core::config::{HostFacts, InitFlags, ResolvedInit, resolve_init};
 use serde::Serialize;
 
 use super::{Session, documents, exit::CommandError, pull};
+use crate::output::note;
+
+/// `rkadm config`.
+#[derive(Debug, Args)]
+#[command(subcommand_required = true, arg_required_else_help = true)]
+pub struct ConfigArgs {
+    /// Taken for kubeadm's sake: no cluster is asked
+    #[arg(long, value_name = "FILE", global = true, hide = true)]
+    kubeconfig: Option<PathBuf>,
+    #[command(subcommand)]
+    command: ConfigCommand,
+}
 
 /// What `rkadm config` can do.
 #[derive(Debug, Subcommand)]
-pub enum ConfigCommand {
+enum ConfigCommand {
     /// Look at the container images of a cluster
     #[command(subcommand)]
     Images(ImagesCommand),
@@ -35,7 +47,7 @@ pub enum ConfigCommand {
 
 /// What `rkadm config images` can do.
 #[derive(Debug, Subcommand)]
-pub enum ImagesCommand {
+enum ImagesCommand {
     /// Print the images that a configuration needs, a line each
     List(ImagesArgs),
     /// Pull the images that a configuration needs and that the container runtime does not hold
@@ -67,8 +79,8 @@ struct Images {
 }
 
 /// Runs it.
-pub async fn run(session: &Session, command: &ConfigCommand) -> Result<(), CommandError> {
-    match command {
+pub async fn run(session: &Session, args: &ConfigArgs) -> Result<(), CommandError> {
+    match &args.command {
         ConfigCommand::Images(ImagesCommand::List(args)) => {
             let images = Images { images: resolve(args, None, &any_machine())?.images() };
             session.printer.result("Images", &images, || images.images.join("\n") + "\n");
@@ -92,22 +104,30 @@ pub fn resolve(
     facts: &HostFacts,
 ) -> Result<ResolvedInit, CommandError> {
     let documents = documents::load(&args.config)?;
-    let flags = InitFlags {
-        cri_socket,
-        feature_gates: args.feature_gates.clone(),
-        image_repository: args.image_repository.clone(),
-        kubernetes_version: args.kubernetes_version.clone(),
-        ..InitFlags::default()
-    };
+    let mut flags = InitFlags { cri_socket, ..InitFlags::default() };
+    let given = [
+        ("--feature-gates", &args.feature_gates, &mut flags.feature_gates),
+        ("--image-repository", &args.image_repository, &mut flags.image_repository),
+        ("--kubernetes-version", &args.kubernetes_version, &mut flags.kubernetes_version),
+    ];
+    for (name, value, flag) in given.into_iter().filter(|(_, value, _)| value.is_some()) {
+        // As with kubeadm, whose scripts give both.
+        if documents.given() {
+            note(&format!("Warning: {name} is not used: the configuration file says what is needed"));
+        } else {
+            flag.clone_from(value);
+        }
+    }
     resolve_init(&documents, &flags, facts).map_err(|errors| documents::invalid(&errors))
 }
 
 /// Images do not depend on the machine: the list is the same on a laptop without a network or a container runtime. The
-/// address is one of those reserved for examples (RFC 5737).
+/// addresses are of those reserved for examples (RFC 5737 and 3849).
 pub fn any_machine() -> HostFacts {
     HostFacts {
         hostname: "node".into(),
         default_ipv4: Some(IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1))),
+        default_ipv6: Some(IpAddr::V6(Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1))),
         ..HostFacts::default()
     }
 }

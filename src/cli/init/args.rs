@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use crate::cli::args::{FailurePolicy, absolute};
 use clap::{Arg, ArgAction, ArgMatches, Args, Command};
-use rkadm_core::config::{InitFlags, Secret};
+use rkadm_core::config::{InitFlags, Secret, types::Arg as ExtraArg};
 
 /// Flags of `init` and of each of its phases.
 #[derive(Debug, Args)]
@@ -91,6 +91,33 @@ pub struct InitArgs {
 const WITH_KUBECONFIG: [&str; 6] =
     ["upload-config", "upload-certs", "mark-control-plane", "bootstrap-token", "addon", "kubelet-finalize"];
 
+/// Flags for components, which kubeadm takes and does not show.
+const EXTRA_ARGS: [&str; 3] =
+    ["apiserver-extra-args", "controller-manager-extra-args", "scheduler-extra-args"];
+
+fn extra_args(name: &'static str) -> Arg {
+    Arg::new(name)
+        .long(name)
+        .value_name("NAME=VALUE,…")
+        .action(ArgAction::Append)
+        .value_parser(pairs)
+        .hide(true)
+        .help("More flags for the component; `extraArgs` of a configuration file says the same")
+}
+
+/// `NAME=VALUE,…`. One pair alone may have commas in its value.
+fn pairs(typed: &str) -> Result<Vec<ExtraArg>, String> {
+    let parts: Vec<_> =
+        if typed.matches('=').count() == 1 { vec![typed] } else { typed.split(',').collect() };
+    parts
+        .into_iter()
+        .map(|part| match part.split_once('=') {
+            Some((name, value)) if !name.is_empty() => Ok(ExtraArg::new(name, value)),
+            _ => Err(format!("{part:?} is not NAME=VALUE")),
+        })
+        .collect()
+}
+
 /// The flags of a phase, or group of phases, that `init` itself has not.
 pub fn of_phase(id: &str, command: Command) -> Command {
     let command = InitArgs::augment_args(command);
@@ -101,6 +128,9 @@ pub fn of_phase(id: &str, command: Command) -> Command {
     if group == "kubeconfig" {
         let help = "Directory of the kubeconfig files [default: /etc/kubernetes]";
         return command.arg(path("kubeconfig-dir", "DIR").help(help));
+    }
+    if group == "control-plane" {
+        return EXTRA_ARGS.into_iter().fold(command, |command, name| command.arg(extra_args(name)));
     }
     if !WITH_KUBECONFIG.contains(&group) {
         return command;
@@ -124,6 +154,8 @@ pub struct PhaseFlags {
     pub kubeconfig_dir: Option<PathBuf>,
     /// `--print-manifest`.
     pub print_manifest: bool,
+    /// Those of [`EXTRA_ARGS`].
+    pub extra_args: [Vec<ExtraArg>; 3],
 }
 
 impl PhaseFlags {
@@ -134,7 +166,12 @@ impl PhaseFlags {
             typed.map(absolute)
         };
         let print = matches.try_get_one("print-manifest").ok().flatten();
+        let extra_args = EXTRA_ARGS.map(|name| {
+            let typed = matches.try_get_many::<Vec<ExtraArg>>(name).ok().flatten();
+            typed.into_iter().flatten().flatten().cloned().collect()
+        });
         Self {
+            extra_args,
             kubeconfig: path("kubeconfig"),
             kubeconfig_dir: path("kubeconfig-dir"),
             print_manifest: print.copied().unwrap_or(false),
@@ -143,9 +180,14 @@ impl PhaseFlags {
 }
 
 impl InitArgs {
-    /// As the configuration takes them.
-    pub fn flags(&self) -> InitFlags {
+    /// As the configuration takes them, with those of a single phase.
+    pub fn flags(&self, phase: &PhaseFlags) -> InitFlags {
+        let [apiserver_extra_args, controller_manager_extra_args, scheduler_extra_args] =
+            phase.extra_args.clone();
         InitFlags {
+            apiserver_extra_args,
+            controller_manager_extra_args,
+            scheduler_extra_args,
             apiserver_advertise_address: self.apiserver_advertise_address.clone(),
             apiserver_bind_port: self.apiserver_bind_port,
             apiserver_cert_extra_sans: self.apiserver_cert_extra_sans.clone(),

@@ -42,9 +42,9 @@ pub async fn run(session: &Session, matches: &ArgMatches) -> Result<(), CommandE
     let version_given = args.kubernetes_version.is_some() || documents::names_version(&documents);
     let facts =
         facts::gather(&session.host(API_TIMEOUT), !version_given).await.map_err(CommandError::failed)?;
-    let config =
-        resolve_init(&documents, &args.flags(), &facts).map_err(|errors| documents::invalid(&errors))?;
     let flags = PhaseFlags::of(matches);
+    let config = resolve_init(&documents, &args.flags(&flags), &facts)
+        .map_err(|errors| documents::invalid(&errors))?;
     if !config.dry_run && !flags.print_manifest {
         Session::require_root("init")?;
     }

@@ -52,20 +52,18 @@ pub struct CreateArgs {
     /// What the token can be used for [default: signing,authentication]
     #[arg(long, value_name = "USAGE,…", value_delimiter = ',', value_parser = ["signing", "authentication"])]
     usages: Vec<String>,
-    #[command(flatten)]
-    server: ServerArgs,
 }
 
 /// Runs it.
-pub async fn run(session: &Session, args: &CreateArgs) -> Result<(), CommandError> {
+pub async fn run(session: &Session, args: &CreateArgs, server: &ServerArgs) -> Result<(), CommandError> {
     let wanted = wanted(args)?;
-    let cluster = Cluster::open(session, args.server.kubeconfig.as_deref())?;
+    let cluster = Cluster::open(session, server.kubeconfig.as_deref())?;
     // Known before anything is created.
     let pins = if args.print_join_command { Some(cluster.pins()?) } else { None };
     for token in &wanted {
         refuse_existing(&cluster, token).await?;
     }
-    if args.server.dry_run {
+    if server.dry_run {
         let steps = wanted.iter().map(would_create).collect();
         let phases = plan("token/create", "Create bootstrap tokens on the server", steps);
         planned::print(session, phases);

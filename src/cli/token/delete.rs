@@ -21,8 +21,6 @@ pub struct DeleteArgs {
     /// Whole tokens, or their ids: the six characters before the dot
     #[arg(value_name = "TOKEN|ID")]
     tokens: Vec<String>,
-    #[command(flatten)]
-    server: ServerArgs,
 }
 
 /// The result of `rkadm token delete`.
@@ -32,9 +30,9 @@ struct Deleted<'a> {
 }
 
 /// Runs it. All words are checked, and all tokens looked for, before the first is deleted.
-pub async fn run(session: &Session, args: &DeleteArgs) -> Result<(), CommandError> {
+pub async fn run(session: &Session, args: &DeleteArgs, server: &ServerArgs) -> Result<(), CommandError> {
     let ids = ids(&args.tokens)?;
-    let cluster = Cluster::open(session, args.server.kubeconfig.as_deref())?;
+    let cluster = Cluster::open(session, server.kubeconfig.as_deref())?;
     let mut missing = vec![];
     for id in &ids {
         let found = cluster.client.get(&secret_of(id)?).await;
@@ -49,7 +47,7 @@ pub async fn run(session: &Session, args: &DeleteArgs) -> Result<(), CommandErro
             .detail("No token was deleted.")
             .hint("`rkadm token list` shows those that are there"));
     }
-    if args.server.dry_run {
+    if server.dry_run {
         let step = |id: &String| PlannedStep {
             action: "delete",
             targets: vec![format!("Secret kube-system/bootstrap-token-{id}")],

@@ -1,6 +1,5 @@
 //! `rkadm token list`.
 
-use clap::Args;
 use jiff::Timestamp;
 use rkadm_core::{
     config::{Secret, types::BootstrapToken},
@@ -13,13 +12,6 @@ use crate::{
     cli::{Session, cluster::Cluster, exit::CommandError},
     output::{note, text},
 };
-
-/// Flags of `token list`.
-#[derive(Debug, Args)]
-pub struct ListArgs {
-    #[command(flatten)]
-    server: ServerArgs,
-}
 
 /// A token, with kubeadm's names of its fields.
 #[derive(Debug, Serialize)]
@@ -36,8 +28,8 @@ struct Item {
 }
 
 /// Runs it.
-pub async fn run(session: &Session, args: &ListArgs) -> Result<(), CommandError> {
-    let cluster = Cluster::open(session, args.server.kubeconfig.as_deref())?;
+pub async fn run(session: &Session, server: &ServerArgs) -> Result<(), CommandError> {
+    let cluster = Cluster::open(session, server.kubeconfig.as_deref())?;
     let selector = Selector { fields: "type=bootstrap.kubernetes.io/token".into(), ..Selector::default() };
     let mut secrets = cluster
         .client

@@ -19,9 +19,19 @@ use serde::Serialize;
 
 use super::{Session, exit::CommandError};
 
+/// `rkadm token`. As with kubeadm, its flags may stand before the subcommand, too.
+#[derive(Debug, Args)]
+#[command(subcommand_required = true, arg_required_else_help = true)]
+pub struct TokenArgs {
+    #[command(flatten)]
+    server: ServerArgs,
+    #[command(subcommand)]
+    command: TokenCommand,
+}
+
 /// What `rkadm token` can do.
 #[derive(Debug, Subcommand)]
-pub enum TokenCommand {
+enum TokenCommand {
     /// Create bootstrap tokens on the server
     ///
     /// Nodes join with them. The token is printed, or with --print-join-command the whole command.
@@ -35,17 +45,17 @@ pub enum TokenCommand {
     /// `rkadm init --token` takes it, and a `bootstrapTokens` entry of the configuration.
     Generate,
     /// List bootstrap tokens on the server
-    List(list::ListArgs),
+    List,
 }
 
-/// Flags of every command that asks the server.
+/// Flags of the commands that ask the server.
 #[derive(Debug, Args)]
 pub struct ServerArgs {
     /// Kubeconfig of an administrator [default: KUBECONFIG, ~/.kube/config or /etc/kubernetes/admin.conf]
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", global = true)]
     kubeconfig: Option<PathBuf>,
     /// Print what would be done; change nothing
-    #[arg(long)]
+    #[arg(long, global = true)]
     dry_run: bool,
 }
 
@@ -67,11 +77,12 @@ struct List<'a, T> {
 }
 
 /// Runs it.
-pub async fn run(session: &Session, command: &TokenCommand) -> Result<(), CommandError> {
-    match command {
-        TokenCommand::Create(args) => create::run(session, args).await,
-        TokenCommand::Delete(args) => delete::run(session, args).await,
-        TokenCommand::List(args) => list::run(session, args).await,
+pub async fn run(session: &Session, args: &TokenArgs) -> Result<(), CommandError> {
+    let server = &args.server;
+    match &args.command {
+        TokenCommand::Create(args) => create::run(session, args, server).await,
+        TokenCommand::Delete(args) => delete::run(session, args, server).await,
+        TokenCommand::List => list::run(session, server).await,
         TokenCommand::Generate => {
             let token = BootstrapToken::generate().map_err(CommandError::failed)?.expose();
             let body = Created { token: &token, expires: None, join_command: None };

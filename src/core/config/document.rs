@@ -4,9 +4,12 @@
 //! text is UTF-8 and YAML, that keys do not repeat, and that each document says what it is. The rest is
 //! [`super::schema`]'s work.
 
+mod plain;
+
 use super::error::{ConfigError, ConfigErrors, Position, Warning};
 use super::schema;
-use saphyr::{LoadableYamlNode as _, MarkedYamlOwned, Marker, ScalarOwned, YamlDataOwned};
+use saphyr::{MarkedYamlOwned, Marker, ScanError, YamlDataOwned, YamlLoader};
+use saphyr_parser::{BufferedInput, Parser};
 use serde_json::{Map, Number, Value};
 
 /// A configuration file as it was read.
@@ -259,7 +262,7 @@ fn read(source: &Source) -> Result<Vec<Spanned>, ConfigError> {
     if text.trim().is_empty() {
         return Err(ConfigError { file: Some(file.clone()), ..ConfigError::new("", "the file is empty") });
     }
-    let loaded = MarkedYamlOwned::load_from_str(text).map_err(|error| syntax_error(file, text, &error))?;
+    let loaded = parse(text).map_err(|error| syntax_error(file, text, &error))?;
     let mut roots = Vec::new();
     for document in &loaded {
         let root = convert(document).map_err(|error| {
@@ -281,17 +284,26 @@ fn read(source: &Source) -> Result<Vec<Spanned>, ConfigError> {
     Ok(roots)
 }
 
+/// The documents of a text, with scalars as they are written: what they mean is not the parser's to say.
+fn parse(text: &str) -> Result<Vec<MarkedYamlOwned>, ScanError> {
+    let mut loader = YamlLoader::default();
+    loader.early_parse(false);
+    Parser::new(BufferedInput::new(text.chars())).load(&mut loader, true)?;
+    match loader.error() {
+        Some(error) => Err(error.clone()),
+        None => Ok(loader.into_documents()),
+    }
+}
+
 /// The parser's error; a repeated key is named, because the parser does not.
-fn syntax_error(file: &str, text: &str, error: &saphyr::ScanError) -> ConfigError {
+fn syntax_error(file: &str, text: &str, error: &ScanError) -> ConfigError {
     let at = position(*error.marker());
-    let message = if error.info() == "duplicated key in mapping" {
+    if error.info() == "duplicated key in mapping" {
         let rest: String =
             text.chars().skip(error.marker().index()).take_while(|c| !matches!(c, ':' | '\n')).collect();
-        format!("key {:?} is given twice", rest.trim().trim_matches(['"', '\'']))
-    } else {
-        format!("not valid YAML: {}", error.info())
-    };
-    ConfigError::new("", message).at(file, at)
+        return given_twice(rest.trim().trim_matches(['"', '\''])).at(file, at);
+    }
+    ConfigError::new("", format!("not valid YAML: {}", error.info())).at(file, at)
 }
 
 fn position(marker: Marker) -> Position {
@@ -308,34 +320,57 @@ fn convert(yaml: &MarkedYamlOwned) -> Result<Spanned, ConfigError> {
     let at = position(yaml.span.start);
     let wrong = |message: &str| ConfigError::new("", message).at("", at);
     let node = match &yaml.data {
-        YamlDataOwned::Value(scalar) => match scalar {
-            ScalarOwned::Null => Node::Null,
-            ScalarOwned::Boolean(value) => Node::Bool(*value),
-            ScalarOwned::Integer(value) => Node::Int(*value),
-            ScalarOwned::FloatingPoint(value) => Node::Float(value.into_inner()),
-            ScalarOwned::String(value) => Node::Str(value.clone()),
-        },
+        YamlDataOwned::Representation(text, style, tag) => {
+            plain::resolve(text, *style, tag.as_ref()).map_err(wrong)?
+        }
         YamlDataOwned::Sequence(items) => Node::List(items.iter().map(convert).collect::<Result<_, _>>()?),
         YamlDataOwned::Mapping(entries) => {
-            let mut converted = Vec::with_capacity(entries.len());
+            let mut converted: Vec<Entry> = Vec::with_capacity(entries.len());
             for (key, value) in entries {
                 let key_node = convert(key)?;
                 let Node::Str(name) = key_node.node else {
-                    return Err(ConfigError::new("", "the key of a map must be text").at("", key_node.at));
+                    return Err(ConfigError::new("", "the key of a map must be text")
+                        .hint("put it in quotes")
+                        .at("", key_node.at));
                 };
+                if converted.iter().any(|entry| entry.key == name) {
+                    return Err(given_twice(&name).at("", key_node.at));
+                }
                 converted.push(Entry { key: name, at: key_node.at, value: convert(value)? });
             }
-            Node::Map(converted)
+            Node::Map(merged(converted)?)
         }
         YamlDataOwned::Tagged(..) => return Err(wrong("custom YAML tags are not supported")),
-        // The parser gives this for a document without content, and for `!!int foo`.
-        YamlDataOwned::BadValue if yaml.span.start == yaml.span.end => Node::Null,
-        YamlDataOwned::BadValue => return Err(wrong("the value does not fit its YAML tag")),
-        YamlDataOwned::Representation(..) | YamlDataOwned::Alias(_) => {
-            return Err(wrong("unexpected YAML node"));
-        }
+        // The parser gives this for a document without content.
+        YamlDataOwned::BadValue => Node::Null,
+        YamlDataOwned::Value(_) | YamlDataOwned::Alias(_) => return Err(wrong("unexpected YAML node")),
     };
     Ok(Spanned { at, node })
+}
+
+fn given_twice(key: &str) -> ConfigError {
+    ConfigError::new("", format!("key {key:?} is given twice"))
+}
+
+/// The entries with those of maps that the key `<<` names, as far as they are not given here.
+fn merged(mut entries: Vec<Entry>) -> Result<Vec<Entry>, ConfigError> {
+    let Some(at) = entries.iter().position(|entry| entry.key == "<<") else { return Ok(entries) };
+    let merge = entries.remove(at);
+    let maps = match merge.value.node {
+        Node::List(items) => items,
+        _ => vec![merge.value],
+    };
+    for map in maps {
+        let Node::Map(others) = map.node else {
+            return Err(ConfigError::new("", "only maps can be merged with <<").at("", map.at));
+        };
+        for other in others {
+            if entries.iter().all(|entry| entry.key != other.key) {
+                entries.push(other);
+            }
+        }
+    }
+    Ok(entries)
 }
 
 #[cfg(test)]

@@ -105,7 +105,7 @@ fn mistyped_kinds_are_not_ignored() {
 #[test]
 fn tags_and_odd_keys_are_refused() {
     assert_eq!(refusal("kind: !secret x\n"), "a.yaml:1:7: custom YAML tags are not supported");
-    assert_eq!(refusal("kind: x\n1: y\n"), "a.yaml:2:1: the key of a map must be text");
+    assert_eq!(refusal("kind: x\n1: y\n"), "a.yaml:2:1: the key of a map must be text (put it in quotes)");
     assert_eq!(refusal("kind: !!int x\n"), "a.yaml:1:7: the value does not fit its YAML tag");
 }
 
@@ -117,5 +117,29 @@ fn null_means_not_given() {
     assert_eq!(
         value,
         serde_json::json!({"apiVersion": "kubeadm.k8s.io/v1beta4", "kind": "ClusterConfiguration"})
+    );
+}
+
+#[test]
+fn values_are_read_as_kubeadm_reads_them() {
+    let text = format!(
+        "{CLUSTER}proxy: &off {{disabled: yes}}\ndns: {{<<: *off, imageTag: 'no'}}\nclusterName: !!str 014\n"
+    );
+    let documents = load(&[("a.yaml", text.as_bytes())]).unwrap();
+    let value = documents.find("ClusterConfiguration").unwrap().to_value();
+    assert_eq!(value["proxy"], serde_json::json!({"disabled": true}));
+    assert_eq!(value["dns"], serde_json::json!({"disabled": true, "imageTag": "no"}));
+    assert_eq!(value["clusterName"], "014");
+    assert_eq!(
+        refusal(&format!("{CLUSTER}clusterName: no\n")),
+        "a.yaml:3:14: clusterName: expected a text, found true or false (put the value in quotes)"
+    );
+    assert_eq!(
+        refusal(&format!("{CLUSTER}clusterName: 1_0\n")),
+        "a.yaml:3:14: clusterName: expected a text, found a whole number (put the value in quotes)"
+    );
+    assert_eq!(
+        refusal(&format!("{CLUSTER}\"clusterName\": a\nclusterName: b\n")),
+        "a.yaml:4:1: key \"clusterName\" is given twice"
     );
 }

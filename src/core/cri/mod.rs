@@ -11,7 +11,7 @@ pub use client::{CriClient, DEFAULT_PULL_TIMEOUT};
 pub use error::CriError;
 pub use types::{
     CgroupDriver, Condition, Container, ContainerFilter, ContainerState, ContainerStatus, Image, Sandbox,
-    SandboxFilter, Version,
+    SandboxFilter, Version, trouble,
 };
 
 #[cfg(test)]

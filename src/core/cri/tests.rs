@@ -152,6 +152,7 @@ async fn a_runtime_is_asked_and_understood() {
     assert_eq!((version.runtime_name.as_str(), version.runtime_version.as_str()), ("containerd", "1.6.20"));
     let conditions = client.ready().await.unwrap();
     assert!(conditions[0].ok && conditions[0].kind == "RuntimeReady");
+    assert_eq!(trouble(&conditions), None);
     assert_eq!(client.cgroup_driver().await.unwrap(), None);
     assert!(client.image_present("registry.k8s.io/pause:3.10").await.unwrap());
     assert!(!client.image_present("registry.k8s.io/pause:0").await.unwrap());
@@ -166,6 +167,26 @@ async fn a_runtime_is_asked_and_understood() {
     assert_eq!((status.state, status.exit_code), (ContainerState::Exited, 137));
     assert_eq!((status.reason.as_str(), status.log_path.as_str()), ("OOMKilled", "/var/log/pods/x/0.log"));
     client.stop_container("c1", Duration::from_secs(1)).await.unwrap();
+}
+
+#[test]
+fn a_runtime_that_is_not_ready_says_why() {
+    let condition = |kind: &str, ok| Condition {
+        kind: kind.to_owned(),
+        ok,
+        reason: "Broken".to_owned(),
+        message: "no snapshotter".to_owned(),
+    };
+    let network = condition("NetworkReady", false);
+    assert_eq!(trouble(&[condition("RuntimeReady", true), network.clone()]), None);
+    assert_eq!(
+        trouble(&[condition("RuntimeReady", false), network.clone()]).unwrap(),
+        "container runtime condition \"RuntimeReady\" is not true. reason: Broken, message: no snapshotter"
+    );
+    assert_eq!(
+        trouble(&[network]).unwrap(),
+        "container runtime does not tell its condition \"RuntimeReady\""
+    );
 }
 
 #[tokio::test]

@@ -28,6 +28,17 @@ pub struct Condition {
     pub message: String,
 }
 
+/// Why a runtime with these conditions cannot start containers, in kubeadm's words; `None` when it can.
+pub fn trouble(conditions: &[Condition]) -> Option<String> {
+    match conditions.iter().find(|condition| condition.kind == "RuntimeReady") {
+        None => Some("container runtime does not tell its condition \"RuntimeReady\"".to_owned()),
+        Some(condition) if condition.ok => None,
+        Some(Condition { reason, message, .. }) => Some(format!(
+            "container runtime condition \"RuntimeReady\" is not true. reason: {reason}, message: {message}"
+        )),
+    }
+}
+
 /// How the runtime manages cgroups. The kubelet must do it the same way.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum CgroupDriver {

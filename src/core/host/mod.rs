@@ -118,6 +118,10 @@ pub trait Probe: Send + Sync {
     async fn api_metric(&self, access: &ApiAccess, name: &str) -> Result<Vec<String>, HostError>;
     /// The container runtime's name and version.
     async fn runtime_version(&self, socket: &str) -> Result<String, HostError>;
+    /// Why the container runtime cannot start containers, in its own words; `None` when it can.
+    async fn runtime_trouble(&self, _socket: &str) -> Result<Option<String>, HostError> {
+        Ok(None)
+    }
     /// The cgroup driver that the container runtime uses, `systemd` or `cgroupfs`; `None` where it cannot tell
     /// (containerd before 2.0).
     async fn cgroup_driver(&self, socket: &str) -> Result<Option<&'static str>, HostError>;

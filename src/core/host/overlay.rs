@@ -317,6 +317,10 @@ impl Probe for Overlay<'_> {
         self.inner.runtime_version(socket).await
     }
 
+    async fn runtime_trouble(&self, socket: &str) -> Result<Option<String>, HostError> {
+        self.inner.runtime_trouble(socket).await
+    }
+
     async fn cgroup_driver(&self, socket: &str) -> Result<Option<&'static str>, HostError> {
         self.inner.cgroup_driver(socket).await
     }

@@ -34,21 +34,58 @@ pub fn flags_env(flags: &KubeletFlags<'_>) -> String {
         defaults.push(Arg::new("register-with-taints", taints.join(",")));
     }
     let line: Vec<_> = args::merge(defaults, flags.extra_args).iter().map(args::written).collect();
-    format!("KUBELET_KUBEADM_ARGS=\"{}\"\n", line.join(" "))
+    format!("KUBELET_KUBEADM_ARGS=\"{}\"\n", escaped(&line.join(" ")))
 }
 
-/// The words of the variable that [`flags_env`] writes.
+/// A text as kubeadm writes it between quotes, which is Go's way.
+fn escaped(text: &str) -> String {
+    let mut escaped = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            '"' | '\\' => escaped.extend(['\\', c]),
+            '\n' => escaped.push_str("\\n"),
+            '\r' => escaped.push_str("\\r"),
+            '\t' => escaped.push_str("\\t"),
+            _ if c.is_ascii_control() => escaped.push_str(&format!("\\x{:02x}", u32::from(c))),
+            _ => escaped.push(c),
+        }
+    }
+    escaped
+}
+
+/// What [`escaped`] was made of, as far as it is quotes and backslashes: systemd knows no more either.
+fn unescaped(text: &str) -> String {
+    let mut unescaped = String::with_capacity(text.len());
+    let mut rest = text.chars();
+    while let Some(c) = rest.next() {
+        match (c, rest.clone().next()) {
+            ('\\', Some(next @ ('"' | '\\'))) => {
+                unescaped.push(next);
+                rest.next();
+            }
+            _ => unescaped.push(c),
+        }
+    }
+    unescaped
+}
+
+/// The words of the variable that [`flags_env`] writes, still escaped.
 fn words(text: &str) -> Option<(usize, &str)> {
     let start = text.find("KUBELET_KUBEADM_ARGS=\"")? + "KUBELET_KUBEADM_ARGS=\"".len();
-    let end = start + text[start..].find('"')?;
-    Some((start, &text[start..end]))
+    let mut after_backslash = false;
+    let end = text[start..].find(|c: char| {
+        let ends = c == '"' && !after_backslash;
+        after_backslash = c == '\\' && !after_backslash;
+        ends
+    })?;
+    Some((start, &text[start..start + end]))
 }
 
 /// The value of a flag in the text of [`super::FLAGS_ENV_FILE`].
 pub fn flag_of(text: &str, name: &str) -> Option<String> {
     let (_, words) = words(text)?;
     let prefix = format!("--{name}=");
-    words.split_whitespace().find_map(|word| word.strip_prefix(prefix.as_str())).map(str::to_owned)
+    words.split_whitespace().find_map(|word| word.strip_prefix(prefix.as_str())).map(unescaped)
 }
 
 /// The text of [`super::FLAGS_ENV_FILE`] without a flag; all else is as it was.
@@ -83,6 +120,23 @@ mod tests {
         );
         assert_eq!(without_flag(text, "x"), text);
         assert_eq!(flag_of(text, "v").as_deref(), Some("2"));
+    }
+
+    #[test]
+    fn quotes_inside_are_escaped_as_kubeadm_does() {
+        let flags = KubeletFlags {
+            node_name: "n",
+            hostname: "n",
+            cri_socket: None,
+            sandbox_image: None,
+            register_taints: &[],
+            extra_args: &[Arg::new("a", "x\"y\\"), Arg::new("b", "$HOME"), Arg::new("v", "2")],
+        };
+        let text = flags_env(&flags);
+        assert_eq!(text, "KUBELET_KUBEADM_ARGS=\"--a=x\\\"y\\\\ --b=$HOME --v=2\"\n");
+        assert_eq!(flag_of(&text, "a").as_deref(), Some("x\"y\\"));
+        assert_eq!(flag_of(&text, "v").as_deref(), Some("2"));
+        assert_eq!(without_flag(&text, "b"), "KUBELET_KUBEADM_ARGS=\"--a=x\\\"y\\\\ --v=2\"\n");
     }
 
     #[test]

@@ -3,6 +3,8 @@
 //! The two are kept as JSON objects, because their fields change with every minor and rkadm needs only a few of them.
 //! The results are what kubeadm stores in the ConfigMaps `kubelet-config` and `kube-proxy`.
 
+mod zero;
+
 use super::cidr::Cidr;
 use super::duration::GoDuration;
 use super::error::Problems;
@@ -15,7 +17,7 @@ const KUBELET: &str = include_str!("kubelet.yaml");
 const KUBE_PROXY: &str = include_str!("kube-proxy.yaml");
 
 /// Settings of the kubelet that kubeadm advises against changing, as paths.
-const ADVISED: [&str; 11] = [
+const ADVISED: [&str; 10] = [
     "staticPodPath",
     "clusterDNS",
     "clusterDomain",
@@ -25,7 +27,6 @@ const ADVISED: [&str; 11] = [
     "authorization.mode",
     "healthzBindAddress",
     "healthzPort",
-    "rotateCertificates",
     "readOnlyPort",
 ];
 
@@ -48,8 +49,15 @@ pub(crate) fn kubelet(
     }
     let mut merged = defaults.clone();
     if let Some(user) = user {
-        advise(problems, &defaults, user);
-        merge(&mut merged, &normalised(user, "KubeletConfiguration"));
+        let given = normalised(user, "KubeletConfiguration");
+        advise(problems, &defaults, &given);
+        if user["rotateCertificates"] == Value::Bool(false) {
+            problems.warn(
+                "rotateCertificates",
+                "false is not used: kubelets of kubeadm clusters renew their certificates",
+            );
+        }
+        merge(&mut merged, &given);
         // A kubelet that does not renew its certificate leaves the cluster after a year.
         merged["rotateCertificates"] = Value::Bool(true);
     }
@@ -101,9 +109,7 @@ fn advise(problems: &mut Problems, defaults: &Value, user: &Value) {
         let pointer = format!("/{}", path.replace('.', "/"));
         let Some(given) = user.pointer(&pointer) else { continue };
         let advised = defaults.pointer(&pointer).cloned().unwrap_or_else(|| json!(0));
-        if path == "rotateCertificates" && given == &Value::Bool(false) {
-            problems.warn(path, "false is not used: kubelets of kubeadm clusters renew their certificates");
-        } else if given != &advised {
+        if given != &advised {
             problems.warn(path, format!("the advised value is {advised}, given is {given}"));
         }
     }
@@ -125,10 +131,13 @@ fn fields_of(kind: &str) -> &'static [Field] {
     KINDS.iter().find(|known| known.kind == kind).map_or(&[], |known| known.fields)
 }
 
-/// The user's values in the form Go writes them: durations and quantities have one spelling.
+/// The user's values as Go reads and writes them: durations and quantities have one spelling, and what Go cannot tell from
+/// nothing is not there.
 fn normalised(user: &Value, kind: &str) -> Value {
     let mut value = user.clone();
-    normalise(&mut value, &Type::Object(fields_of(kind)));
+    let fields = Type::Object(fields_of(kind));
+    normalise(&mut value, &fields);
+    zero::drop_zeros(&mut value, &fields);
     value
 }
 

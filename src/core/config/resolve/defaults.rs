@@ -27,6 +27,25 @@ fn set(target: &mut String, flag: Option<&String>, default: &str) {
     }
 }
 
+/// The shortest path that means the same by its text, as kubeadm writes it to manifests.
+fn clean(path: &str) -> String {
+    let mut parts: Vec<&str> = Vec::new();
+    for part in path.split('/').filter(|part| !part.is_empty() && *part != ".") {
+        match (part, parts.last()) {
+            ("..", Some(last)) if *last != ".." => {
+                parts.pop();
+            }
+            ("..", _) if path.starts_with('/') => {}
+            _ => parts.push(part),
+        }
+    }
+    let root = if path.starts_with('/') { "/" } else { "" };
+    match parts.join("/") {
+        path if path.is_empty() && root.is_empty() => ".".to_owned(),
+        path => format!("{root}{path}"),
+    }
+}
+
 /// `ClusterConfiguration` with flags and defaults.
 pub(super) fn cluster(
     problems: &mut Problems,
@@ -39,9 +58,19 @@ pub(super) fn cluster(
     set(&mut cluster.kubernetes_version, flags.kubernetes_version.as_ref(), "");
     set(&mut cluster.control_plane_endpoint, flags.control_plane_endpoint.as_ref(), "");
     set(&mut cluster.certificates_dir, flags.cert_dir.as_ref(), DEFAULT_DIR);
+    cluster.certificates_dir = clean(&cluster.certificates_dir);
     set(&mut cluster.image_repository, flags.image_repository.as_ref(), "registry.k8s.io");
     set(&mut cluster.cluster_name, None, "kubernetes");
-    cluster.api_server.cert_sans.extend(flags.apiserver_cert_extra_sans.iter().cloned());
+    // `--apiserver-cert-extra-sans=`, from a script whose variable is empty, names nothing.
+    let extra_sans = flags.apiserver_cert_extra_sans.iter().filter(|name| !name.is_empty());
+    cluster.api_server.cert_sans.extend(extra_sans.cloned());
+    for (component, args) in [
+        (&mut cluster.api_server, &flags.apiserver_extra_args),
+        (&mut cluster.controller_manager, &flags.controller_manager_extra_args),
+        (&mut cluster.scheduler, &flags.scheduler_extra_args),
+    ] {
+        component.extra_args.extend(args.iter().cloned());
+    }
     if let Some(text) = &flags.feature_gates {
         feature_gates(problems, &mut cluster, text);
     }
@@ -67,7 +96,7 @@ pub(super) fn cluster(
 pub(super) fn endpoint_port(mut cluster: ClusterConfiguration, port: u16) -> ClusterConfiguration {
     let endpoint = &mut cluster.control_plane_endpoint;
     match split_host_port(endpoint) {
-        Ok((host, None)) if !endpoint.is_empty() => {
+        Ok((host, None)) if !endpoint.is_empty() && !endpoint.starts_with('[') => {
             *endpoint =
                 if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") };
         }

@@ -1,6 +1,6 @@
 //! Checks and completes every document that is given, whatever it is for.
 
-use super::{HostFacts, InitFlags, KUBE_PROXY, KUBELET, Report, defaults, resolve};
+use super::{HostFacts, InitFlags, KUBE_PROXY, KUBELET, Purpose, Report, defaults, resolve};
 use crate::config::document::{Document, Documents};
 use crate::config::error::{ConfigError, ConfigErrors, Problems, Warning};
 use crate::config::secret::exposed;
@@ -48,7 +48,7 @@ pub fn complete_documents(documents: &Documents, facts: &HostFacts) -> Result<Co
     let mut completed = Vec::new();
     let warnings = if of_init || !components.is_empty() {
         // The report of the others goes in, so that all is told at once.
-        let mut config = resolve(report, &flags, facts)?;
+        let mut config = resolve(report, &flags, facts, Purpose::Document)?;
         if of_init {
             completed.push(exposed(|| config.init_configuration().to_document()));
             completed.push(config.cluster.to_document());

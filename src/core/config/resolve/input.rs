@@ -1,6 +1,7 @@
 //! What the caller knows besides the configuration files: flags and facts of this host.
 
 use crate::config::Secret;
+use crate::config::types::Arg;
 use crate::version::KubeVersion;
 use std::net::IpAddr;
 
@@ -14,6 +15,12 @@ pub struct InitFlags {
     pub apiserver_bind_port: Option<u16>,
     /// `--apiserver-cert-extra-sans`: extra names of the serving certificate.
     pub apiserver_cert_extra_sans: Vec<String>,
+    /// `--apiserver-extra-args`, of a single phase.
+    pub apiserver_extra_args: Vec<Arg>,
+    /// `--controller-manager-extra-args`, of a single phase.
+    pub controller_manager_extra_args: Vec<Arg>,
+    /// `--scheduler-extra-args`, of a single phase.
+    pub scheduler_extra_args: Vec<Arg>,
     /// `--cert-dir`: directory of certificates.
     pub cert_dir: Option<String>,
     /// `--certificate-key`: key of uploaded certificates, as hex.
@@ -103,15 +110,18 @@ impl InitFlags {
             ("--apiserver-advertise-address", self.apiserver_advertise_address.is_some()),
             ("--apiserver-bind-port", self.apiserver_bind_port.is_some()),
             ("--apiserver-cert-extra-sans", !self.apiserver_cert_extra_sans.is_empty()),
+            ("--apiserver-extra-args", !self.apiserver_extra_args.is_empty()),
             ("--cert-dir", self.cert_dir.is_some()),
             ("--certificate-key", self.certificate_key.is_some()),
             ("--control-plane-endpoint", self.control_plane_endpoint.is_some()),
+            ("--controller-manager-extra-args", !self.controller_manager_extra_args.is_empty()),
             ("--cri-socket", self.cri_socket.is_some()),
             ("--feature-gates", self.feature_gates.is_some()),
             ("--image-repository", self.image_repository.is_some()),
             ("--kubernetes-version", self.kubernetes_version.is_some()),
             ("--patches", self.patches.is_some()),
             ("--pod-network-cidr", self.pod_network_cidr.is_some()),
+            ("--scheduler-extra-args", !self.scheduler_extra_args.is_empty()),
             ("--service-cidr", self.service_cidr.is_some()),
             ("--service-dns-domain", self.service_dns_domain.is_some()),
             ("--token", self.token.is_some()),

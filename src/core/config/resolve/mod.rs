@@ -43,7 +43,16 @@ pub fn resolve_init(
     let mut report = Report::new(documents, flags);
     refuse_mixing(&mut report, flags);
     refuse_other_kinds(&mut report);
-    resolve(report, flags, facts)
+    resolve(report, flags, facts, Purpose::Use)
+}
+
+/// What a configuration is resolved for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Purpose {
+    /// To be used on this machine.
+    Use,
+    /// To be checked or written out, for whatever machine.
+    Document,
 }
 
 /// Goes on from what was found before.
@@ -51,9 +60,12 @@ fn resolve(
     mut report: Report<'_>,
     flags: &InitFlags,
     facts: &HostFacts,
+    purpose: Purpose,
 ) -> Result<ResolvedInit, ConfigErrors> {
     let init: InitConfiguration = report.decode();
     let cluster: ClusterConfiguration = report.decode();
+    let address_given =
+        !init.local_api_endpoint.advertise_address.is_empty() || flags.apiserver_advertise_address.is_some();
 
     let mut problems = Problems::default();
     let init = defaults::init(&mut problems, init, &cluster, flags, facts);
@@ -66,8 +78,13 @@ fn resolve(
     let version = kubernetes_version(&mut problems, &cluster, facts);
     let cluster = defaults::endpoint_port(cluster, init.local_api_endpoint.bind_port);
     validate::cluster::check(&mut problems, &cluster, version.as_ref());
-    if let Some(address) = address {
-        validate::cluster::check_family(&mut problems, &cluster, address);
+    if let Some(message) = address.and_then(|address| validate::cluster::other_family(&cluster, address)) {
+        // The family of an address that nobody gave says nothing about the configuration.
+        if address_given || purpose == Purpose::Use {
+            problems.error("networking.serviceSubnet", message);
+        } else {
+            problems.warn("networking.serviceSubnet", message);
+        }
     }
     report.add(ClusterConfiguration::KIND, problems);
 
@@ -132,13 +149,8 @@ fn drop_empty_choices(value: &mut Value) {
     match value {
         Value::Object(map) => {
             map.retain(|key, value| {
-                let optional = [
-                    "imagePullPolicy",
-                    "encryptionAlgorithm",
-                    "certificateKey",
-                    "token",
-                    "tlsBootstrapToken",
-                ];
+                let optional =
+                    ["imagePullPolicy", "encryptionAlgorithm", "certificateKey", "tlsBootstrapToken"];
                 !(optional.contains(&key.as_str()) && value == "")
             });
             map.values_mut().for_each(drop_empty_choices);
@@ -195,6 +207,14 @@ fn kubernetes_version(
     let path = "kubernetesVersion";
     let asked = cluster.kubernetes_version.as_str();
     if asked.is_empty() || asked == "stable-1" || asked == "stable" {
+        return Some(default_version(problems, facts.kubelet_version.as_ref()));
+    }
+    // kubeadm, too, takes a version of its own where the internet does not answer.
+    if ["latest", "ci/"].iter().any(|label| asked.starts_with(label)) {
+        problems.warn(
+            path,
+            format!("the label {asked:?} is known to the internet only, which rkadm does not ask"),
+        );
         return Some(default_version(problems, facts.kubelet_version.as_ref()));
     }
     let version = match KubeVersion::resolve(asked) {

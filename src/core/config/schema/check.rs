@@ -106,10 +106,11 @@ fn scalar(path: &str, value: &Spanned, expected: &Type) -> Option<ConfigError> {
     match (expected, &value.node) {
         (Type::Text, Node::Str(_))
         | (Type::Bool, Node::Bool(_))
-        | (Type::Float, Node::Int(_) | Node::Float(_))
+        | (Type::Float | Type::Quantity, Node::Int(_) | Node::Float(_))
         | (Type::DurationOrInt, Node::Int(_))
-        | (Type::Port, Node::Int(0..=65535))
-        | (Type::Quantity, Node::Str(_) | Node::Int(_) | Node::Float(_)) => None,
+        | (Type::Port, Node::Int(0..=65535)) => None,
+        (Type::Quantity, Node::Str(text)) if is_quantity(text.trim()) => None,
+        (Type::Quantity, Node::Str(text)) => wrong(format!("{text:?} is not a quantity such as \"100Mi\"")),
         (Type::Int { min, max }, Node::Int(number)) if (min..=max).contains(&number) => None,
         (Type::Int { min, max }, Node::Int(number)) => wrong(format!("{number} is not from {min} to {max}")),
         (Type::Port, Node::Int(number)) => wrong(format!("{number} is not a port from 1 to 65535")),
@@ -124,6 +125,22 @@ fn scalar(path: &str, value: &Spanned, expected: &Type) -> Option<ConfigError> {
         (Type::Enum(allowed), Node::Str(text)) => Some(bad_choice(path, text, allowed)),
         _ => Some(wrong_type(path, value, expected)),
     }
+}
+
+/// A number with a unit, in the notation of Kubernetes.
+fn is_quantity(text: &str) -> bool {
+    let unsigned = text.strip_prefix(['+', '-']).unwrap_or(text);
+    let end = unsigned.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(unsigned.len());
+    let (number, unit) = unsigned.split_at(end);
+    let exponent = |rest: &str| {
+        let digits = rest.strip_prefix(['+', '-']).unwrap_or(rest);
+        !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit())
+    };
+    let units =
+        ["", "n", "u", "m", "k", "M", "G", "T", "P", "E", "Ki", "Mi", "Gi", "Ti", "Pi", "Ei"].contains(&unit);
+    number.bytes().any(|byte| byte.is_ascii_digit())
+        && number.bytes().filter(|byte| *byte == b'.').count() < 2
+        && (units || unit.strip_prefix(['e', 'E']).is_some_and(exponent))
 }
 
 fn unknown_field(path: &str, name: &str, fields: &[Field]) -> ConfigError {

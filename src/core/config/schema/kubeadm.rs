@@ -1,7 +1,7 @@
 //! The fields of kubeadm's own kinds, `kubeadm.k8s.io/v1beta4`.
 
 use super::Type::{Any, Bool, Duration, Enum, List, Map, Object, Port, Text, Time};
-use super::{Field, INT32, field, required};
+use super::{Field, UINT32, field, required};
 
 const ARGS: super::Type = List(&Object(&[
     required("name", Text, "Name of the flag, without dashes"),
@@ -288,7 +288,7 @@ pub(super) const UPGRADE: &[Field] = &[
     ),
     field(
         "diff",
-        Object(&[KUBERNETES_VERSION, field("contextLines", INT32, "Lines of context around a change")]),
+        Object(&[KUBERNETES_VERSION, field("contextLines", UINT32, "Lines of context around a change")]),
         "Settings of upgrade diff",
     ),
     field(

@@ -1,7 +1,7 @@
 //! The fields of `KubeletConfiguration`, as kubeadm 1.37 accepts them in strict decoding.
 
 use super::Type::{Any, Bool, Duration, DurationOrInt, Float, List, Map, Object, Quantity, Text, Time};
-use super::{Field, INT32, INT64, field};
+use super::{Field, INT32, INT64, UINT32, field};
 
 const AUTHENTICATION_ANONYMOUS: &[Field] = &[field("enabled", Bool, "Allow anonymous requests").or("false")];
 
@@ -52,7 +52,7 @@ pub(super) const LOGGING: &[Field] = &[
     field("flushFrequency", DurationOrInt, "How often logs are flushed"),
     field("format", Text, "Format of log entries, text or json"),
     field("options", Object(LOGGING_OPTIONS), "Options of the log formats"),
-    field("verbosity", INT32, "Verbosity of logs"),
+    field("verbosity", UINT32, "Verbosity of logs"),
     field("vmodule", Any, "Verbosity by source file"),
 ];
 

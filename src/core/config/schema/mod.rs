@@ -70,6 +70,8 @@ pub enum Type {
 
 /// A Go `int32`.
 pub(crate) const INT32: Type = Type::Int { min: i32::MIN as i64, max: i32::MAX as i64 };
+/// A Go `uint32`.
+pub(crate) const UINT32: Type = Type::Int { min: 0, max: u32::MAX as i64 };
 /// A Go `int64`.
 pub(crate) const INT64: Type = Type::Int { min: i64::MIN, max: i64::MAX };
 

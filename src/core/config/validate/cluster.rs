@@ -1,12 +1,12 @@
 //! The rules of `ClusterConfiguration`.
 
-use super::names::{is_image_repository, is_image_tag, is_label_value};
+use super::names::{is_image_repository, is_image_tag};
 use super::{absolute, alt_names, args, envs, network};
 use crate::config::error::Problems;
 use crate::config::types::{ClusterConfiguration, ControlPlaneComponent, ExternalEtcd, LocalEtcd};
 use crate::config::{GoDuration, cidr::Cidr};
 use crate::version::KubeVersion;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 
 /// One year: longer leaf certificates are against kubeadm's advice.
 const RECOMMENDED_VALIDITY: GoDuration = GoDuration::from_secs(8760 * 3600);
@@ -29,25 +29,17 @@ pub(crate) fn check(problems: &mut Problems, cluster: &ClusterConfiguration, ver
     check_images(problems, cluster);
     check_validity(problems, cluster);
     check_feature_gates(problems, cluster, version);
-    if !is_label_value(&cluster.cluster_name) {
-        problems.error(
-            "clusterName",
-            format!("{:?} is not a name of letters, digits, '-', '_' and '.'", cluster.cluster_name),
-        );
+    // It stands in kubeconfigs and in a flag of kube-controller-manager, which take `user@cluster` and `arn:aws:…/x`, too.
+    if cluster.cluster_name.chars().any(|c| c.is_whitespace() || c.is_control()) {
+        problems.error("clusterName", format!("there is a blank in {:?}", cluster.cluster_name));
     }
 }
 
-/// kube-apiserver refuses to start when its address is not of the first service subnet's family.
-pub(crate) fn check_family(problems: &mut Problems, cluster: &ClusterConfiguration, advertise: IpAddr) {
+/// The problem when the API server's address is not of the first service subnet's family: it refuses to start then.
+pub(crate) fn other_family(cluster: &ClusterConfiguration, advertise: IpAddr) -> Option<String> {
     let first = cluster.networking.service_subnet.split(',').next().unwrap_or_default();
-    if let Ok(subnet) = first.trim().parse::<Cidr>()
-        && subnet.is_ipv6() != advertise.is_ipv6()
-    {
-        problems.error(
-            "networking.serviceSubnet",
-            format!("{subnet} is not of the family of the API server's address {advertise}"),
-        );
-    }
+    let subnet = first.parse::<Cidr>().ok().filter(|subnet| subnet.is_ipv6() != advertise.is_ipv6())?;
+    Some(format!("{subnet} is not of the family of the API server's address {advertise}"))
 }
 
 fn check_component(problems: &mut Problems, path: &str, component: &ControlPlaneComponent) {
@@ -121,6 +113,9 @@ fn check_etcd_url(problems: &mut Problems, path: &str, url: &str, tls: bool) {
         problems.error(path, format!("{url:?} is not an http or https URL"));
     } else if tls && scheme == "http" {
         problems.error(path, format!("{url:?} must use https, because TLS files are given"));
+    } else if let Ok(address) = host.trim_end_matches('/').parse::<Ipv6Addr>() {
+        let message = format!("{url:?}: in a URL, an IPv6 address needs brackets");
+        problems.error_hint(path, message, format!("write {scheme}://[{address}]"));
     } else if let Err(message) = super::names::split_host_port(host.trim_end_matches('/')) {
         problems.error(path, message);
     }

@@ -1,6 +1,6 @@
 //! The forms of names, addresses and other single values. Each function says yes or no; the messages are the caller's.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 
 /// A lower-case RFC 1123 subdomain of at most 253 characters. Kubernetes limits the whole name, not its parts.
 pub fn is_dns_name(text: &str) -> bool {
@@ -13,9 +13,10 @@ pub fn is_dns_name(text: &str) -> bool {
     text.len() <= 253 && text.split('.').all(part)
 }
 
-/// A name that a certificate may carry: an IP address, a DNS name or a wildcard one.
+/// A name that a certificate may carry: an IP address, a DNS name or a wildcard one. Clients compare it without its case.
 pub fn is_alt_name(text: &str) -> bool {
-    text.parse::<IpAddr>().is_ok() || is_dns_name(text.strip_prefix("*.").unwrap_or(text))
+    let lower_case = text.to_ascii_lowercase();
+    text.parse::<IpAddr>().is_ok() || is_dns_name(lower_case.strip_prefix("*.").unwrap_or(&lower_case))
 }
 
 /// The value of a label or taint: empty, or at most 63 letters, digits, `-`, `_`, `.`, with a letter or digit at both
@@ -68,23 +69,41 @@ pub fn is_certificate_key(text: &str) -> bool {
     text.len() == 64 && text.bytes().all(|byte| byte.is_ascii_hexdigit())
 }
 
-/// A registry with an optional path, `registry.example.com:5000/k8s`.
+/// A registry with an optional path, `registry.example.com:5000/k8s`: what container runtimes take before an image's name.
 pub fn is_image_repository(text: &str) -> bool {
-    let segment = |part: &str| {
-        part.starts_with(|c: char| c.is_ascii_alphanumeric())
-            && part.ends_with(|c: char| c.is_ascii_alphanumeric())
-            && part.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte))
+    let (first, rest) = text.split_once('/').map_or((text, None), |(first, rest)| (first, Some(rest)));
+    (is_registry_host(first) || is_repository_part(first))
+        && rest.is_none_or(|rest| rest.split('/').all(is_repository_part))
+}
+
+fn is_registry_host(text: &str) -> bool {
+    if let Some((address, tail)) = text.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
+        let port = tail.strip_prefix(':');
+        return address.parse::<Ipv6Addr>().is_ok() && (tail.is_empty() || port.is_some_and(is_port));
+    }
+    let (name, port) = text.split_once(':').map_or((text, None), |(name, port)| (name, Some(port)));
+    let part = |part: &str| {
+        part.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
+            && !part.is_empty()
+            && !part.starts_with('-')
+            && !part.ends_with('-')
     };
-    let (host, path) = text.split_once('/').map_or((text, None), |(host, path)| (host, Some(path)));
-    let (server, port) = host.rsplit_once(':').map_or((host, None), |(server, port)| (server, Some(port)));
-    let host_is_valid = segment(server)
-        || server
-            .strip_prefix('[')
-            .and_then(|server| server.strip_suffix(']'))
-            .is_some_and(|ip| ip.parse::<IpAddr>().is_ok());
-    host_is_valid
-        && port.is_none_or(|port| port.parse::<u16>().is_ok())
-        && path.is_none_or(|path| path.split('/').all(segment))
+    name.split('.').all(part) && port.is_none_or(is_port)
+}
+
+fn is_port(text: &str) -> bool {
+    text.bytes().all(|byte| byte.is_ascii_digit()) && text.parse::<u16>().is_ok()
+}
+
+/// Lower-case letters and digits, with `.`, `_`, `__` or any number of `-` between them.
+fn is_repository_part(text: &str) -> bool {
+    let inside = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
+    let separators = text.split(inside).filter(|separator| !separator.is_empty());
+    text.starts_with(inside)
+        && text.ends_with(inside)
+        && separators.into_iter().all(|separator| {
+            [".", "_", "__"].contains(&separator) || separator.bytes().all(|byte| byte == b'-')
+        })
 }
 
 /// The name of an image tag.
@@ -148,7 +167,7 @@ mod tests {
             &["a", "a.b-c.d1", "300.1.1.1"],
             &["", "A", "a_b", "-a", "a-", "a..b", "a.", &"a".repeat(254)],
         );
-        check(is_alt_name, &["*.a.b", "::1", "10.0.0.1", "a"], &["*", "*.", "a b", "*.*.a"]);
+        check(is_alt_name, &["*.a.b", "::1", "10.0.0.1", "a", "Foo.Bar"], &["*", "*.", "a b", "*.*.a"]);
         check(is_label_key, &["a", "a.b/C_d"], &["", "/a", "a/", "a/b/c", "a b", "A.b/c"]);
         check(is_label_value, &["", "a.B_c-1"], &["-a", "a b", &"a".repeat(64)]);
     }
@@ -176,8 +195,31 @@ mod tests {
     fn images() {
         check(
             is_image_repository,
-            &["registry.k8s.io", "localhost:5000/a/b_c", "[fd00::1]:5000/x"],
-            &["", "a b", "a/", "a:b", "https://a", "a//b"],
+            &[
+                "registry.k8s.io",
+                "localhost:5000/a/b_c",
+                "[fd00::1]:5000/x",
+                "[fd00::1]/x",
+                "Registry.Example.com/k8s",
+                "a_b/c--d/e__f.g",
+            ],
+            &[
+                "",
+                "a b",
+                "a/",
+                "a:b",
+                "https://a",
+                "a//b",
+                "Registry.Example.com/K8S",
+                "A_b/c",
+                "a..b",
+                "a._b",
+                "a___b",
+                "a.-b/c",
+                "a/b/c..d",
+                "a/b_",
+                "[1.2.3.4]/x",
+            ],
         );
         check(is_image_tag, &["v1.14.6", "3.7.0-0"], &["", "-a", "a b", "a:b"]);
     }

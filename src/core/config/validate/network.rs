@@ -16,8 +16,12 @@ const MAX_NODE_BITS: u32 = 16;
 pub(crate) fn parse_subnets(problems: &mut Problems, path: &str, text: &str) -> Option<Vec<Cidr>> {
     let mut subnets = Vec::new();
     for part in text.split(',') {
-        match part.trim().parse::<Cidr>() {
+        match part.parse::<Cidr>() {
             Ok(cidr) => subnets.push(cidr),
+            // The components of the control plane get the text as it is, and do not take the blank.
+            Err(error) if part.trim() != part => {
+                problems.error_hint(path, error.to_string(), "leave the blank out");
+            }
             Err(error) => problems.error(path, error.to_string()),
         }
     }
@@ -63,12 +67,21 @@ pub(crate) fn check(problems: &mut Problems, cluster: &ClusterConfiguration) {
             problems.warn("networking.podSubnet", "services have two address families, pods only one");
         }
     }
-    if !cluster.control_plane_endpoint.is_empty()
-        && let Err(message) = split_host_port(&cluster.control_plane_endpoint)
-    {
-        let hint = "write HOST or HOST:PORT, without https://";
-        problems.error_hint("controlPlaneEndpoint", message, hint);
+    check_endpoint(problems, &cluster.control_plane_endpoint);
+}
+
+fn check_endpoint(problems: &mut Problems, endpoint: &str) {
+    if endpoint.is_empty() {
+        return;
     }
+    let (message, hint) = match split_host_port(endpoint) {
+        Err(message) => (message, "write HOST or HOST:PORT, without https://"),
+        Ok((_, None)) if endpoint.starts_with('[') => {
+            (format!("{endpoint:?} has brackets and no port"), "write [ADDRESS]:PORT, or the address alone")
+        }
+        Ok(_) => return,
+    };
+    problems.error_hint("controlPlaneEndpoint", message, hint);
 }
 
 fn check_service_subnet(problems: &mut Problems, subnet: Cidr) {
@@ -100,7 +113,11 @@ fn check_pod_subnet(problems: &mut Problems, subnet: Cidr, controller_manager_ar
             return;
         }
     };
-    if subnet.prefix() > node_mask {
+    if wanted(flag).is_none() && given.is_some() && subnet.prefix() > default {
+        // kubeadm, which must be able to read this later, looks at the flag of the family only.
+        let message = format!("{subnet} is smaller than a node's usual /{default}, and {flag} is not set");
+        problems.error_hint(path, message, format!("write {flag} in place of node-cidr-mask-size"));
+    } else if subnet.prefix() > node_mask {
         problems.error(path, format!("{subnet} is smaller than the /{node_mask} that each node gets of it"));
     } else if node_mask - subnet.prefix() > MAX_NODE_BITS {
         problems.error_hint(

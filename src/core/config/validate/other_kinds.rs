@@ -50,9 +50,9 @@ fn check_discovery(problems: &mut Problems, discovery: &Discovery) {
 
 fn check_token_discovery(problems: &mut Problems, discovery: &BootstrapTokenDiscovery) {
     let path = "discovery.bootstrapToken";
-    match &discovery.token {
+    match discovery.token.as_ref().filter(|token| !token.expose().is_empty()) {
         None => problems.error_hint(format!("{path}.token"), "no token is given", TOKEN_FORM),
-        token => check_token(problems, &format!("{path}.token"), token.as_ref()),
+        token => check_token(problems, &format!("{path}.token"), token),
     }
     let endpoint = &discovery.api_server_endpoint;
     if !matches!(split_host_port(endpoint), Ok((_, Some(_)))) {

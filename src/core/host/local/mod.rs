@@ -181,6 +181,10 @@ impl Probe for LocalHost {
         Ok(format!("{} {}", version.runtime_name, version.runtime_version))
     }
 
+    async fn runtime_trouble(&self, socket: &str) -> Result<Option<String>, HostError> {
+        Ok(cri::trouble(&self.runtime(socket).await?.ready().await?))
+    }
+
     async fn cgroup_driver(&self, socket: &str) -> Result<Option<&'static str>, HostError> {
         let driver = self.runtime(socket).await?.cgroup_driver().await?;
         Ok(driver.map(|driver| match driver {

@@ -73,6 +73,18 @@ pub enum PatchError {
         /// What is wrong with it.
         source: serde_json::Error,
     },
+    /// The patched object is another one.
+    #[error("patch {file} changes {field} from {was} to {now}: a patch must leave the object the same one")]
+    OtherObject {
+        /// The file.
+        file: String,
+        /// What it changes, `metadata.name` for example.
+        field: String,
+        /// Before the patch.
+        was: String,
+        /// After it.
+        now: String,
+    },
     /// A strategic patch that does not fit.
     #[error("patch {file} does not apply")]
     Strategic {
@@ -128,10 +140,28 @@ pub fn apply<'a>(
             PatchType::Strategic => strategic::apply(&mut result, &patch.body)
                 .map_err(|source| PatchError::Strategic { file: file(), source })?,
         }
+        same_object(document, &result, &patch.file)?;
         applied.push(patch.file.as_str());
     }
     *document = result;
     Ok(applied)
+}
+
+/// A pod with another name would run beside the old one; rkadm and kubeadm both look for it, and wait for it, by name.
+fn same_object(before: &Value, after: &Value, file: &str) -> Result<(), PatchError> {
+    for pointer in ["/apiVersion", "/kind", "/metadata/name", "/metadata/namespace"] {
+        let Some(was) = before.pointer(pointer) else { continue };
+        let now = after.pointer(pointer).unwrap_or(&Value::Null);
+        if was != now {
+            return Err(PatchError::OtherObject {
+                file: file.to_owned(),
+                field: pointer.trim_start_matches('/').replace('/', "."),
+                was: was.to_string(),
+                now: now.to_string(),
+            });
+        }
+    }
+    Ok(())
 }
 
 /// A static pod with its patches applied.
@@ -171,5 +201,31 @@ mod tests {
         assert_eq!(error.to_string(), "patch etcd1+json.yaml does not apply");
         assert_eq!(document, json!({"a": 1}));
         assert!(apply(&mut document, PatchTarget::ApiServer, &read.patches).unwrap().is_empty());
+    }
+
+    #[test]
+    fn a_patch_leaves_the_object_the_same_one() {
+        let pod = json!({"kind": "Pod", "metadata": {"name": "etcd", "namespace": "kube-system"}});
+        for (file, text, message) in [
+            (
+                "etcd.yaml",
+                "metadata: {name: mine}",
+                "patch etcd.yaml changes metadata.name from \"etcd\" to \"mine\": a patch must leave the object the same one",
+            ),
+            (
+                "etcd+json.yaml",
+                "[{op: remove, path: /metadata/namespace}]",
+                "patch etcd+json.yaml changes metadata.namespace from \"kube-system\" to null: a patch must leave the \
+                 object the same one",
+            ),
+        ] {
+            let read = read(&[(file.to_owned(), text.to_owned())]).unwrap();
+            let mut patched = pod.clone();
+            let error = apply(&mut patched, PatchTarget::Etcd, &read.patches).unwrap_err();
+            assert_eq!(error.to_string(), message);
+            assert_eq!(patched, pod);
+        }
+        let same = read(&[("etcd.yaml".to_owned(), "metadata: {name: etcd}".to_owned())]).unwrap();
+        assert!(apply(&mut pod.clone(), PatchTarget::Etcd, &same.patches).is_ok());
     }
 }

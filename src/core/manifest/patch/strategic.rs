@@ -9,6 +9,12 @@ pub enum StrategicError {
     /// A directive that is not supported. Ignoring it would apply something else than what was meant.
     #[error("directive {0:?} is not supported")]
     Directive(String),
+    /// A key that the patch sets and that its `$retainKeys` does not keep.
+    #[error("$retainKeys does not name {0:?}, which the patch sets")]
+    NotRetained(String),
+    /// The elements of a list do not stand as its `$setElementOrder` has them.
+    #[error("$setElementOrder/{0} does not name the elements of {0:?} in their order")]
+    Order(String),
     /// An element of a list that is merged by key lacks the key.
     #[error("an element of {list:?} has no {key:?}")]
     NoKey {
@@ -36,6 +42,9 @@ const MERGE_KEYS: [(&str, &str); 11] = [
 ];
 
 const DIRECTIVE: &str = "$patch";
+const RETAIN: &str = "$retainKeys";
+const ORDER: &str = "$setElementOrder/";
+const DELETE: &str = "$deleteFromPrimitiveList/";
 
 /// Applies a strategic merge patch. The document may be half changed after an error.
 pub fn apply(document: &mut Value, patch: &Value) -> Result<(), StrategicError> {
@@ -60,21 +69,67 @@ pub fn apply(document: &mut Value, patch: &Value) -> Result<(), StrategicError> 
         *document = Value::Object(Map::new());
     }
     let Some(map) = document.as_object_mut() else { return Ok(()) };
-    for (key, value) in patch.iter().filter(|(key, _)| *key != DIRECTIVE) {
+    retain(map, patch)?;
+    for (key, value) in patch {
         if key.starts_with('$') {
-            return Err(StrategicError::Directive(key.clone()));
+            lists(map, key, value, patch)?;
+            continue;
         }
-        let merge_key = MERGE_KEYS.iter().find(|(list, _)| list == key).map(|(_, merge_key)| *merge_key);
-        match (merge_key, value) {
+        match (merge_key_of(key), value) {
             (_, Value::Null) => {
                 map.shift_remove(key);
             }
             (Some(merge_key), Value::Array(items)) => {
+                let order = patch.get(&format!("{ORDER}{key}")).and_then(Value::as_array);
                 let list = map.entry(key).or_insert_with(|| Value::Array(Vec::new()));
-                merge_list(list, items, key, merge_key)?;
+                merge_list(list, items, key, merge_key, order)?;
             }
             _ => apply(map.entry(key).or_insert(Value::Null), value)?,
         }
+    }
+    Ok(())
+}
+
+fn merge_key_of(list: &str) -> Option<&'static str> {
+    MERGE_KEYS.iter().find(|(name, _)| *name == list).map(|(_, merge_key)| *merge_key)
+}
+
+/// `$retainKeys`: only these keys are left. A patch that sets another one contradicts itself.
+fn retain(map: &mut Map<String, Value>, patch: &Map<String, Value>) -> Result<(), StrategicError> {
+    let Some(names) = patch.get(RETAIN) else { return Ok(()) };
+    let Some(names) = names.as_array() else { return Err(StrategicError::Directive(RETAIN.to_owned())) };
+    let kept = |key: &str| names.iter().any(|name| name == key);
+    if let Some(other) = patch.keys().find(|key| !key.starts_with('$') && !kept(key)) {
+        return Err(StrategicError::NotRetained(other.clone()));
+    }
+    map.retain(|key, _| kept(key));
+    Ok(())
+}
+
+/// Directives beside a list: its order, where the patch does not hold the list itself, and what goes from a list of texts.
+fn lists(
+    map: &mut Map<String, Value>,
+    directive: &str,
+    value: &Value,
+    patch: &Map<String, Value>,
+) -> Result<(), StrategicError> {
+    let wrong = || StrategicError::Directive(directive.to_owned());
+    if [DIRECTIVE, RETAIN].contains(&directive) {
+        return Ok(());
+    }
+    let items = value.as_array().ok_or_else(wrong)?;
+    if let Some(name) = directive.strip_prefix(DELETE) {
+        if let Some(Value::Array(list)) = map.get_mut(name) {
+            list.retain(|item| !items.contains(item));
+        }
+        return Ok(());
+    }
+    let name = directive.strip_prefix(ORDER).ok_or_else(wrong)?;
+    // Other lists have the order that they are given in.
+    if let (Some(merge_key), Some(list), false) =
+        (merge_key_of(name), map.get_mut(name), patch.contains_key(name))
+    {
+        merge_list(list, &[], name, merge_key, Some(items))?;
     }
     Ok(())
 }
@@ -95,22 +150,23 @@ fn merge_list(
     patch: &[Value],
     name: &str,
     merge_key: &'static str,
+    order: Option<&Vec<Value>>,
 ) -> Result<(), StrategicError> {
-    let old = list.as_array().cloned().unwrap_or_default();
+    let mut old = list.as_array().cloned().unwrap_or_default();
+    let directives = patch.iter().map(|element| element.as_object().map(directive).transpose());
+    let directives: Vec<_> = directives.map(|found| found.map(Option::flatten)).collect::<Result<_, _>>()?;
+    // One such element, which says nothing else, makes the patch's other elements the whole list.
+    if directives.contains(&Some("replace")) {
+        old.clear();
+    }
     let mut merged = old.clone();
     let mut keys = Vec::new();
-    let mut replaces = false;
-    for element in patch {
-        let map = element.as_object();
-        let directive = map.map(directive).transpose()?.flatten();
-        let key = element.get(merge_key);
-        if directive == Some("replace") && key.is_none() {
-            // An element with nothing but `$patch: replace` makes the patch's other elements the whole list.
-            merged.clear();
-            replaces = true;
+    for (element, directive) in patch.iter().zip(directives) {
+        if directive == Some("replace") {
             continue;
         }
-        let key = key.ok_or_else(|| StrategicError::NoKey { list: name.to_owned(), key: merge_key })?;
+        let no_key = || StrategicError::NoKey { list: name.to_owned(), key: merge_key };
+        let key = element.get(merge_key).ok_or_else(no_key)?;
         let found = merged.iter().position(|other| other.get(merge_key) == Some(key));
         match (directive, found) {
             (Some("delete"), _) => merged.retain(|other| other.get(merge_key) != Some(key)),
@@ -126,7 +182,18 @@ fn merge_list(
             }
         }
     }
-    let old = if replaces { Vec::new() } else { old };
+    let keys = match order {
+        None => keys,
+        Some(order) => {
+            let order: Vec<_> = order.iter().filter_map(|element| element.get(merge_key)).collect();
+            let places: Option<Vec<_>> =
+                keys.iter().map(|key| order.iter().position(|other| other == key)).collect();
+            if !places.is_some_and(|places| places.is_sorted()) {
+                return Err(StrategicError::Order(name.to_owned()));
+            }
+            order
+        }
+    };
     *list = Value::Array(ordered(merged, &keys, &old, merge_key));
     Ok(())
 }
@@ -175,16 +242,56 @@ mod tests {
             json!({"containers": [{"name": "b", "image": "y"}, {"name": "new"}, {"name": "c"}]})
         );
         let replace = json!({"containers": [{"$patch": "replace"}, {"name": "only"}]});
+        assert_eq!(patched(pod.clone(), &replace).unwrap(), json!({"containers": [{"name": "only"}]}));
+        // As with kubeadm, an element with the directive is not part of the list, whatever else it holds.
+        let replace = json!({"containers": [{"$patch": "replace", "name": "a"}, {"name": "only"}]});
         assert_eq!(patched(pod, &replace).unwrap(), json!({"containers": [{"name": "only"}]}));
     }
 
     #[test]
-    fn what_is_not_supported_is_refused() {
-        let unknown = json!({"$setElementOrder/containers": []});
+    fn lists_are_ordered_and_texts_taken_out() {
+        let pod = json!({"volumes": [{"name": "a"}, {"name": "b"}, {"name": "c"}], "args": ["x", "y"]});
+        let names = |document: Value| {
+            let names: Vec<_> = document["volumes"]
+                .as_array()
+                .unwrap()
+                .iter()
+                .map(|volume| volume["name"].as_str().unwrap().to_owned())
+                .collect();
+            names.join(" ")
+        };
+        let order = |list: &[&str]| list.iter().map(|name| json!({"name": name})).collect::<Vec<_>>();
+        let patch = json!({"$setElementOrder/volumes": order(&["c", "a"])});
+        assert_eq!(names(patched(pod.clone(), &patch).unwrap()), "b c a");
+        let patch = json!({"$setElementOrder/volumes": order(&["new", "c"]), "volumes": [{"name": "new"}]});
+        assert_eq!(names(patched(pod.clone(), &patch).unwrap()), "new a b c");
+        let patch = json!({"$setElementOrder/volumes": order(&["c"]), "volumes": [{"name": "new"}]});
         assert_eq!(
-            patched(json!({}), &unknown),
-            Err(StrategicError::Directive("$setElementOrder/containers".into()))
+            patched(pod.clone(), &patch).unwrap_err().to_string(),
+            "$setElementOrder/volumes does not name the elements of \"volumes\" in their order"
         );
+        let patch =
+            json!({"$deleteFromPrimitiveList/args": ["x", "z"], "$deleteFromPrimitiveList/no": ["x"]});
+        assert_eq!(patched(pod, &patch).unwrap()["args"], json!(["y"]));
+    }
+
+    #[test]
+    fn other_keys_than_those_that_are_retained_go() {
+        let pod = json!({"a": 1, "b": 2, "c": 3});
+        assert_eq!(
+            patched(pod.clone(), &json!({"$retainKeys": ["a", "b"], "b": 4})).unwrap(),
+            json!({"a": 1, "b": 4})
+        );
+        assert_eq!(
+            patched(pod, &json!({"$retainKeys": ["a"], "b": 4})).unwrap_err().to_string(),
+            "$retainKeys does not name \"b\", which the patch sets"
+        );
+    }
+
+    #[test]
+    fn what_is_not_supported_is_refused() {
+        let unknown = json!({"$foo": []});
+        assert_eq!(patched(json!({}), &unknown), Err(StrategicError::Directive("$foo".into())));
         let no_key = json!({"volumes": [{"hostPath": {}}]});
         let error = patched(json!({}), &no_key).unwrap_err();
         assert_eq!(error.to_string(), "an element of \"volumes\" has no \"name\"");

@@ -53,6 +53,8 @@ fn networking() {
         "controlPlaneEndpoint: foo bar",
         "controllerManager: {extraArgs: [{name: node-cidr-mask-size-ipv4, value: x}]}\nnetworking: {podSubnet: 10.0.0.0/16}",
         "controllerManager: {extraArgs: [{name: node-cidr-mask-size, value: \"26\"}]}\nnetworking: {podSubnet: 10.0.0.0/25}",
+        "networking: {podSubnet: \"10.244.0.0/16, fd00:1::/56\"}",
+        "controlPlaneEndpoint: \"[2001:db8::a]\"",
     ];
     insta::assert_snapshot!(report(cluster, &cases), @r#"
 networking: {serviceSubnet: 10.96.0.0/29}
@@ -95,7 +97,11 @@ networking: {podSubnet: 10.0.0.0/16}
   a.yaml:4:21: controllerManager.extraArgs: the value of node-cidr-mask-size-ipv4 is not a number
 controllerManager: {extraArgs: [{name: node-cidr-mask-size, value: "26"}]}
 networking: {podSubnet: 10.0.0.0/25}
-  ok
+  a.yaml:5:14: networking.podSubnet: 10.0.0.0/25 is smaller than a node's usual /24, and node-cidr-mask-size-ipv4 is not set (write node-cidr-mask-size-ipv4 in place of node-cidr-mask-size)
+networking: {podSubnet: "10.244.0.0/16, fd00:1::/56"}
+  a.yaml:4:14: networking.podSubnet: " fd00:1::/56" is not a CIDR such as "10.96.0.0/12" (leave the blank out)
+controlPlaneEndpoint: "[2001:db8::a]"
+  a.yaml:4:1: controlPlaneEndpoint: "[2001:db8::a]" has brackets and no port (write [ADDRESS]:PORT, or the address alone)
 "#);
 }
 
@@ -164,7 +170,7 @@ imageRepository: foo bar
 dns: {imageTag: a b}
   a.yaml:4:7: dns.imageTag: "a b" is not an image tag
 clusterName: a b
-  a.yaml:4:1: clusterName: "a b" is not a name of letters, digits, '-', '_' and '.'
+  a.yaml:4:1: clusterName: there is a blank in "a b"
 certificateValidityPeriod: 0s
   a.yaml:4:1: certificateValidityPeriod: must be at least 10m0s
 certificateValidityPeriod: 100000h
@@ -280,7 +286,7 @@ stable-1.36: v1.36.4
 v1.33.0: a.yaml:3:1: kubernetesVersion: version v1.33.0 is not supported: this rkadm deploys v1.34 to v1.37
 v1.38.0: a.yaml:3:1: kubernetesVersion: version v1.38.0 is not supported: this rkadm deploys v1.34 to v1.37
 1.37: a.yaml:3:1: kubernetesVersion: "1.37" is not a version such as "v1.37.2" (the newest version this rkadm knows is v1.37.2)
-latest: a.yaml:3:1: kubernetesVersion: the label "latest" cannot be resolved without asking the internet, which rkadm does not do (the newest version this rkadm knows is v1.37.2)
+latest: v1.37.2
 foo: a.yaml:3:1: kubernetesVersion: "foo" is not a version such as "v1.37.2" (the newest version this rkadm knows is v1.37.2)
 "#);
 }

@@ -3,6 +3,7 @@
 use super::*;
 use crate::config::Secret;
 use crate::config::document::Source;
+use crate::config::types::Arg;
 use serde_json::json;
 
 mod messages;
@@ -126,6 +127,36 @@ warnings:
 ");
 }
 
+/// What `config print init-defaults --component-configs` prints is full of them.
+#[test]
+fn what_go_takes_for_nothing_leaves_the_defaults() {
+    let cluster = format!("{CLUSTER}kubernetesVersion: v1.37.2\nnetworking: {{podSubnet: 10.244.0.0/16}}\n");
+    let plain = with_files(&cluster).unwrap();
+    let zeros = with_files(&format!(
+        "{cluster}---\n{}---\n{}",
+        "apiVersion: kubelet.config.k8s.io/v1beta1\nkind: KubeletConfiguration\n\
+         staticPodPath: ''\nclusterDomain: ''\ncgroupDriver: ''\nhealthzBindAddress: ''\nsyncFrequency: 0s\n\
+         maxPods: 0\nport: 0\nproviderID: ''\nauthentication: {x509: {clientCAFile: ''}}\n\
+         authorization: {mode: ''}\nlogging: {format: '', flushFrequency: 0, vmodule: []}\n\
+         failSwapOn: false\nresolvConf: ''\ncpuCFSQuotaPeriod: 0s\nkubeReserved: {}\n",
+        "apiVersion: kubeproxy.config.k8s.io/v1alpha1\nkind: KubeProxyConfiguration\n\
+         mode: ''\nbindAddress: ''\nclusterCIDR: ''\nclientConnection: {kubeconfig: '', qps: 0}\n\
+         featureGates: {}\nwindowsRunAsService: false\nconntrack: {maxPerCore: 0, min: null}\n"
+    ))
+    .unwrap();
+    let mut kubelet = plain.kubelet.clone();
+    // These tell nothing from zero.
+    kubelet["failSwapOn"] = false.into();
+    kubelet["resolvConf"] = "".into();
+    kubelet["cpuCFSQuotaPeriod"] = "0s".into();
+    crate::yaml::sort_keys(&mut kubelet);
+    assert_eq!(zeros.kubelet, kubelet);
+    let mut kube_proxy = plain.kube_proxy.clone();
+    kube_proxy["conntrack"]["maxPerCore"] = 0.into();
+    assert_eq!(zeros.kube_proxy, kube_proxy);
+    assert!(zeros.warnings.iter().all(|warning| !warning.0.message.contains("advised")));
+}
+
 #[test]
 fn component_configs_are_merged_as_kubeadm_does() {
     let ours = with_files(include_str!("../../fixtures/component-input.yaml")).unwrap();
@@ -182,8 +213,11 @@ fn every_flag_arrives() {
     let flags = InitFlags {
         apiserver_advertise_address: text("192.0.2.9"),
         apiserver_bind_port: Some(8443),
-        apiserver_cert_extra_sans: vec!["api.example.com".into()],
-        cert_dir: text("/pki"),
+        apiserver_cert_extra_sans: vec!["api.example.com".into(), String::new()],
+        apiserver_extra_args: vec![Arg::new("v", "4")],
+        controller_manager_extra_args: vec![Arg::new("v", "5")],
+        scheduler_extra_args: vec![Arg::new("v", "6")],
+        cert_dir: text("//srv/../pki/./"),
         certificate_key: Some(Secret::new(key.clone())),
         control_plane_endpoint: text("cp.example.com:443"),
         cri_socket: text("unix:///run/crio/crio.sock"),
@@ -220,10 +254,19 @@ cluster:
   kubernetesVersion: v1.37.1
   controlPlaneEndpoint: cp.example.com:443
   apiServer:
+    extraArgs:
+    - name: v
+      value: '4'
     certSANs:
     - api.example.com
-  controllerManager: {}
-  scheduler: {}
+  controllerManager:
+    extraArgs:
+    - name: v
+      value: '5'
+  scheduler:
+    extraArgs:
+    - name: v
+      value: '6'
   dns: {}
   proxy: {}
   certificatesDir: /pki
