@@ -325,7 +325,7 @@ impl Machine {
             .with_file("/proc/swaps", "")
             .with_file("/proc/sys/net/ipv4/ip_forward", "1\n");
         world.images = config.images().into_iter().collect();
-        world.programs = ["ip", "iptables", "mount", "losetup"].into_iter().map(str::to_owned).collect();
+        world.programs = ["losetup", "mount", "cp"].into_iter().map(str::to_owned).collect();
         Self::from_world(world)
     }
 
