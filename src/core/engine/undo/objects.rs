@@ -100,18 +100,22 @@ pub(super) async fn before_apply(
         }
     }
     // What dies with its etcd is not taken back one by one.
-    let wrote = if dies_with.is_none() {
-        let plain = |object: &ObjectSource| match object {
-            ObjectSource::Plain(object) => Some(object.clone()),
-            ObjectSource::Made(_) => None,
-        };
-        let wrote: Vec<_> = objects.iter().filter_map(plain).collect();
-        let name = saver.save(&serde_json::to_vec(&wrote).unwrap_or_default());
-        Some(name.map_err(|error| StepError::saved("what is applied", error))?)
-    } else {
-        None
-    };
+    let wrote = if dies_with.is_none() { keep_written(saver, objects)? } else { None };
     Ok(Undo::Objects { access: access.clone(), created, saved, wrote, dies_with })
+}
+
+/// What a rollback compares with. Copies outlive the operation: a token that is in none of them by now must not come into one.
+fn keep_written(saver: &dyn Saver, objects: &[ObjectSource]) -> Result<Option<String>, StepError> {
+    let plain = |object: &ObjectSource| match object {
+        ObjectSource::Plain(object) => (object["kind"] != "Secret").then(|| object.clone()),
+        ObjectSource::Made(_) => None,
+    };
+    let wrote: Vec<_> = objects.iter().filter_map(plain).collect();
+    if wrote.is_empty() {
+        return Ok(None);
+    }
+    let name = saver.save(&serde_json::to_vec(&wrote).unwrap_or_default());
+    name.map(Some).map_err(|error| StepError::saved("what is applied", error))
 }
 
 /// What was there before it goes.
@@ -211,5 +215,17 @@ mod tests {
         assert_eq!(now, Some("old".into()));
         let (words, now) = told(None, Some("edited")).await;
         assert_eq!((words.len(), now), (1, None));
+    }
+
+    #[test]
+    fn no_secret_is_kept() {
+        let copies = Copies::default();
+        let secret =
+            json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "a"}, "data": {"token": "x"}});
+        let source = |object: &Value| ObjectSource::Plain(Box::new(object.clone()));
+        assert_eq!(keep_written(&copies, &[source(&secret)]).unwrap(), None);
+        keep_written(&copies, &[source(&secret), source(&map("new"))]).unwrap();
+        let kept = copies.0.lock().unwrap().concat();
+        assert_eq!(serde_json::from_slice::<Value>(&kept).unwrap(), json!([map("new")]));
     }
 }
