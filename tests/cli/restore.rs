@@ -221,3 +221,61 @@ fn an_etcd_that_does_not_answer_is_known_from_its_data() {
     let ran = refused(&machine, "own.db", &fixture("3.6"), 3, &["[ContainerRuntime]", "[Kubelet]"]);
     assert!(!ran.stderr().contains("[EtcdMembers]"), "{}", ran.report());
 }
+
+#[test]
+fn a_data_directory_is_made_whole_or_not_at_all() {
+    let machine = Machine::new();
+    let fixture = concat!(env!("CARGO_MANIFEST_DIR"), "/src/core/etcd/snapshot/fixtures/3.6.db");
+    fs::copy(fixture, machine.dir().join("old.db")).unwrap();
+    machine.write_here("cut.db", &fs::read(fixture).unwrap()[..9000]);
+    fs::create_dir(machine.dir().join("there")).unwrap();
+    let two = "m1=https://10.0.0.1:2380,m2=https://10.0.0.2:2380";
+    for (words, code, said) in [
+        (
+            "old.db --data-dir there --name m1 --initial-cluster m1=https://10.0.0.1:2380",
+            2,
+            "there is there already",
+        ),
+        (
+            "old.db --data-dir new --name m3 --initial-cluster m1=https://10.0.0.1:2380",
+            2,
+            "--initial-cluster: ",
+        ),
+        (&format!("old.db --data-dir new --name m1 --initial-cluster {two}"), 2, "the same --cluster-token"),
+        ("old.db --data-dir new --name m1 --initial-cluster m1", 2, "\"m1\" is not NAME=PEER-URL"),
+        (
+            "old.db --data-dir new --name m1 --initial-cluster m1=https://10.0.0.1:2380 --raise-to 1",
+            2,
+            "the backup has revision",
+        ),
+        (
+            "cut.db --data-dir new --name m1 --initial-cluster m1=https://10.0.0.1:2380",
+            1,
+            "the snapshot does not verify",
+        ),
+        ("none.db --data-dir new --name m1 --initial-cluster m1=https://10.0.0.1:2380", 1, "none.db"),
+    ] {
+        machine.refuses(&format!("restore data {words}"), code, &[said, "Nothing was changed."]);
+        assert_eq!(names(&machine), ["cut.db", "old.db", "there"], "{words}");
+    }
+    let ran = machine
+        .rkadm("restore data old.db --data-dir new --name m1 --initial-cluster m1=https://10.0.0.1:2380");
+    ran.exits(0);
+    for part in [
+        "data of member m1 of 1 member, verified: revision 1",
+        "etcd --data-dir ",
+        "--initial-cluster-token rkadm-2",
+    ] {
+        assert!(ran.stdout().contains(part), "{part}: {}", ran.report());
+    }
+    assert_eq!(names(&machine), ["cut.db", "new", "old.db", "there"]);
+    assert!(machine.dir().join("new/member/snap/db").exists());
+}
+
+fn names(machine: &Machine) -> Vec<String> {
+    let names = fs::read_dir(machine.dir()).unwrap().map(|entry| entry.unwrap().file_name());
+    let mut names: Vec<_> = names.map(|name| name.to_string_lossy().into_owned()).collect();
+    names.retain(|name| !matches!(name.as_str(), "root" | "cluster.yaml"));
+    names.sort();
+    names
+}

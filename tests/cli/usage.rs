@@ -298,6 +298,7 @@ backup
 restore
   etcd
   cluster
+  data
 reset
   phase
     preflight

@@ -197,6 +197,42 @@ fn three_members_form_a_quorum(line: &str) -> Result<()> {
     Ok(())
 }
 
+/// What an operator of an external etcd types.
+#[test]
+fn data_for_members_that_others_start_is_made_by_one_command_for_each() -> Result<()> {
+    let (_net, programs, dir) = (Net::enter()?, Programs::of("3.7")?, tempfile::tempdir()?);
+    let etcd = Etcd::start(&programs, &dir.path().join("old"), &[])?;
+    data::rich(&etcd.client)?;
+    let (keys, last) = (etcd.client.count()?, etcd.client.revision()?);
+    let file = dir.path().join("snapshot.db");
+    etcd.save(&file, &[])?;
+    etcd.stop()?;
+    let members = vec![member(1), member(2), member(3)];
+    let mut etcds = vec![];
+    for n in 1..=3 {
+        let target = dir.path().join(format!("m{n}"));
+        let name = format!("m{n}");
+        let mut rkadm = Command::new(env!("CARGO_BIN_EXE_rkadm"));
+        rkadm.args(["restore", "data"]).arg(&file).arg("--data-dir").arg(&target).args(["--name", &name]);
+        rkadm.args(["--initial-cluster", &cluster(&members), "--cluster-token", "again", "-o", "json"]);
+        let output = rkadm.stdin(Stdio::null()).output()?;
+        ensure!(output.status.success(), "{output:?}");
+        let said: serde_json::Value = serde_json::from_slice(&output.stdout)?;
+        ensure!(said["keys"] == keys && said["backupRevision"] == last && said["members"] == 3, "{said}");
+        etcds.push(Etcd::spawn(&programs, &target, n, &members, &[])?);
+    }
+    for etcd in &mut etcds {
+        etcd.wait()?;
+    }
+    etcds[0].client.put("/through/one", b"1")?;
+    for etcd in &etcds {
+        ensure!(etcd.client.count()? == keys + 1 && etcd.members()?.len() == 3);
+        ensure!(etcd.hash_kv(0, &[])? == etcds[0].hash_kv(0, &[])?, "members differ");
+        assert_history_is_gone(etcd, last)?;
+    }
+    Ok(())
+}
+
 fn a_tree_of_many_pages_gets_its_last_record(line: &str) -> Result<()> {
     let (_net, programs, dir) = (Net::enter()?, Programs::of(line)?, tempfile::tempdir()?);
     let etcd = Etcd::start(&programs, &dir.path().join("old"), &[])?;

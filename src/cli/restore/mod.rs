@@ -3,6 +3,7 @@
 mod came_back;
 mod cluster;
 mod confirm;
+mod data;
 mod fleet;
 mod gate;
 mod report;
@@ -67,6 +68,12 @@ pub enum RestoreCommand {
     /// becomes the only control plane; others join it. Nothing is overwritten, and until it has finished, `rkadm op rollback`
     /// leaves the machine as it was.
     Cluster(Box<cluster::ClusterArgs>),
+    /// Make a data directory of a backup, for an etcd that others start
+    ///
+    /// For an etcd that does not run as a static pod: one of an external cluster, or for a look at old data. What is made is read
+    /// again and verified before it gets its name. Run it for each member with the same file, token and list of members; then start
+    /// all of them. It needs no etcd, and touches nothing but the directory.
+    Data(data::DataArgs),
     /// What this machine says before it is restored together with others; read and written by rkadm itself
     #[command(hide = true)]
     Survey,
@@ -127,6 +134,7 @@ pub async fn run(session: &Session, command: &RestoreCommand) -> Result<(), Comm
         }
         RestoreCommand::Etcd(args) => run_etcd(session, args).await,
         RestoreCommand::Cluster(args) => cluster::run(session, args).await,
+        RestoreCommand::Data(args) => data::run(session, args).await,
         RestoreCommand::Survey => fleet::survey(session).await,
     }
 }

@@ -87,7 +87,7 @@ fn token_of(token: &str, raise_to: i64, sha256: &str) -> String {
     format!("rkadm-{token}-{raise_to}-{}", sha256.get(..16).unwrap_or(sha256))
 }
 
-fn parse(text: &str) -> Result<Vec<Peer>, String> {
+pub(super) fn parse(text: &str) -> Result<Vec<Peer>, String> {
     let mut peers: Vec<Peer> = vec![];
     for entry in text.split(',').map(str::trim).filter(|entry| !entry.is_empty()) {
         let (name, url) = entry

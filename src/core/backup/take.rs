@@ -255,7 +255,11 @@ async fn fit(client: &EtcdClient, endpoint: &str) -> Result<Source, BackupError>
     Ok(Source { endpoint: endpoint.to_owned(), warnings: alarms.collect(), status, members })
 }
 
-pub(crate) fn room(dir: &Path, needed: u64) -> Result<(), BackupError> {
+/// Whether a file system has room for so many bytes, and inodes for some files.
+///
+/// # Errors
+/// It has not.
+pub fn room(dir: &Path, needed: u64) -> Result<(), BackupError> {
     let stat = statvfs(dir).map_err(|error| BackupError::io("look at", dir)(error.into()))?;
     let free = stat.f_bavail.saturating_mul(stat.f_frsize);
     if free < needed {
