@@ -50,7 +50,7 @@ impl NodeEtcd {
         let unusable = |message: String| {
             PhaseError::Unusable {
             message,
-            hint: "a restore needs the manifests that the control plane runs with; etcd elsewhere is restored where it runs".into(),
+            hint: "a restore needs the manifests that the control plane runs with; for an etcd elsewhere: `rkadm restore data` where it runs".into(),
         }
         };
         let Some(etcd) = static_pods::read(host, Component::Etcd).await? else {
