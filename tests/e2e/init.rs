@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use crate::support::{
     CONFIG, Config, Snapshot, expect, fresh, fresh_of, healthy, init, install_network, json, kubectl,
-    patch_version, rkadm,
+    patch_version, rkadm, wait,
 };
 
 #[test]
@@ -113,6 +113,8 @@ fn files(node: &Node) -> Result<String> {
 
 /// Everything is well; then nothing of it stays unsaid that is not.
 fn health(node: &Node) -> Result<()> {
+    // Components are healthy when `init` ends; that their pods are ready, the kubelet tells a moment later.
+    wait(node, "kubectl -n kube-system wait --for=condition=Ready pod --all --timeout=60s")?;
     let said = expect(&rkadm(node, &["health"])?, 0, &[])?;
     for line in [
         "etcd ",
