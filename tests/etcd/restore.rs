@@ -1,6 +1,6 @@
 //! What rkadm restores starts on the real etcd, and is what etcdutl restores.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use anyhow::{Context as _, Result, ensure};
@@ -160,14 +160,20 @@ fn history_can_be_kept(line: &str) -> Result<()> {
     Ok(())
 }
 
-fn three_members_form_a_quorum(line: &str) -> Result<()> {
-    let (_net, programs, dir) = (Net::enter()?, Programs::of(line)?, tempfile::tempdir()?);
-    let etcd = Etcd::start(&programs, &dir.path().join("old"), &[])?;
+/// A snapshot with something of everything, its keys and its revision.
+fn saved(programs: &Programs, dir: &Path) -> Result<(PathBuf, u64, i64)> {
+    let etcd = Etcd::start(programs, &dir.join("old"), &[])?;
     data::rich(&etcd.client)?;
     let (keys, last) = (etcd.client.count()?, etcd.client.revision()?);
-    let file = dir.path().join("snapshot.db");
+    let file = dir.join("snapshot.db");
     etcd.save(&file, &[])?;
     etcd.stop()?;
+    Ok((file, keys, last))
+}
+
+fn three_members_form_a_quorum(line: &str) -> Result<()> {
+    let (_net, programs, dir) = (Net::enter()?, Programs::of(line)?, tempfile::tempdir()?);
+    let (file, keys, last) = saved(&programs, dir.path())?;
     let members = vec![member(1), member(2), member(3)];
     let snapshot = verify(&file, VerifyOptions::default())?;
     let mut etcds = vec![];
@@ -201,12 +207,7 @@ fn three_members_form_a_quorum(line: &str) -> Result<()> {
 #[test]
 fn data_for_members_that_others_start_is_made_by_one_command_for_each() -> Result<()> {
     let (_net, programs, dir) = (Net::enter()?, Programs::of("3.7")?, tempfile::tempdir()?);
-    let etcd = Etcd::start(&programs, &dir.path().join("old"), &[])?;
-    data::rich(&etcd.client)?;
-    let (keys, last) = (etcd.client.count()?, etcd.client.revision()?);
-    let file = dir.path().join("snapshot.db");
-    etcd.save(&file, &[])?;
-    etcd.stop()?;
+    let (file, keys, last) = saved(&programs, dir.path())?;
     let members = vec![member(1), member(2), member(3)];
     let mut etcds = vec![];
     for n in 1..=3 {

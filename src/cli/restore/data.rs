@@ -15,6 +15,7 @@ use rkadm_core::{
         trial::{self, Peer, Trial},
     },
     etcd::snapshot::{DEFAULT_BUMP, NewMember, check_members},
+    kube::storage,
 };
 use rkadm_phases::restore::Source;
 use rustix::fs::{CWD, RenameFlags, renameat_with};
@@ -98,7 +99,7 @@ pub async fn run(session: &Session, args: &DataArgs) -> Result<(), CommandError>
         return Err(usage(message).hint("stop etcd and move its data away, or name another directory"));
     };
     let file = source::find(session, &args.file, args.dir.as_ref(), None, true).await?;
-    let source = source::read(session, &file.path, &args.identity.absolute(), None).await?;
+    let source = source::read(session, &file.path, &args.identity.absolute(), storage::PREFIX).await?;
     let bump = bump(args, &source).map_err(usage)?;
     // An archive's snapshot is unpacked first.
     let copies = if source.plain { 1 } else { 2 };

@@ -172,7 +172,7 @@ async fn run_etcd(session: &Session, args: &EtcdArgs) -> Result<(), CommandError
     let source = match &file {
         Some(file) => {
             let identity = args.identity.absolute();
-            source::read(session, &file.path, &identity, Some(&node)).await?
+            source::read(session, &file.path, &identity, &node.prefix).await?
         }
         None => source::left(&host, &node).await,
     };

@@ -106,16 +106,16 @@ pub async fn left(host: &dyn Probe, node: &NodeEtcd) -> Source {
     }
 }
 
-/// Reads all of it, as far as it concerns `node`.
+/// Reads all of it. Where API servers kept their objects, a plain snapshot does not say: below `prefix`.
 pub async fn read(
     session: &Session,
     file: &Path,
     identities: &[PathBuf],
-    node: Option<&NodeEtcd>,
+    prefix: &str,
 ) -> Result<Source, CommandError> {
     let identities = identities.to_owned();
     let path = file.to_owned();
-    let prefix = node.map_or_else(|| storage::PREFIX.to_owned(), |node| node.prefix.clone());
+    let prefix = prefix.to_owned();
     let work = move || {
         if read::is_plain_snapshot(&path) { plain(&path, &prefix) } else { archive(&path, identities) }
     };
@@ -157,7 +157,6 @@ fn archive(path: &Path, identities: Vec<PathBuf>) -> Result<Source, BackupError>
     })
 }
 
-/// A snapshot does not say where its API servers kept their objects: those of this machine are taken.
 fn plain(path: &Path, prefix: &str) -> Result<Source, BackupError> {
     let sha256 = trial::sha256_of(path)?;
     let report = snapshot::verify(path, VerifyOptions::default())?.report;

@@ -18,6 +18,7 @@ use futures::future::join_all;
 use rkadm_core::{
     engine::Event,
     fleet::{Conduct, Deployed, Ended, Run, conduct},
+    kube::storage,
     pki::list,
 };
 use rkadm_phases::restore::Point;
@@ -66,7 +67,7 @@ pub async fn run(session: &Session, args: &EtcdArgs) -> Result<(), CommandError>
     let file =
         source::find(session, typed, args.dir.as_ref(), Some(list::DEFAULT_DIR.as_ref()), true).await?;
     let identities = args.identity.absolute();
-    let source = source::read(session, &file.path, &identities, None).await?;
+    let source = source::read(session, &file.path, &identities, storage::PREFIX).await?;
     let fleet = stoppable(session, Fleet::assemble(session, &args.fleet.control_planes)).await?;
     let backup = Backup { path: file.path.clone(), shown: file.shown.clone(), source, identities };
     let prepared = stoppable(session, prepare(session, args, &fleet, &backup)).await;
