@@ -2,162 +2,16 @@
 
 use std::fs;
 use std::io::Read as _;
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
-use std::time::{Duration, Instant};
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use serde_json::Value;
-use tempfile::TempDir;
 
-use crate::data;
 use crate::faults::{Fault, Faults, SERVER, Which};
-use crate::net::{Net, outside};
-use crate::server::{Etcd, Programs};
-
-const PKI: &str = "root/etc/kubernetes/pki/etcd";
-const BUCKET: &str = "s3://bucket/clusters/one";
-/// In the bucket's directory.
-const PREFIX: &str = "bucket/clusters/one";
-/// What is larger than a part of an upload, in values of 2 KB.
-const MUCH: u64 = 12_000;
-
-/// A machine's files with a real etcd and a real S3 server, in a network of their own.
-struct Site {
-    dir: TempDir,
-    etcd: Etcd,
-    gateway: Gateway,
-    _net: Net,
-}
-
-/// The server: it ends with its owner.
-struct Gateway(Child);
-
-impl Drop for Gateway {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
-impl Site {
-    /// With so many values in etcd, and TLS by the authority of etcd or none.
-    fn new(values: u64, tls: bool) -> Result<Self> {
-        let net = Net::enter()?;
-        let dir = tempfile::tempdir()?;
-        for path in ["root/srv", "s3/bucket"] {
-            fs::create_dir_all(dir.path().join(path))?;
-        }
-        let etcd = Etcd::start(&Programs::of("3.6")?, &dir.path().join("data"), &[])?;
-        data::put_many(&etcd.client, "/registry/pods/", 0, values, 2000)?;
-        data::certificates(dir.path())?;
-        let gateway = Gateway::start(dir.path(), tls)?;
-        Ok(Self { dir, etcd, gateway, _net: net })
-    }
-
-    fn path(&self, path: &str) -> PathBuf {
-        self.dir.path().join(path)
-    }
-
-    /// A command that finds etcd, and the S3 server at this endpoint.
-    fn command(&self, endpoint: &str, args: &str) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_rkadm"));
-        command.env_clear().current_dir(self.dir.path()).stdin(Stdio::null());
-        command.args(args.split_whitespace()).args(["--rootfs", "root"]);
-        if args.starts_with("backup etcd") {
-            let file = |name: &str| format!("/etc/kubernetes/pki/etcd/{name}");
-            command.args(["--etcd-endpoints", &format!("http://{}", self.etcd.client.address)]);
-            command.args(["--etcd-cacert", &file("ca.crt"), "--etcd-cert", &file("healthcheck-client.crt")]);
-            command.args(["--etcd-key", &file("healthcheck-client.key")]);
-        }
-        command.env("AWS_ACCESS_KEY_ID", "test").env("AWS_SECRET_ACCESS_KEY", "secret-of-the-test");
-        command.env("AWS_ENDPOINT_URL", endpoint).env("AWS_CA_BUNDLE", self.path(PKI).join("ca.crt"));
-        command.env("AWS_ALLOW_HTTP", "true");
-        command
-    }
-
-    fn rkadm(&self, args: &str) -> Result<Output> {
-        Ok(self.command(&Gateway::url(), args).output()?)
-    }
-
-    /// It succeeds; what it says.
-    fn succeeds(&self, args: &str) -> Result<String> {
-        let output = self.rkadm(args)?;
-        ensure!(output.status.success(), "{args}: {output:?}");
-        Ok(String::from_utf8(output.stdout)?)
-    }
-
-    fn json(&self, args: &str) -> Result<Value> {
-        Ok(serde_json::from_str(&self.succeeds(&format!("{args} -o json"))?)?)
-    }
-
-    /// The objects of the bucket, and uploads that were begun.
-    fn objects(&self) -> Result<Vec<String>> {
-        let mut open = vec![self.path("s3/bucket")];
-        let mut found = vec![];
-        while let Some(dir) = open.pop() {
-            for entry in fs::read_dir(dir)? {
-                let path = entry?.path();
-                if path.is_dir() {
-                    open.push(path);
-                } else {
-                    found.push(path.strip_prefix(self.path("s3/bucket"))?.display().to_string());
-                }
-            }
-        }
-        found.sort();
-        Ok(found)
-    }
-
-    /// Where what is not complete lies.
-    fn nothing_is_left(&self) -> Result<()> {
-        let objects = self.objects()?;
-        ensure!(objects.is_empty(), "left in the bucket: {objects:?}");
-        self.scratch_is_empty()
-    }
-
-    fn scratch_is_empty(&self) -> Result<()> {
-        let scratch = self.path("root/var/lib/rkadm/backups");
-        let names: Vec<_> =
-            fs::read_dir(scratch)?.map(|entry| Ok(entry?.file_name())).collect::<Result<_>>()?;
-        ensure!(names == [".rkadm-backup-lock"], "left in the scratch directory: {names:?}");
-        Ok(())
-    }
-}
-
-impl Gateway {
-    fn start(dir: &Path, tls: bool) -> Result<Self> {
-        let mut command = Command::new("setpriv");
-        command.args(["--pdeathsig", "KILL"]).arg(outside(rkadm_nodes::versitygw)?);
-        command.args(["--quiet", "--access", "test", "--secret", "secret-of-the-test"]);
-        command.args(["--port", SERVER]);
-        if tls {
-            command.arg("--cert").arg(dir.join(PKI).join("server.crt"));
-            command.arg("--key").arg(dir.join(PKI).join("server.key"));
-        }
-        command.arg("posix").arg(dir.join("s3"));
-        let child = command.stdout(Stdio::null()).stderr(fs::File::create(dir.join("s3.log"))?).spawn()?;
-        let gateway = Self(child);
-        let started = Instant::now();
-        while std::net::TcpStream::connect(SERVER).is_err() {
-            ensure!(
-                started.elapsed() < Duration::from_secs(30),
-                "{}",
-                fs::read_to_string(dir.join("s3.log"))?
-            );
-            std::thread::sleep(Duration::from_millis(50));
-        }
-        Ok(gateway)
-    }
-
-    fn url() -> String {
-        format!("https://{SERVER}")
-    }
-}
-
-fn said(output: &Output) -> String {
-    String::from_utf8_lossy(&output.stderr).into_owned()
-}
+use crate::server::Programs;
+use crate::site::{BUCKET, Gateway, MUCH, PKI, PREFIX, Site, said};
 
 #[test]
 fn a_bucket_is_a_place_like_a_directory() -> Result<()> {
@@ -229,7 +83,10 @@ fn what_came_of_a_drill_is_kept_in_the_bucket_and_goes_with_its_backup() -> Resu
     let etcd = Programs::of("3.6")?.program("etcd");
     let drill =
         |what: &str| format!("backup drill {what} --dir {BUCKET} --scratch . --etcd {}", etcd.display());
-    let drilled = json(&drill("latest"))?;
+    // What cannot be told to monitoring does not hide it.
+    let output = run(&format!("{} --prometheus nowhere/metrics -o json", drill("latest")))?;
+    ensure!(output.status.success() && said(&output).contains("no metrics: "), "{output:?}");
+    let drilled: Value = serde_json::from_slice(&output.stdout)?;
     ensure!(drilled["file"] == newer && drilled["findings"]["keys"] == 51, "{drilled}");
     json(&drill(&older))?;
     let list = json(&format!("backup list --dir {BUCKET}"))?;
@@ -330,6 +187,40 @@ fn a_server_that_fails_leaves_nothing_under_the_final_name() -> Result<()> {
             site.scratch_is_empty()?;
         }
     }
+    Ok(())
+}
+
+#[test]
+fn a_backup_that_was_made_is_told_when_older_ones_cannot_be_removed() -> Result<()> {
+    let site = Site::new(10, false)?;
+    let older = site.command(&format!("http://{SERVER}"), &format!("backup etcd --dir {BUCKET}")).output()?;
+    ensure!(older.status.success(), "{older:?}");
+    site.etcd.client.put("/registry/new", b"x")?;
+    let denied = "<Error><Code>AccessDenied</Code><Message>Not for you</Message></Error>";
+    let delete = |_: &str, target: &str| target.contains("?delete");
+    let faults = Faults::start(delete, Fault::Answer(403, denied), usize::MAX)?;
+    let backup = format!("backup etcd --dir {BUCKET} --keep-last 1 --prometheus /srv/metrics -o json");
+    let output = site.command(&faults.url(), &backup).output()?;
+    ensure!(output.status.code() == Some(1) && faults.count() > 0, "{output:?}");
+    let made: Value = serde_json::from_slice(&output.stdout)?;
+    let file = made["file"].as_str().context("no file")?;
+    ensure!(site.path("s3").join(file.trim_start_matches("s3://")).exists(), "{made}");
+    for words in ["AccessDenied: Not for you", "The new backup is there and good", "rkadm backup prune"] {
+        ensure!(said(&output).contains(words), "{words}: {output:?}");
+    }
+    ensure!(fs::read_to_string(site.path("root/srv/metrics"))?.contains("rkadm_backup_last_run_success 1\n"));
+    Ok(())
+}
+
+#[test]
+fn certificates_may_be_named_from_where_the_command_runs() -> Result<()> {
+    let site = Site::new(10, false)?;
+    let mut command = Command::new(env!("CARGO_BIN_EXE_rkadm"));
+    command.current_dir(site.path(PKI)).args(["backup", "etcd", "--dir", "../out"]);
+    command.args(["--etcd-endpoints", &format!("http://{}", site.etcd.client.address)]);
+    command.args(["--etcd-cacert", "ca.crt", "--etcd-cert", "healthcheck-client.crt"]);
+    let output = command.args(["--etcd-key", "./healthcheck-client.key"]).output()?;
+    ensure!(output.status.success(), "{output:?}");
     Ok(())
 }
 

@@ -15,6 +15,8 @@ mod net;
 mod pages;
 mod restore;
 mod server;
+mod site;
+mod stopped;
 mod survivor;
 mod verify;
 

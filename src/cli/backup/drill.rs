@@ -93,7 +93,8 @@ pub async fn run(session: &Session, args: &DrillArgs) -> Result<(), CommandError
     };
     if let Some(path) = &args.prometheus {
         let host = session.host(API_TIMEOUT);
-        metrics::write_drill(&host, path, made.is_ok(), Timestamp::now()).await?;
+        let written = metrics::write_drill(&host, path, made.is_ok(), Timestamp::now()).await;
+        metrics::or_warn(session, written);
     }
     let record = match (made, kept) {
         (Ok(record), Ok(())) => record,

@@ -132,23 +132,27 @@ struct Report<'a> {
 /// Runs it.
 pub async fn run(session: &Session, args: &EtcdArgs) -> Result<(), CommandError> {
     Session::require_root("backup etcd")?;
-    let to = destination(session, args)?;
     let began = Instant::now();
-    let made = make(session, args, to).await;
+    let made = match destination(session, args) {
+        Ok(to) => make(session, args, to).await.map_err(failed),
+        Err(error) => Err(error),
+    };
     let elapsed = began.elapsed();
-    // Another one at work writes its own metrics; and that they cannot be written must not hide how the backup went.
-    if let (Some(path), false) = (&args.prometheus, matches!(made, Err(BackupError::Busy(_)))) {
+    // Another one at work writes its own metrics.
+    let busy = made.as_ref().is_err_and(|error| error.kind == ExitKind::Locked);
+    if let (Some(path), false) = (&args.prometheus, busy) {
         let host = session.host(API_TIMEOUT);
         let written = metrics::write(&host, path, made.as_ref().ok(), elapsed, Timestamp::now()).await;
-        if let Err(error) = written {
-            session.reporter.report(Event::Warning { message: format!("no metrics: {}", error.message) });
-        }
+        metrics::or_warn(session, written);
     }
-    let made = made.map_err(failed)?;
+    let made = made?;
     for warning in &made.warnings {
         session.reporter.report(Event::Warning { message: warning.clone() });
     }
-    let removed = prune(session, args).await?;
+    let (removed, unremoved) = match prune(session, args).await {
+        Ok(removed) => (removed, None),
+        Err(error) => (vec![], Some(error)),
+    };
     let report = Report {
         backup: Shown::of(&made.path, made.bytes, made.recipients > 0, &made.manifest),
         elapsed_ms: u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX),
@@ -160,7 +164,15 @@ pub async fn run(session: &Session, args: &EtcdArgs) -> Result<(), CommandError>
         warnings: made.warnings.clone(),
     };
     session.printer.result("Backup", &report, || human(&made, &report));
-    Ok(())
+    let Some(mut error) = unremoved else { return Ok(()) };
+    error.has_result = true;
+    error
+        .details
+        .push("The new backup is there and good; older ones that no rule keeps are still there.".into());
+    error
+        .hints
+        .push("remove them once that is mended: rkadm backup prune, with the same --keep-… and --dir".into());
+    Err(error)
 }
 
 fn human(made: &Made, report: &Report<'_>) -> String {
@@ -226,13 +238,14 @@ async fn make(session: &Session, args: &EtcdArgs, to: To) -> Result<Made, Backup
         recipients,
         node: session.host(API_TIMEOUT).hostname().await,
         resources: args.resources.kubeconfig(),
+        cancel: session.cancel.clone(),
     };
     take::take(&request, to).await
 }
 
 fn source(session: &Session, args: &EtcdArgs) -> Result<EtcdAccess, BackupError> {
     if let (Some(ca), Some(certificate), Some(key)) = (&args.etcd_cacert, &args.etcd_cert, &args.etcd_key) {
-        let (ca, certificate, key) = (ca.clone(), certificate.clone(), key.clone());
+        let (ca, certificate, key) = (absolute(ca), absolute(certificate), absolute(key));
         return Ok(EtcdAccess { endpoints: args.etcd_endpoints.clone(), ca, certificate, key });
     }
     access(&StaticPods::read(&session.root)?)

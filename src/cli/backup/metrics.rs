@@ -3,11 +3,10 @@
 use std::{path::Path, time::Duration};
 
 use jiff::Timestamp;
-use rkadm_core::{backup::take::Made, host::Actuator};
+use rkadm_core::{backup::take::Made, engine::Event, host::Actuator};
 
-use crate::cli::{exit::CommandError, metrics::replace};
+use crate::cli::{Session, exit::CommandError, metrics::replace};
 
-/// Kept from run to run: a failure must not make the last success forgotten.
 const SUCCESS: &str = "rkadm_backup_last_success_timestamp_seconds";
 const DRILL_SUCCESS: &str = "rkadm_backup_last_good_drill_timestamp_seconds";
 
@@ -32,6 +31,13 @@ pub async fn write_drill(
     replace(host, path, |before| drill_text(before, good, now)).await
 }
 
+/// That they cannot be written must not hide how it went.
+pub fn or_warn(session: &Session, written: Result<(), CommandError>) {
+    if let Err(error) = written {
+        session.reporter.report(Event::Warning { message: format!("no metrics: {}", error.message) });
+    }
+}
+
 fn gauge(name: &str, help: &str, value: impl std::fmt::Display) -> String {
     format!("# HELP {name} {help}\n# TYPE {name} gauge\n{name} {value}\n")
 }
@@ -50,38 +56,31 @@ fn drill_text(before: &str, good: bool, now: Timestamp) -> String {
     last + &went + &success.unwrap_or_default()
 }
 
+type Of = fn(&Made) -> String;
+
+/// What is told of the newest good backup: names, meaning, and where it is from.
+const NEWEST: [(&str, &str, Of); 5] = [
+    (SUCCESS, "When the newest good backup was made.", |made| {
+        made.manifest.created_at.as_second().to_string()
+    }),
+    ("rkadm_backup_size_bytes", "Size of its archive.", |made| made.bytes.to_string()),
+    ("rkadm_backup_revision", "Revision of etcd in it.", |made| made.manifest.snapshot.revision.to_string()),
+    ("rkadm_backup_keys", "Keys of etcd in it.", |made| made.manifest.snapshot.keys.to_string()),
+    ("rkadm_backup_compared_with_member", "1 when it has the hash of the live member.", |made| {
+        u8::from(made.manifest.verified.live_hash).to_string()
+    }),
+];
+
 fn text(before: &str, made: Option<&Made>, elapsed: Duration, now: Timestamp) -> String {
-    let mut text = String::new();
-    let mut gauge = |name: &str, help: &str, value: String| text += &gauge(name, help, value);
-    let last = earlier(before, SUCCESS);
-    let success = match made {
-        Some(made) => Some(made.manifest.created_at.as_second().to_string()),
-        None => last.map(str::to_owned),
-    };
-    gauge(
-        "rkadm_backup_last_run_timestamp_seconds",
-        "When the last backup ended.",
-        now.as_second().to_string(),
-    );
-    gauge("rkadm_backup_last_run_success", "1 when it went well.", u8::from(made.is_some()).to_string());
-    gauge(
-        "rkadm_backup_last_run_duration_seconds",
-        "How long it took.",
-        format!("{:.3}", elapsed.as_secs_f64()),
-    );
-    if let Some(success) = success {
-        gauge(SUCCESS, "When the newest good backup was made.", success);
-    }
-    if let Some(made) = made {
-        gauge("rkadm_backup_size_bytes", "Size of its archive.", made.bytes.to_string());
-        gauge(
-            "rkadm_backup_revision",
-            "Revision of etcd in it.",
-            made.manifest.snapshot.revision.to_string(),
-        );
-        gauge("rkadm_backup_keys", "Keys of etcd in it.", made.manifest.snapshot.keys.to_string());
-        let compared = u8::from(made.manifest.verified.live_hash).to_string();
-        gauge("rkadm_backup_compared_with_member", "1 when it has the hash of the live member.", compared);
+    let now = now.as_second();
+    let took = format!("{:.3}", elapsed.as_secs_f64());
+    let mut text = gauge("rkadm_backup_last_run_timestamp_seconds", "When the last backup ended.", now);
+    text += &gauge("rkadm_backup_last_run_success", "1 when it went well.", u8::from(made.is_some()));
+    text += &gauge("rkadm_backup_last_run_duration_seconds", "How long it took.", took);
+    for (name, help, of) in NEWEST {
+        // The backup before is there still when this one failed.
+        let value = made.map_or_else(|| earlier(before, name).map(str::to_owned), |made| Some(of(made)));
+        text += &value.map(|value| gauge(name, help, value)).unwrap_or_default();
     }
     text
 }
@@ -103,10 +102,12 @@ mod tests {
     #[test]
     fn a_failure_does_not_make_the_last_success_forgotten() {
         let now = Timestamp::from_second(2000).unwrap();
-        let before = format!("# HELP {SUCCESS} x\n{SUCCESS} 1000\n");
+        let before = format!("# HELP {SUCCESS} x\n{SUCCESS} 1000\nrkadm_backup_size_bytes 77\n");
         let text = text(&before, None, Duration::from_millis(1500), now);
         assert!(text.contains("rkadm_backup_last_run_success 0\n"), "{text}");
         assert!(text.contains(&format!("{SUCCESS} 1000\n")), "{text}");
+        assert!(text.contains("rkadm_backup_size_bytes 77\n"), "{text}");
+        assert!(!text.contains("rkadm_backup_keys"), "{text}");
         assert!(text.contains("rkadm_backup_last_run_duration_seconds 1.500\n"), "{text}");
     }
 }

@@ -217,10 +217,14 @@ fn failed(error: BackupError) -> CommandError {
     let kind = match error {
         BackupError::Busy(_) => ExitKind::Locked,
         BackupError::Recipient { .. } => ExitKind::Usage,
+        BackupError::Stopped(_) => ExitKind::Interrupted,
         _ => ExitKind::Failed,
     };
     let mut answer = CommandError::new(kind, rkadm_core::text::chain(&error));
     answer.hints = error.hints();
+    if matches!(error, BackupError::Stopped(_)) {
+        answer.details.push("There is no new backup, and nothing is left of this one.".into());
+    }
     answer
 }
 

@@ -73,6 +73,9 @@ pub enum BackupError {
         /// Bytes.
         free: u64,
     },
+    /// A signal asked to stop.
+    #[error("stopped by {0}")]
+    Stopped(&'static str),
     /// Another backup is at work on the same directory.
     #[error("another backup is at work in {}", .0.display())]
     Busy(PathBuf),

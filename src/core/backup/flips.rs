@@ -19,7 +19,7 @@ use super::{
     tests::sample,
     *,
 };
-use crate::text::sha256_hex;
+use crate::{engine::Cancel, text::sha256_hex};
 
 /// An archive as `backup etcd` leaves it, of contents that compress like those of a control plane.
 fn made(dir: &Path, compression: Compression, recipients: &Recipients) -> PathBuf {
@@ -40,7 +40,15 @@ fn made(dir: &Path, compression: Compression, recipients: &Recipients) -> PathBu
     fs::write(dir.join(&path), text).unwrap();
     manifest.resources = vec![ResourceFile { path, size, sha256, objects: 1 }];
     let (contents, resources, snapshot) = (&contents, dir, &*dir.join("snapshot"));
-    let archive = Archive { manifest: &manifest, contents, resources, snapshot, compression, recipients };
+    let archive = Archive {
+        manifest: &manifest,
+        contents,
+        resources,
+        snapshot,
+        compression,
+        recipients,
+        cancel: &Cancel::default(),
+    };
     archive.keep(dir, &Directory(dir.to_owned())).unwrap();
     fs::remove_file(snapshot).unwrap();
     dir.join(archive.name())

@@ -21,6 +21,7 @@ use super::{
     stream::Hasher,
     take::{Contents, PARTIAL, create},
 };
+use crate::engine::Cancel;
 
 /// What goes into an archive, and how.
 pub(super) struct Archive<'a> {
@@ -32,6 +33,8 @@ pub(super) struct Archive<'a> {
     pub snapshot: &'a Path,
     pub compression: Compression,
     pub recipients: &'a Recipients,
+    /// Ends the work.
+    pub cancel: &'a Cancel,
 }
 
 impl Archive<'_> {
@@ -48,6 +51,8 @@ impl Archive<'_> {
             .and_then(|encoder| self.pack(encoder))
             .and_then(Encoder::finish)
             .and_then(Out::finish);
+        // Not what the writer made of it.
+        self.unless_stopped()?;
         Ok((written.map_err(BackupError::io("write", name))?, witness))
     }
 
@@ -67,6 +72,7 @@ impl Archive<'_> {
         });
         let bytes = synced.map_err(BackupError::io("write", &partial))?.len();
         let found = found?;
+        self.unless_stopped()?;
         read::is_spotless(&partial, &found.odd)?;
         let sha256 = found.sha256;
         let mut beside =
@@ -76,8 +82,13 @@ impl Archive<'_> {
             let text = label.text().map_err(|error| BackupError::Transfer(error.to_string()))?;
             beside.push((format!("{name}{}", label::EXTENSION), text.into_bytes()));
         }
-        place.keep(&Staged { name: &name, file: &partial, bytes, sha256: &sha256, beside: &beside })?;
+        let (beside, cancel) = (&*beside, self.cancel);
+        place.keep(&Staged { name: &name, file: &partial, bytes, sha256: &sha256, beside, cancel })?;
         Ok(bytes)
+    }
+
+    fn unless_stopped(&self) -> Result<(), BackupError> {
+        self.cancel.signal().map_or(Ok(()), |signal| Err(BackupError::Stopped(signal)))
     }
 
     /// Writes it to whoever reads. Nothing can be read back then; what is packed is compared with the manifest while it goes by.
@@ -111,7 +122,7 @@ impl Archive<'_> {
             append(&format!("{FILES}{}", file.path), file.size, file.mode, &mut &*bytes)?;
         }
         let mut append_file = |name: &str, path: &Path, size: u64, sha256: &str| {
-            let mut file = Summed { from: File::open(path)?, sha: Hasher::start() };
+            let mut file = Summed { from: File::open(path)?, sha: Hasher::start(), cancel: self.cancel };
             append(name, size, 0o600, &mut file)?;
             let unchanged = file.sha.finish() == sha256;
             unchanged
@@ -127,13 +138,17 @@ impl Archive<'_> {
 }
 
 /// A file, and the hash of what was read of it.
-struct Summed {
+struct Summed<'a> {
     from: File,
     sha: Hasher,
+    cancel: &'a Cancel,
 }
 
-impl Read for Summed {
+impl Read for Summed<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if let Some(signal) = self.cancel.signal() {
+            return Err(io::Error::other(format!("stopped by {signal}")));
+        }
         let read = self.from.read(buffer)?;
         self.sha.update(&buffer[..read]);
         Ok(read)

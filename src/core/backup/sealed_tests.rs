@@ -18,6 +18,7 @@ use super::{
     tests::{DATA, sample},
     *,
 };
+use crate::engine::Cancel;
 
 fn fixture(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("backup/fixtures").join(name)
@@ -47,6 +48,7 @@ fn sealed(dir: &Path, recipients: &Recipients, compression: Compression) -> Path
         snapshot: &snapshot,
         compression,
         recipients,
+        cancel: &Cancel::default(),
     };
     archive.keep(dir, &Directory(dir.to_owned())).unwrap();
     fs::remove_file(snapshot.clone()).unwrap();

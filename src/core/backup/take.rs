@@ -7,6 +7,7 @@ use std::{
     os::unix::fs::{MetadataExt, OpenOptionsExt},
     path::{Path, PathBuf},
     sync::Arc,
+    time::Duration,
 };
 
 use jiff::Timestamp;
@@ -24,7 +25,7 @@ use super::{
     source::{StaticPods, below},
 };
 use crate::{
-    engine::store::make_private_dir,
+    engine::{Cancel, store::make_private_dir},
     etcd::{
         EtcdAccess, EtcdClient, Member, MemberStatus,
         snapshot::{self, TrailerHash, VerifyOptions},
@@ -40,6 +41,8 @@ use crate::{
 pub(super) const PARTIAL: &str = ".partial";
 /// Room for everything but the snapshot.
 const REST: u64 = 64 << 20;
+/// What writes to a place that does not answer is not waited for any longer than this, once a signal asked to stop.
+const GRACE: Duration = Duration::from_secs(5);
 
 /// What to back up, and where to.
 #[derive(Debug)]
@@ -58,6 +61,8 @@ pub struct Request {
     pub node: String,
     /// The kubeconfig by which all API objects are asked for, where they are to come too.
     pub resources: Option<PathBuf>,
+    /// Ends it, with nothing left.
+    pub cancel: Cancel,
 }
 
 /// A backup that was made.
@@ -105,11 +110,31 @@ pub async fn take(request: &Request, to: To) -> Result<Made, BackupError> {
 }
 
 async fn take_locked(request: &Request, to: To) -> Result<Made, BackupError> {
+    let parts = tokio::select! {
+        parts = gather(request, matches!(to, To::Place(_))) => parts?,
+        signal = request.cancel.cancelled() => return Err(BackupError::Stopped(signal)),
+    };
+    pack(request, parts, to).await
+}
+
+/// What goes into the archive, proven.
+struct Parts {
+    manifest: Manifest,
+    contents: Contents,
+    /// The file with the snapshot.
+    snapshot: PathBuf,
+    /// Where the API objects are.
+    resources: PathBuf,
+    warnings: Vec<String>,
+}
+
+/// `read_back`: the archive is written to the disk, and read again.
+async fn gather(request: &Request, read_back: bool) -> Result<Parts, BackupError> {
     let pods = StaticPods::read(&request.root)?;
     let client = client(&request.root, &request.access)?;
     let source = choose(&client, &request.access).await?;
     // The snapshot, and the archive before it goes to its place.
-    let copies = if matches!(to, To::Stream(_)) { 1 } else { 2 };
+    let copies = if read_back { 2 } else { 1 };
     let needed = u64::try_from(source.status.db_size).unwrap_or(0) * copies + REST;
     room(&request.scratch, needed)?;
     let created_at = Timestamp::now();
@@ -158,29 +183,40 @@ async fn take_locked(request: &Request, to: To) -> Result<Made, BackupError> {
             .component("kube-apiserver")
             .and_then(pod::encryption_config)
             .map(|path| path.display().to_string()),
-        verified: Verified {
-            snapshot: true,
-            live_hash,
-            live_hash_why: why,
-            read_back: matches!(to, To::Place(_)),
-        },
+        verified: Verified { snapshot: true, live_hash, live_hash_why: why, read_back },
     };
-    let (path, bytes) = {
-        let (manifest, scratch) = (manifest.clone(), request.scratch.clone());
-        let (compression, recipients) = (request.compression, request.recipients.clone());
-        blocking(move || {
-            let (contents, resources, snapshot) = (&contents, &*resources_dir, &*partial);
-            let recipients = &recipients;
-            let archive =
-                Archive { manifest: &manifest, contents, resources, snapshot, compression, recipients };
-            match to {
-                To::Place(place) => Ok((place.shown(&archive.name()), archive.keep(&scratch, &*place)?)),
-                To::Stream(out) => Ok((PathBuf::from("-"), archive.stream(out)?)),
-            }
-        })
-        .await?
-    };
-    Ok(Made { path, bytes, manifest, recipients: request.recipients.len(), warnings })
+    Ok(Parts { manifest, contents, snapshot: partial, resources: resources_dir, warnings })
+}
+
+/// Makes the archive.
+async fn pack(request: &Request, parts: Parts, to: To) -> Result<Made, BackupError> {
+    let Parts { manifest, contents, snapshot, resources, warnings } = parts;
+    let (cancel, scratch) = (request.cancel.clone(), request.scratch.clone());
+    let (compression, recipients) = (request.compression, request.recipients.clone());
+    let mut packing = std::pin::pin!(blocking(move || {
+        let archive = Archive {
+            manifest: &manifest,
+            contents: &contents,
+            resources: &resources,
+            snapshot: &snapshot,
+            compression,
+            recipients: &recipients,
+            cancel: &cancel,
+        };
+        let (path, bytes) = match to {
+            To::Place(place) => (place.shown(&archive.name()), archive.keep(&scratch, &*place)?),
+            To::Stream(out) => (PathBuf::from("-"), archive.stream(out)?),
+        };
+        Ok(Made { path, bytes, manifest, recipients: recipients.len(), warnings })
+    }));
+    tokio::select! {
+        made = &mut packing => made,
+        signal = request.cancel.cancelled() => {
+            // It looks for the signal itself, and takes back what a bucket has of it. One that had its name already is made.
+            let ended = tokio::time::timeout(GRACE, packing).await;
+            ended.unwrap_or(Err(BackupError::Stopped(signal)))
+        }
+    }
 }
 
 /// Two at once would each remove the other's unfinished file.

@@ -238,6 +238,7 @@ fn names_are_as_long_as_paths_are_and_no_longer() {
         snapshot: &snapshot,
         compression: format::Compression::Zstd,
         recipients: &recipients,
+        cancel: &crate::engine::Cancel::default(),
     };
     archive.keep(dir.path(), &place::Directory(dir.path().to_owned())).unwrap();
     let mut targets = read::Targets { snapshot: dir.path().join("db"), files: BTreeMap::new() };

@@ -25,6 +25,8 @@ use crate::backup::{BackupError, take::hex};
 /// Of an upload, the least that S3 takes. With [`AT_ONCE`] of them in memory, what takes the rest stays below 64 MiB.
 const PART: usize = 5 << 20;
 const AT_ONCE: usize = 2;
+/// For how long a part on its way is waited for once a signal asked to stop.
+const AFTER_STOP: Duration = Duration::from_secs(2);
 
 /// How a bucket is reached.
 #[derive(Clone)]
@@ -121,9 +123,15 @@ impl Bucket {
             }
             Ok(())
         };
-        if let Err(error) = sent.await {
+        let sent = tokio::select! {
+            sent = sent => sent,
+            signal = staged.cancel.cancelled() => Err(BackupError::Stopped(signal)),
+        };
+        if let Err(error) = sent {
             // A part that is still on its way would arrive after the end of its upload, and stay.
-            while upload.wait_for_capacity(0).await.is_err() {}
+            let parts = async { while upload.wait_for_capacity(0).await.is_err() {} };
+            let patience = if matches!(error, BackupError::Stopped(_)) { AFTER_STOP } else { Duration::MAX };
+            let _ = tokio::time::timeout(patience, parts).await;
             // What was sent would be paid for until somebody removes it.
             let _ = upload.abort().await;
             return Err(error);
@@ -183,7 +191,10 @@ impl Place for Bucket {
     fn keep(&self, staged: &Staged<'_>) -> Result<(), BackupError> {
         self.runtime.block_on(async {
             let kept = match self.upload(staged).await {
-                Ok(()) => self.read_back(staged).await,
+                Ok(()) => tokio::select! {
+                    same = self.read_back(staged) => same,
+                    signal = staged.cancel.cancelled() => Err(BackupError::Stopped(signal)),
+                },
                 failed => failed,
             };
             if kept.is_err() {

@@ -20,6 +20,7 @@ use super::{
     BackupError, beside, label,
     take::{PARTIAL, create, room},
 };
+use crate::engine::Cancel;
 
 /// An archive, complete and proven, that is to get its name in a place.
 #[derive(Debug)]
@@ -34,6 +35,8 @@ pub struct Staged<'a> {
     pub sha256: &'a str,
     /// Small files that lie beside it: their names, and what is in them.
     pub beside: &'a [(String, Vec<u8>)],
+    /// Ends the work, with nothing left of it.
+    pub cancel: &'a Cancel,
 }
 
 /// Where backups are. All of it blocks.

@@ -15,6 +15,7 @@ use crate::{
         source::{StaticPods, access, below},
         take::{self, To},
     },
+    engine::Cancel,
     etcd::{EtcdAccess, EtcdClient},
     health::{Identity, Tls},
     host::{HostError, Probe},
@@ -59,6 +60,8 @@ pub(super) async fn backup(root: &Path, dir: &Path, node: String) -> Result<Path
         recipients: Recipients::default(),
         node,
         resources: None,
+        // A step runs to its end.
+        cancel: Cancel::default(),
     };
     let made = take::take(&request, To::Place(Arc::new(Directory(dir)))).await?;
     Ok(made.path)
