@@ -36,6 +36,11 @@ const FIRST_PAGE: u32 = 50;
 /// How long one page is asked for. A revision that another etcd has not reached yet is refused as if it were about to come.
 const CALL: Duration = Duration::from_secs(20);
 
+/// So many resources in a row cannot be listed where the API server itself does not answer.
+const MOST_FAILURES: u32 = 3;
+/// A list that etcd compacts away each time while it comes is given up.
+const MOST_LISTS: u32 = 4;
+
 /// What was found.
 #[derive(Debug, Default)]
 pub(super) struct Objects {
@@ -72,19 +77,18 @@ async fn all(root: &Path, kubeconfig: &Path, revision: i64, dir: &Path) -> Resul
     let config = fs::read(below(root, kubeconfig)).map_err(BackupError::io("read", kubeconfig))?;
     let client = KubeClient::with_options(&config, &Options { server: None, call_timeout: CALL })?;
     let (mut objects, mut later) = (Objects::default(), vec![]);
+    let mut failures = 0;
     for served in client.served().await? {
-        let made = objects.files.len();
-        let as_it_was = list(&client, &served, Some(revision), dir, &mut objects.files).await;
-        // Compacted meanwhile, or kept in another etcd, which has revisions of its own.
-        if let Err(Failure::Kube(KubeError::Rejected { .. } | KubeError::Unreachable { .. })) = &as_it_was {
-            for file in objects.files.drain(made..) {
-                let path = dir.join(&file.path);
-                fs::remove_file(&path).map_err(BackupError::io("remove", &path))?;
+        match either(&client, &served, revision, dir, &mut objects.files).await {
+            Ok(Since::Then) => failures = 0,
+            Ok(Since::Now) => later.push(served.name()),
+            // A webhook that converts custom resources may be gone. An API server that is gone gives none.
+            Err(Failure::Kube(error)) if failures + 1 < MOST_FAILURES => {
+                failures += 1;
+                let why = crate::text::chain(&error);
+                objects.warnings.push(format!("objects of {} are left out: {why}", served.name()));
             }
-            list(&client, &served, None, dir, &mut objects.files).await?;
-            later.push(served.name());
-        } else {
-            as_it_was?;
+            Err(error) => return Err(error),
         }
     }
     if !later.is_empty() {
@@ -92,6 +96,47 @@ async fn all(root: &Path, kubeconfig: &Path, revision: i64, dir: &Path) -> Resul
         objects.warnings.push(format!("these API objects are newer than the snapshot of etcd: {what}"));
     }
     Ok(objects)
+}
+
+/// Of when the objects are.
+enum Since {
+    /// Of the revision of the snapshot.
+    Then,
+    /// Of the time of the list.
+    Now,
+}
+
+/// Objects of one resource at the revision, or as they are now where that revision cannot be had.
+async fn either(
+    client: &KubeClient,
+    served: &Served,
+    revision: i64,
+    dir: &Path,
+    files: &mut Vec<ResourceFile>,
+) -> Result<Since, Failure> {
+    let made = files.len();
+    let mut at = Some(revision);
+    let mut lists = 0;
+    loop {
+        let error = match list(client, served, at, dir, files).await {
+            Ok(()) => return Ok(if at.is_some() { Since::Then } else { Since::Now }),
+            Err(error) => error,
+        };
+        for file in files.drain(made..) {
+            let path = dir.join(&file.path);
+            fs::remove_file(&path).map_err(BackupError::io("remove", &path))?;
+        }
+        lists += 1;
+        match error {
+            // Compacted meanwhile, or kept in another etcd, which has revisions of its own.
+            Failure::Kube(KubeError::Rejected { .. } | KubeError::Unreachable { .. }) if at.is_some() => {
+                at = None;
+            }
+            // Compacted while the pages came.
+            Failure::Kube(KubeError::Rejected { status: 410, .. }) if lists < MOST_LISTS => {}
+            error => return Err(error),
+        }
+    }
 }
 
 /// Objects of one resource. They come in the order of their namespaces.
@@ -106,7 +151,15 @@ async fn list(
     let (mut bytes, mut count) = (0, 0);
     let mut open: Option<Writer> = None;
     loop {
-        let page: Page<Map<String, Value>> = client.page(served, Part { at, limit, token: &token }).await?;
+        let page = client.page(served, Part { at, limit, token: &token }).await;
+        let page: Page<Map<String, Value>> = match page {
+            Ok(page) => page,
+            Err(error) => {
+                // What is there of it is known to the caller, who removes it.
+                files.extend(open.map(Writer::finish).transpose()?);
+                return Err(error.into());
+            }
+        };
         let next = page.next();
         for object in page.items {
             let path = path_of(served, &object);
@@ -202,6 +255,41 @@ mod tests {
         json!({"metadata": {"name": name, "namespace": namespace, "managedFields": [{}]}, "spec": {"a": "yes"}})
     }
 
+    fn client(server: &Server) -> KubeClient {
+        let config = json!({
+            "apiVersion": "v1", "kind": "Config", "current-context": "a",
+            "clusters": [{"name": "c", "cluster": {"server": server.url}}],
+            "contexts": [{"name": "a", "context": {"cluster": "c", "user": "u"}}],
+            "users": [{"name": "u", "user": {"token": "sesame"}}],
+        });
+        KubeClient::from_kubeconfig(config.to_string().as_bytes()).unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_list_that_is_compacted_while_it_comes_is_asked_for_again() {
+        let first = json!({"items": [widget("a", "1")], "metadata": {"continue": "next"}}).to_string();
+        let gone =
+            json!({"kind": "Status", "code": 410, "reason": "Expired", "message": "too old"}).to_string();
+        let all = json!({"items": [widget("a", "1"), widget("a", "2")], "metadata": {}}).to_string();
+        let page = || [Answer::new(200, first.clone()), Answer::new(410, gone.clone())];
+        let again: Vec<_> = [page(), page()].into_iter().flatten().chain([Answer::new(200, all)]).collect();
+        let server = Server::http(again).await;
+        let dir = tempfile::tempdir().unwrap();
+        let mut files = vec![];
+        let since = either(&client(&server), &widgets(), 7, dir.path(), &mut files).await.unwrap();
+        assert!(matches!(since, Since::Now));
+        assert_eq!(files.iter().map(|file| file.objects).collect::<Vec<_>>(), [2]);
+
+        // Always: nothing is left of it.
+        let server = Server::http((0..8).flat_map(|_| page()).collect()).await;
+        let dir = tempfile::tempdir().unwrap();
+        let mut files = vec![];
+        let error = either(&client(&server), &widgets(), 7, dir.path(), &mut files).await.err().unwrap();
+        assert!(error.to_string().contains("too old"), "{error}");
+        let left = fs::read_dir(dir.path().join("resources/namespaces/a")).unwrap();
+        assert!(files.is_empty() && left.count() == 0);
+    }
+
     #[tokio::test]
     async fn objects_go_to_files_by_namespace_and_pages_are_read_to_the_end() {
         let first = json!({
@@ -211,13 +299,7 @@ mod tests {
         let second = json!({"items": [widget("b", "3")], "metadata": {}});
         let answers = vec![Answer::new(200, first.to_string()), Answer::new(200, second.to_string())];
         let server = Server::http(answers).await;
-        let config = json!({
-            "apiVersion": "v1", "kind": "Config", "current-context": "a",
-            "clusters": [{"name": "c", "cluster": {"server": server.url}}],
-            "contexts": [{"name": "a", "context": {"cluster": "c", "user": "u"}}],
-            "users": [{"name": "u", "user": {"token": "sesame"}}],
-        });
-        let client = KubeClient::from_kubeconfig(config.to_string().as_bytes()).unwrap();
+        let client = client(&server);
         let dir = tempfile::tempdir().unwrap();
         let mut files = vec![];
         list(&client, &widgets(), Some(7), dir.path(), &mut files).await.unwrap();
