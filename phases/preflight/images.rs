@@ -15,11 +15,14 @@ pub async fn missing(host: &dyn Probe, cluster: &Cluster) -> (Vec<String>, Vec<F
     let config = &cluster.config;
     let socket = &config.node_registration.cri_socket;
     let policy = config.node_registration.image_pull_policy.unwrap_or_default();
-    let wanted: Vec<_> = Image::ALL
+    let mut wanted: Vec<_> = Image::ALL
         .into_iter()
         .filter(|image| is_used(cluster, *image))
         .map(|image| config.image(image))
         .collect();
+    // Without it no pod starts. The runtime would pull it with the first one, where nobody sees that fail.
+    let sandbox = host.sandbox_image(socket).await.ok().flatten();
+    wanted.extend(sandbox.filter(|sandbox| !wanted.contains(sandbox)));
     if policy == ImagePullPolicy::Always {
         return (wanted, vec![]);
     }

@@ -1,6 +1,7 @@
 //! The container runtime and the kubelet.
 
 use rkadm_core::{
+    config::Image,
     host::Probe,
     preflight::parse,
     version::{KubeVersion, check_kubelet_skew},
@@ -18,6 +19,7 @@ pub async fn container_runtime(host: &dyn Probe, cluster: &Cluster) -> Vec<Found
         Ok(_) => {
             let mut found = readiness(host, socket).await;
             found.extend(cgroup_driver(host, cluster).await);
+            found.extend(sandbox(host, cluster).await);
             found
         }
         Err(fault) => {
@@ -36,6 +38,28 @@ async fn readiness(host: &dyn Probe, socket: &str) -> Vec<Found> {
     };
     let hint = "see the container runtime's log, `journalctl -u containerd` for example, and restart it";
     vec![error("CRI", message, hint)]
+}
+
+/// The runtime has an image of its own choice for the sandbox of every pod. kubeadm tells of another one than that of the version
+/// in its log only; without a network, and that image, no pod starts, and kubeadm waits for them in vain.
+async fn sandbox(host: &dyn Probe, cluster: &Cluster) -> Vec<Found> {
+    let socket = &cluster.config.node_registration.cri_socket;
+    let Ok(Some(image)) = host.sandbox_image(socket).await else { return vec![] };
+    let wanted = cluster.config.image(Image::Pause);
+    if image == wanted {
+        return vec![];
+    }
+    let version = &cluster.config.kubernetes_version;
+    let here = match host.image_present(socket, &image).await {
+        Ok(false) => ", and does not have it",
+        _ => "",
+    };
+    let message = format!(
+        "the container runtime starts every pod with {image}{here}; the sandbox image of Kubernetes {version} is {wanted}"
+    );
+    let hint =
+        format!("set sandbox_image = \"{wanted}\" in /etc/containerd/config.toml, and restart containerd");
+    vec![warning("ImagePull", message, &hint)]
 }
 
 /// The kubelet takes over the runtime's driver where the runtime can tell it; else the two must have been told the same.

@@ -38,7 +38,18 @@ fn a_missing_image_that_cannot_be_pulled_is_named() {
         let never = Config { registration: "  imagePullPolicy: Never\n".to_owned(), ..Config::new(NEWEST) };
         never.install(&node)?;
         let all = ["kube-apiserver:v1.37.2", "etcd:3.7.0-0", "coredns/coredns:v1.14.6", "pause:3.10.2"];
-        refused(&node, 3, &all)
+        refused(&node, 3, &all)?;
+        // What containerd starts pods with, whatever rkadm is told.
+        node.sh_ok(
+            "sed -i 's/pause:3.10.2/pause:9.9/' /etc/containerd/config.toml && systemctl restart containerd",
+        )?;
+        let words = [
+            "starts every pod with registry.k8s.io/pause:9.9, and does not have it",
+            "sandbox image of Kubernetes v1.37.2 is registry.k8s.io/pause:3.10.2",
+            "set sandbox_image = \"registry.k8s.io/pause:3.10.2\" in /etc/containerd/config.toml",
+            "images are missing:",
+        ];
+        refused(&node, 3, &words)
     });
 }
 

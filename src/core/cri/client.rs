@@ -8,6 +8,7 @@ use http::Uri;
 use http::uri::PathAndQuery;
 use hyper_util::rt::TokioIo;
 use prost::Message;
+use serde_json::Value;
 use tokio::net::UnixStream;
 use tonic::client::Grpc;
 use tonic::transport::{Channel, Endpoint};
@@ -116,6 +117,15 @@ impl CriClient {
                 message: wire.message,
             })
             .collect())
+    }
+
+    /// The image that the runtime starts every pod with, where it tells that: containerd does, in its configuration.
+    pub async fn sandbox_image(&self) -> Result<Option<String>, CriError> {
+        let request = proto::StatusRequest { verbose: true };
+        let answer: proto::StatusResponse = self.call(RUNTIME, "Status", request, READ).await?;
+        let config = answer.info.get("config").and_then(|text| serde_json::from_str::<Value>(text).ok());
+        let image = config.as_ref().and_then(|config| config["sandboxImage"].as_str());
+        Ok(image.filter(|image| !image.is_empty()).map(str::to_owned))
     }
 
     /// How the runtime manages cgroups; `None` if it cannot tell, as containerd before 2.0.

@@ -34,6 +34,9 @@ pub(super) struct StatusRequest {
 pub(super) struct StatusResponse {
     #[prost(message, optional, tag = "1")]
     pub(super) status: Option<RuntimeStatus>,
+    /// Where much is asked for. What it holds is the runtime's own.
+    #[prost(map = "string, string", tag = "2")]
+    pub(super) info: HashMap<String, String>,
 }
 
 #[derive(Clone, PartialEq, Message)]

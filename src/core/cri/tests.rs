@@ -101,7 +101,10 @@ fn containerd(path: &str, body: &[u8]) -> Answer {
             let condition =
                 proto::RuntimeCondition { kind: "RuntimeReady".to_owned(), status: true, ..<_>::default() };
             let status = proto::RuntimeStatus { conditions: vec![condition] };
-            Ok(proto::StatusResponse { status: Some(status) }.encode_to_vec())
+            let config = r#"{"containerd": {}, "sandboxImage": "registry.k8s.io/pause:3.10"}"#;
+            let told = if proto::StatusRequest::decode(body).unwrap().verbose { config } else { "" };
+            let info = HashMap::from([("config".to_owned(), told.to_owned())]);
+            Ok(proto::StatusResponse { status: Some(status), info }.encode_to_vec())
         }
         "RuntimeConfig" => Err((Code::Unimplemented, "unknown method RuntimeConfig")),
         "ImageStatus" => {
@@ -153,6 +156,7 @@ async fn a_runtime_is_asked_and_understood() {
     let conditions = client.ready().await.unwrap();
     assert!(conditions[0].ok && conditions[0].kind == "RuntimeReady");
     assert_eq!(trouble(&conditions), None);
+    assert_eq!(client.sandbox_image().await.unwrap().as_deref(), Some("registry.k8s.io/pause:3.10"));
     assert_eq!(client.cgroup_driver().await.unwrap(), None);
     assert!(client.image_present("registry.k8s.io/pause:3.10").await.unwrap());
     assert!(!client.image_present("registry.k8s.io/pause:0").await.unwrap());

@@ -122,6 +122,10 @@ pub trait Probe: Send + Sync {
     async fn runtime_trouble(&self, _socket: &str) -> Result<Option<String>, HostError> {
         Ok(None)
     }
+    /// The image that the container runtime starts every pod with; `None` where it cannot tell.
+    async fn sandbox_image(&self, _socket: &str) -> Result<Option<String>, HostError> {
+        Ok(None)
+    }
     /// The cgroup driver that the container runtime uses, `systemd` or `cgroupfs`; `None` where it cannot tell
     /// (containerd before 2.0).
     async fn cgroup_driver(&self, socket: &str) -> Result<Option<&'static str>, HostError>;

@@ -321,6 +321,10 @@ impl Probe for Overlay<'_> {
         self.inner.runtime_trouble(socket).await
     }
 
+    async fn sandbox_image(&self, socket: &str) -> Result<Option<String>, HostError> {
+        self.inner.sandbox_image(socket).await
+    }
+
     async fn cgroup_driver(&self, socket: &str) -> Result<Option<&'static str>, HostError> {
         self.inner.cgroup_driver(socket).await
     }

@@ -185,6 +185,10 @@ impl Probe for LocalHost {
         Ok(cri::trouble(&self.runtime(socket).await?.ready().await?))
     }
 
+    async fn sandbox_image(&self, socket: &str) -> Result<Option<String>, HostError> {
+        Ok(self.runtime(socket).await?.sandbox_image().await?)
+    }
+
     async fn cgroup_driver(&self, socket: &str) -> Result<Option<&'static str>, HostError> {
         let driver = self.runtime(socket).await?.cgroup_driver().await?;
         Ok(driver.map(|driver| match driver {
