@@ -36,6 +36,7 @@ pub async fn finished(
     upgrading: &Upgrading,
     done: &RunReport,
     downtime: Option<Downtime>,
+    then: Option<&KubeVersion>,
 ) {
     let only = upgrading.request.only.as_deref();
     if only.is_some_and(|only| only != kubelet::GROUP) {
@@ -75,7 +76,7 @@ pub async fn finished(
         result.kubelets_left = behind(Kubelet);
     }
     session.printer.result("Upgrade", &result, || {
-        if is_kubelet { of_kubelet(&result) } else { human(&result, upgrading.request.scope) }
+        if is_kubelet { of_kubelet(&result) } else { human(&result, upgrading.request.scope, then) }
     });
 }
 
@@ -104,7 +105,7 @@ fn of_kubelet(result: &Upgraded) -> String {
     )
 }
 
-fn human(result: &Upgraded, scope: Scope) -> String {
+fn human(result: &Upgraded, scope: Scope, then: Option<&KubeVersion>) -> String {
     let what = match scope {
         Scope::Cluster => "The cluster and the control plane on",
         Scope::Node => "Node",
@@ -121,7 +122,9 @@ fn human(result: &Upgraded, scope: Scope) -> String {
             text::duration(api.not_ready_ms)
         );
     }
-    if !result.control_planes_left.is_empty() {
+    if let Some(then) = then {
+        out += &format!("Now on to {then}.\n");
+    } else if !result.control_planes_left.is_empty() {
         out += &format!(
             "Next, on each other control plane, one at a time: `rkadm upgrade node` ({})\n",
             result.control_planes_left.join(", ")

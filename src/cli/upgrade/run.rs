@@ -50,9 +50,10 @@ pub async fn apply(session: &Session, matches: &ArgMatches) -> Result<(), Comman
     if let Some(upgrade) = unfinished(session, &settings, only.as_deref(), wanted.as_ref()) {
         let upgrade = upgrade?;
         let reached = upgrade.config.kubernetes_version.clone();
-        execute(session, upgrade, on_failure).await?;
         // One that goes over several minors has more before it.
-        if wanted.as_ref().is_none_or(|wanted| *wanted <= reached) {
+        let then = wanted.as_ref().filter(|wanted| **wanted > reached);
+        execute(session, upgrade, on_failure, then).await?;
+        if then.is_none() {
             return Ok(());
         }
     }
@@ -78,7 +79,7 @@ pub async fn apply(session: &Session, matches: &ArgMatches) -> Result<(), Comman
             found = request::find(&host, &settings).await?;
         }
         let upgrade = request::request(&found, &settings, hop, only.as_deref())?;
-        execute(session, upgrade, on_failure).await?;
+        execute(session, upgrade, on_failure, hops.get(index + 1)).await?;
         if settings.dry_run && hops.len() > 1 {
             session.reporter.report(Event::Warning {
                 message: format!(
@@ -129,11 +130,11 @@ async fn node_part(
     on_failure: OnFailure,
 ) -> Result<(), CommandError> {
     if let Some(upgrade) = unfinished(session, settings, only, None) {
-        return execute(session, upgrade?, on_failure).await;
+        return execute(session, upgrade?, on_failure, None).await;
     }
     let found = request::find(&session.host(API_TIMEOUT), settings).await?;
     let upgrade = request::request(&found, settings, &found.cluster, only)?;
-    execute(session, upgrade, on_failure).await
+    execute(session, upgrade, on_failure, None).await
 }
 
 /// The configuration in these files; what is odd about it is told.
@@ -279,10 +280,16 @@ fn verb(scope: Scope) -> &'static str {
 pub async fn resume(session: &Session, operation: &Operation) -> Result<(), CommandError> {
     Session::require_root("op resume")?;
     let upgrade: Upgrade = operation::request(session, operation)?;
-    execute(session, upgrade, OnFailure::Stop).await
+    execute(session, upgrade, OnFailure::Stop, None).await
 }
 
-async fn execute(session: &Session, upgrade: Upgrade, on_failure: OnFailure) -> Result<(), CommandError> {
+/// `then` is the version that comes after this one in the same command.
+async fn execute(
+    session: &Session,
+    upgrade: Upgrade,
+    on_failure: OnFailure,
+    then: Option<&KubeVersion>,
+) -> Result<(), CommandError> {
     for warning in &upgrade.config.warnings {
         session.reporter.report(Event::Warning { message: warning.to_string() });
     }
@@ -317,7 +324,7 @@ async fn execute(session: &Session, upgrade: Upgrade, on_failure: OnFailure) -> 
         None => None,
     };
     if let Some(done) = done? {
-        report::finished(session, &upgrading, &done, downtime).await;
+        report::finished(session, &upgrading, &done, downtime, then).await;
     }
     Ok(())
 }
