@@ -81,10 +81,10 @@ e2e: tools ## Tests on real nodes with real Kubernetes; RKADM=FILE for another b
 chaos: build tools ## Joins under random faults; RKADM_ROUNDS says how many, RKADM_SEED replays, RKADM_FAULT picks
 	RKADM=$(CURDIR)/$(RELEASE) $(CARGO) test --locked --test e2e -- --ignored --nocapture --test-threads=1 chaos::chaos
 
-.PHONY: upgrade-chain
-upgrade-chain: setup ## Upgrade a cluster over every supported minor; builds all of them first
+.PHONY: older-minors
+older-minors: setup ## Clusters of 1.34 and 1.35 taken over, and upgraded over every minor; builds all of them first
 	$(NODES) prepare --minors 1.34,1.35,1.36,1.37
-	$(CARGO) test --locked --test e2e -- --ignored --nocapture --test-threads=1 upgrade::chain
+	$(CARGO) test --locked --test e2e -- --ignored --nocapture --test-threads=1 older:: upgrade::chain
 
 .PHONY: bench
 bench: build tools ## Measure rkadm beside kubeadm on the same node

@@ -21,6 +21,7 @@ mod join_messages;
 mod kill;
 mod kubeadm;
 mod messages;
+mod older;
 mod parity;
 mod reset;
 mod restore;

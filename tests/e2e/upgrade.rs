@@ -264,9 +264,9 @@ fn apt_repository(node: &Node, packages: &[(&str, &str)]) -> Result<()> {
 }
 
 /// Over every supported minor in one command. Takes the programs of all of them, which are not built unless they are asked
-/// for: `make upgrade-chain`.
+/// for: `make older-minors`.
 #[test]
-#[ignore = "needs Kubernetes 1.34 and 1.35: make upgrade-chain"]
+#[ignore = "needs Kubernetes 1.34 and 1.35: make older-minors"]
 fn chain_of_all_minors() {
     run("chain", |lab| {
         let all = ["1.34", "1.35", OLD, NEW];
@@ -284,6 +284,11 @@ fn chain_of_all_minors() {
         for step in ["from v1.34.4 to v1.35.8", "from v1.35.8 to v1.36.4", "from v1.36.4 to v1.37.2"] {
             ensure!(said.contains(step), "{step:?} is not in\n{said}");
         }
+        let next = said.matches("Next, on each node, its kubelet of v1.37.2").count();
+        ensure!(
+            next == 1 && said.matches("Next, ").count() == 1 && said.contains("Now on to v1.36.4"),
+            "{said}"
+        );
         println!("{said}");
         ensure!(versions(&cp1)? == [TO; 3], "{:?}", versions(&cp1)?);
         load.nothing_is_lost()?;

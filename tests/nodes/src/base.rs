@@ -148,11 +148,17 @@ fn overlay(cache: &Cache) -> Result<PathBuf> {
     })
 }
 
-/// kubelet, kubeadm and kubectl where the packages have them; etcdctl and etcdutl for the tests' own use.
+/// containerd's settings. The image of sandboxes is filled in.
+const CONTAINERD: &str = include_str!("../containerd.toml");
+
+/// kubelet, kubeadm and kubectl where the packages have them; etcdctl and etcdutl for the tests' own use; and containerd with the
+/// sandboxes that the machine has an image of.
 fn programs(cache: &Cache, minor: &Minor) -> Result<PathBuf> {
     let kubernetes = tools::kubernetes(cache, minor)?;
     let etcd = images::etcd(cache, &kubernetes)?;
+    let containerd = CONTAINERD.replace("@pause@", &images::pause(&kubernetes)?);
     let key = Key::default()
+        .with(&containerd)
         .with(kubernetes.dir.to_string_lossy().as_bytes())
         .with(etcd.dir.to_string_lossy().as_bytes());
     cache.entry(&format!("programs-{minor}"), key, |scratch| {
@@ -167,6 +173,6 @@ fn programs(cache: &Cache, minor: &Minor) -> Result<PathBuf> {
                     .with_context(|| format!("cannot link {}", target.display()))?;
             }
         }
-        Ok(())
+        files::write(&scratch.join("etc/containerd/config.toml"), &containerd)
     })
 }

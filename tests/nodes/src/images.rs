@@ -57,6 +57,14 @@ pub(crate) fn etcd(cache: &Cache, kubernetes: &Tools) -> Result<Tools> {
     tools::etcd(cache, &tag.splitn(3, '.').take(2).collect::<Vec<_>>().join("."))
 }
 
+/// The image of sandboxes.
+pub(crate) fn pause(kubernetes: &Tools) -> Result<String> {
+    wanted(kubernetes)?
+        .into_iter()
+        .find(|one| one.contains("/pause:"))
+        .context("kubeadm wants no pause image")
+}
+
 /// `etcd` from `registry.k8s.io/etcd:3.7.0-0`.
 fn short_name(reference: &str) -> &str {
     let path = reference.rsplit_once(':').map_or(reference, |(path, _)| path);
