@@ -174,13 +174,15 @@ pub fn restore(root: &Path, trial: &Trial) -> Result<(), BackupError> {
         }
         extracted.as_path()
     };
-    let verified = snapshot::verify(from, VerifyOptions::default())?;
-    if verified.report.revision != trial.revision && !trial.survivor {
-        return Err(changed());
-    }
-    snapshot::restore(&verified, &target, &options_of(trial, verified.report.revision))?;
-    let keys = verified.report.records.keys;
-    drop(verified);
+    let keys = {
+        let (verified, _) = snapshot::restore_file(from, &target, |found| {
+            if found.revision != trial.revision && !trial.survivor {
+                return Err(changed());
+            }
+            Ok(options_of(trial, found.revision))
+        })?;
+        verified.report.records.keys
+    };
     remove(&extracted)?;
     prove(trial, &target, keys)?;
     own(&target, &below(root, &trial.like))

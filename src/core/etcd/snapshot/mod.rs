@@ -24,6 +24,7 @@ mod verify;
 #[cfg(test)]
 mod tests;
 
+pub use bolt::Part;
 pub use contents::{Alarm, AlarmKind, Contents, Member};
 pub use error::{Damage, Fault, SnapshotError};
 pub use keys::{HashKv, Records};
@@ -32,8 +33,8 @@ pub use raft_log::{LogError, RaftState, raft_state};
 pub use record::check_record;
 pub use restore::{
     DEFAULT_BUMP, DEFAULT_TOKEN, History, MembershipError, NewMember, RestoreError, RestoreOptions, Restored,
-    check_members, restore,
+    check_members, restore, restore_file,
 };
 pub use trailer::TrailerHash;
 pub use values::values;
-pub use verify::{FileHash, Report, Verified, VerifyOptions, verify};
+pub use verify::{FileHash, Report, Verified, VerifyOptions, newest, verify};

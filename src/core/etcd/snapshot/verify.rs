@@ -1,16 +1,15 @@
 //! Verification: everything that can be known about a snapshot from the file alone.
 
 use std::collections::BTreeMap;
-use std::os::unix::fs::FileExt as _;
-use std::path::Path;
 use std::thread;
 
 use sha2::{Digest as _, Sha256};
 
-use super::bolt::{Bucket, Db, Tail, Walker};
+use super::bolt::{Bucket, Db, Part, Tail, Walker};
 use super::contents::Contents;
 use super::error::SnapshotError;
 use super::keys::{self, HashKv, Records};
+use super::record::{REVISION, Revision};
 
 type Result<T> = std::result::Result<T, SnapshotError>;
 
@@ -76,13 +75,34 @@ pub struct Verified {
 ///
 /// The file is read once, and needs some 40 MiB of memory however large it is. This blocks for as long as it takes to
 /// read the file, on two threads.
-pub fn verify(path: &Path, options: VerifyOptions) -> Result<Verified> {
-    verify_within(path, options, keys::MAX_SEEN)
+pub fn verify<'a>(snapshot: impl Into<Part<'a>>, options: VerifyOptions) -> Result<Verified> {
+    verify_within(snapshot, options, keys::MAX_SEEN)
+}
+
+/// The newest revision that is written in a snapshot, of which nothing is verified: [`Report::revision`] may be another.
+pub fn newest<'a>(snapshot: impl Into<Part<'a>>) -> Result<i64> {
+    let db = Db::open_part(&snapshot.into())?;
+    let mut walker = Walker::new(&db);
+    let buckets = walker.buckets()?;
+    let key = buckets.iter().find(|bucket| bucket.name == b"key");
+    let path = walker.last_path(key.ok_or(SnapshotError::NotEtcd { bucket: "key" })?)?;
+    let last = path.last().and_then(|leaf| leaf.elements().pop());
+    // That of a deletion is longer.
+    let revision = last.and_then(|last| Revision::parse(last.key.get(..REVISION)?));
+    Ok(revision.map_or(1, |revision| revision.main))
 }
 
 /// Verifies with memory for so many keys.
-pub(crate) fn verify_within(path: &Path, options: VerifyOptions, max_keys: usize) -> Result<Verified> {
-    let db = Db::open(path)?;
+pub(crate) fn verify_within<'a>(
+    snapshot: impl Into<Part<'a>>,
+    options: VerifyOptions,
+    max_keys: usize,
+) -> Result<Verified> {
+    verify_open(Db::open_part(&snapshot.into())?, options, max_keys)
+}
+
+/// Verifies a file that is open.
+pub(super) fn verify_open(db: Db, options: VerifyOptions, max_keys: usize) -> Result<Verified> {
     let (walked, hashed) = thread::scope(|scope| {
         let compare = db.tail == Tail::Hash && !options.hash_is_known;
         let hasher = compare.then(|| thread::Builder::new().spawn_scoped(scope, || hash(&db)));
@@ -123,7 +143,7 @@ fn hash(db: &Db) -> Result<([u8; 32], [u8; 32])> {
         at += size as u64;
     }
     let mut expected = [0; 32];
-    db.file.read_exact_at(&mut expected, db.len).map_err(SnapshotError::io("read", &db.path))?;
+    db.read_at(&mut expected, db.len)?;
     Ok((sha.finalize().into(), expected))
 }
 

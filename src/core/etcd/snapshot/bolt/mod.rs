@@ -10,6 +10,7 @@ mod page;
 mod walk;
 
 pub(crate) use build::Element;
+pub use file::Part;
 pub(crate) use file::{Db, Tail};
 pub(crate) use meta::{Meta, NO_FREELIST};
 

@@ -6,32 +6,28 @@
 
 use std::fs::File;
 use std::os::unix::fs::FileExt as _;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use rustix::io::Errno;
 use serde_json::json;
 
+use super::copy::Copy;
 use super::membership::NewCluster;
-use super::{History, RestoreError, RestoreOptions, Restored, Result, create};
+use super::{History, RestoreError, RestoreOptions, Restored, Result};
 use crate::etcd::snapshot::bolt::{Bucket, Db, Element, Meta, NO_FREELIST, Root, Walker, build};
-use crate::etcd::snapshot::error::SnapshotError;
 use crate::etcd::snapshot::record::Revision;
 use crate::etcd::snapshot::verify::Verified;
 
 /// Of a bucket that is read and written as a whole.
 const MAX_BUCKET: usize = 8 << 20;
-/// Copied at once where the kernel cannot copy by itself.
-const CHUNK: usize = 1 << 20;
 
 pub(super) fn write(
     snapshot: &Verified,
-    path: &Path,
+    copy: Copy,
     options: &RestoreOptions,
     cluster: &NewCluster,
 ) -> Result<Restored> {
     let report = &snapshot.report;
-    let mut rewrite = Rewrite::new(snapshot, path)?;
-    rewrite.copy()?;
+    let mut rewrite = Rewrite::new(snapshot, copy);
     let members = cluster.members.iter().map(|member| Element::entry(member.key(), member.json()));
     rewrite.replace("members", members.collect())?;
     rewrite.replace("members_removed", vec![])?;
@@ -94,41 +90,9 @@ struct Rewrite<'s> {
 }
 
 impl<'s> Rewrite<'s> {
-    fn new(snapshot: &'s Verified, path: &Path) -> Result<Self> {
+    fn new(snapshot: &'s Verified, copy: Copy) -> Self {
         let (db, buckets) = (&snapshot.db, snapshot.buckets.clone());
-        Ok(Self { db, buckets, out: create(path)?, path: path.to_owned(), next: db.meta.high_water })
-    }
-
-    /// Copies the database as it is, without the hash and without what lies behind the last page.
-    fn copy(&mut self) -> Result<()> {
-        let end = self.db.used();
-        let (mut from, mut to) = (0, 0);
-        while from < end {
-            let len = usize::try_from(end - from).unwrap_or(usize::MAX);
-            // Where the file system can, the copy shares the blocks of the original.
-            match rustix::fs::copy_file_range(&self.db.file, Some(&mut from), &self.out, Some(&mut to), len) {
-                Ok(0) => return Err(SnapshotError::CutOff { needed: end, length: from }.into()),
-                Ok(_) | Err(Errno::INTR) => {}
-                Err(
-                    Errno::XDEV | Errno::NOSYS | Errno::INVAL | Errno::OPNOTSUPP | Errno::PERM | Errno::BADF,
-                ) => {
-                    return self.copy_by_hand(from, end);
-                }
-                Err(error) => return Err(RestoreError::io("copy to", &self.path)(error.into())),
-            }
-        }
-        Ok(())
-    }
-
-    fn copy_by_hand(&mut self, mut from: u64, end: u64) -> Result<()> {
-        let mut chunk = vec![0; CHUNK];
-        while from < end {
-            let size = usize::try_from(end - from).unwrap_or(CHUNK).min(CHUNK);
-            self.db.read_at(&mut chunk[..size], from)?;
-            self.write_at(&chunk[..size], from)?;
-            from += size as u64;
-        }
-        Ok(())
+        Self { db, buckets, out: copy.out, path: copy.path, next: db.meta.high_water }
     }
 
     fn write_at(&self, bytes: &[u8], offset: u64) -> Result<()> {

@@ -4,6 +4,7 @@
 //! its log. What etcd needs to start is the database, a write-ahead log that says how the cluster came to be, and,
 //! up to 3.6, a snapshot file with the same in the old format.
 
+mod copy;
 mod database;
 mod membership;
 mod snap;
@@ -13,9 +14,13 @@ use std::fs::{self, DirBuilder, File};
 use std::io;
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
+use std::thread;
 
+use super::bolt::Db;
 use super::error::SnapshotError;
-use super::verify::Verified;
+use super::keys::MAX_SEEN;
+use super::verify::{Report, Verified, VerifyOptions, verify_open};
+use copy::Copy;
 use membership::NewCluster;
 pub use membership::{MembershipError, NewMember};
 
@@ -114,38 +119,113 @@ pub fn check_members(members: &[NewMember], name: &str) -> std::result::Result<(
 /// caller restores beside the place where etcd looks, and renames. Blocks for as long as copying the database takes.
 pub fn restore(snapshot: &Verified, target: &Path, options: &RestoreOptions) -> Result<Restored> {
     let cluster = NewCluster::new(&options.members, &options.name, &options.token)?;
-    make_dir(target)?;
-    let result = fill(snapshot, target, options, &cluster);
-    if result.is_err() {
-        // The error that matters is the first one.
-        let _ = fs::remove_dir_all(target);
-    }
-    result
+    let dirs = Dirs::make(target)?;
+    dirs.or_nothing(|| {
+        let copy = Copy::of(&snapshot.db, &dirs.database())?;
+        copy.run()?;
+        dirs.fill(snapshot, copy, options, &cluster)
+    })
 }
 
-fn fill(
-    snapshot: &Verified,
+/// Verifies a snapshot while it is copied to where it is restored, which takes as long as the slower of both. What becomes of it is
+/// decided with what was found: `options` gives that, or refuses. Otherwise as [`verify`](super::verify) and [`restore`].
+pub fn restore_file<E: From<RestoreError> + From<SnapshotError>>(
+    path: &Path,
     target: &Path,
-    options: &RestoreOptions,
-    cluster: &NewCluster,
-) -> Result<Restored> {
-    let member = target.join("member");
-    let (snap, wal) = (member.join("snap"), member.join("wal"));
-    for dir in [&member, &snap, &wal] {
-        make_dir(dir)?;
+    options: impl FnOnce(&Report) -> std::result::Result<RestoreOptions, E>,
+) -> std::result::Result<(Verified, Restored), E> {
+    let db = Db::open(path)?;
+    let dirs = Dirs::make(target)?;
+    dirs.or_nothing(|| {
+        let copy = Copy::of(&db, &dirs.database())?;
+        let (verified, copied) = thread::scope(|scope| {
+            // Also onto the disk, which would be waited for at the end otherwise.
+            let copying =
+                thread::Builder::new().spawn_scoped(scope, || copy.run().and_then(|()| copy.sync()));
+            let verified = verify_open(db, VerifyOptions::default(), MAX_SEEN);
+            let copied = match copying {
+                Ok(copying) => copying.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)),
+                // No thread could be had: one after the other then.
+                Err(_) => copy.run(),
+            };
+            (verified, copied)
+        });
+        // A file that is damaged says more than a copy that ends early.
+        let verified = verified?;
+        copied?;
+        let options = options(&verified.report)?;
+        let cluster = NewCluster::new(&options.members, &options.name, &options.token);
+        let cluster = cluster.map_err(RestoreError::from)?;
+        let restored = dirs.fill(&verified, copy, &options, &cluster)?;
+        Ok((verified, restored))
+    })
+}
+
+/// A data directory that is made.
+struct Dirs {
+    target: PathBuf,
+}
+
+impl Dirs {
+    /// Empty ones.
+    fn make(target: &Path) -> Result<Self> {
+        make_dir(target)?;
+        let dirs = Self { target: target.to_owned() };
+        dirs.or_nothing(|| {
+            [dirs.member(), dirs.snap(), dirs.wal()].iter().try_for_each(|dir| make_dir(dir))
+        })?;
+        Ok(dirs)
     }
-    let restored = database::write(snapshot, &snap.join("db"), options, cluster)?;
-    wal::write(&wal, cluster)?;
-    snap::write(&snap, cluster)?;
-    for dir in [&wal, &snap, &member, target] {
-        sync_dir(dir)?;
+
+    /// Nothing is left of it when the work fails.
+    fn or_nothing<T, E>(
+        &self,
+        work: impl FnOnce() -> std::result::Result<T, E>,
+    ) -> std::result::Result<T, E> {
+        let done = work();
+        if done.is_err() {
+            // The error that matters is the first one.
+            let _ = fs::remove_dir_all(&self.target);
+        }
+        done
     }
-    match target.parent() {
-        Some(parent) if parent.as_os_str().is_empty() => sync_dir(Path::new("."))?,
-        Some(parent) => sync_dir(parent)?,
-        None => {}
+
+    fn member(&self) -> PathBuf {
+        self.target.join("member")
     }
-    Ok(restored)
+
+    fn snap(&self) -> PathBuf {
+        self.member().join("snap")
+    }
+
+    fn wal(&self) -> PathBuf {
+        self.member().join("wal")
+    }
+
+    fn database(&self) -> PathBuf {
+        self.snap().join("db")
+    }
+
+    fn fill(
+        &self,
+        snapshot: &Verified,
+        copy: Copy,
+        options: &RestoreOptions,
+        cluster: &NewCluster,
+    ) -> Result<Restored> {
+        let restored = database::write(snapshot, copy, options, cluster)?;
+        wal::write(&self.wal(), cluster)?;
+        snap::write(&self.snap(), cluster)?;
+        for dir in [&self.wal(), &self.snap(), &self.member(), &self.target] {
+            sync_dir(dir)?;
+        }
+        match self.target.parent() {
+            Some(parent) if parent.as_os_str().is_empty() => sync_dir(Path::new("."))?,
+            Some(parent) => sync_dir(parent)?,
+            None => {}
+        }
+        Ok(restored)
+    }
 }
 
 fn make_dir(path: &Path) -> Result<()> {
