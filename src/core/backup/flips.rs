@@ -39,18 +39,18 @@ fn made(dir: &Path, compression: Compression, recipients: &Recipients) -> PathBu
     fs::create_dir_all(dir.join(&path).parent().unwrap()).unwrap();
     fs::write(dir.join(&path), text).unwrap();
     manifest.resources = vec![ResourceFile { path, size, sha256, objects: 1 }];
-    let (contents, resources, snapshot) = (&contents, dir, &*dir.join("snapshot"));
+    let (contents, resources, snapshot) = (&contents, dir, dir.join("snapshot"));
     let archive = Archive {
         manifest: &manifest,
         contents,
         resources,
-        snapshot,
+        snapshot: (&snapshot).into(),
         compression,
         recipients,
         cancel: &Cancel::default(),
     };
     archive.keep(dir, &Directory(dir.to_owned())).unwrap();
-    fs::remove_file(snapshot).unwrap();
+    fs::remove_file(&snapshot).unwrap();
     dir.join(archive.name())
 }
 

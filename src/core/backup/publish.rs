@@ -2,26 +2,28 @@
 
 use std::{
     fs::File,
-    io::{self, BufWriter, Read, Write},
+    io::{self, BufWriter, Read, Seek as _, SeekFrom, Take, Write},
+    os::unix::fs::FileExt as _,
     path::Path,
     thread,
 };
 
 use age::stream::StreamWriter;
-use tar::{Builder, EntryType, Header};
 
 use super::{
     BackupError, Manifest, beside,
     crypt::{self, Identities, Recipients},
+    entries::{self, Entries},
     format::{Compression, Encoder},
+    in_place::Room,
     label::{self, Label},
-    manifest::{FILES, MANIFEST, MANIFEST_SUM, SNAPSHOT, sum_of},
+    manifest::SNAPSHOT,
     place::{Place, Staged},
     read,
     stream::Hasher,
     take::{Contents, PARTIAL, create},
 };
-use crate::engine::Cancel;
+use crate::{engine::Cancel, etcd::snapshot::Part};
 
 /// What goes into an archive, and how.
 pub(super) struct Archive<'a> {
@@ -29,8 +31,8 @@ pub(super) struct Archive<'a> {
     pub contents: &'a Contents,
     /// Where the API objects of the manifest are.
     pub resources: &'a Path,
-    /// The file with the snapshot.
-    pub snapshot: &'a Path,
+    /// Where the snapshot is.
+    pub snapshot: Part<'a>,
     pub compression: Compression,
     pub recipients: &'a Recipients,
     /// Ends the work.
@@ -64,16 +66,42 @@ impl Archive<'_> {
         let (file, witness) = self.write(file, &partial)?;
         let file = file.into_inner().map_err(io::IntoInnerError::into_error);
         let file = file.map_err(BackupError::io("write", &partial))?;
+        self.prove(&partial, &file, &witness, place)
+    }
+
+    /// The same of a file that has the snapshot in its place already: what stands before and behind it is written now.
+    pub fn keep_in_place(&self, dir: &Path, place: &dyn Place, room: &Room) -> Result<u64, BackupError> {
+        let partial = self.snapshot.path;
+        let Some(head) = room.head(self.manifest, self.contents) else { return self.keep(dir, place) };
+        let end = self.snapshot.at + self.manifest.snapshot.size;
+        let file = File::options().write(true).open(partial).and_then(|file| {
+            file.write_all_at(&head, 0)?;
+            file.write_all_at(&entries::tail(self.manifest.snapshot.size), end)?;
+            Ok(file)
+        });
+        let file = file.map_err(BackupError::io("write", partial))?;
+        self.prove(partial, &file, &Identities::none(), place)
+    }
+
+    /// Brings it to the disk, reads it back, and gives it to the place.
+    fn prove(
+        &self,
+        partial: &Path,
+        file: &File,
+        witness: &Identities,
+        place: &dyn Place,
+    ) -> Result<u64, BackupError> {
+        let name = self.name();
         // The disk takes its time, and what it has taken so far can be read meanwhile.
         let (synced, found) = thread::scope(|scope| {
             let sync = scope.spawn(|| file.sync_all().and_then(|()| file.metadata()));
-            let found = read::check(&partial, &witness, None);
+            let found = read::check(partial, witness, None);
             (sync.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)), found)
         });
-        let bytes = synced.map_err(BackupError::io("write", &partial))?.len();
+        let bytes = synced.map_err(BackupError::io("write", partial))?.len();
         let found = found?;
         self.unless_stopped()?;
-        read::is_spotless(&partial, &found.odd)?;
+        read::is_spotless(partial, &found.odd)?;
         let sha256 = found.sha256;
         let mut beside =
             vec![(format!("{name}{}", beside::EXTENSION), beside::line(&sha256, &name).into_bytes())];
@@ -83,7 +111,7 @@ impl Archive<'_> {
             beside.push((format!("{name}{}", label::EXTENSION), text.into_bytes()));
         }
         let (beside, cancel) = (&*beside, self.cancel);
-        place.keep(&Staged { name: &name, file: &partial, bytes, sha256: &sha256, beside, cancel })?;
+        place.keep(&Staged { name: &name, file: partial, bytes, sha256: &sha256, beside, cancel })?;
         Ok(bytes)
     }
 
@@ -103,43 +131,29 @@ impl Archive<'_> {
     /// The entries in their order: what is small and tells what the rest is comes first.
     fn pack<W: Write>(&self, out: W) -> io::Result<W> {
         let Self { manifest, contents, resources, snapshot, .. } = self;
-        let mut tar = Builder::new(out);
-        let time = u64::try_from(manifest.created_at.as_second()).unwrap_or(0);
-        let mut append = |name: &str, size: u64, mode: u32, data: &mut dyn Read| {
-            let mut header = Header::new_gnu();
-            header.set_entry_type(EntryType::Regular);
-            header.set_size(size);
-            header.set_mode(mode);
-            header.set_mtime(time);
-            tar.append_data(&mut header, name, data)
-        };
-        let text = serde_json::to_vec_pretty(manifest)?;
-        append(MANIFEST, text.len() as u64, 0o600, &mut text.as_slice())?;
-        let sum = sum_of(&text);
-        append(MANIFEST_SUM, sum.len() as u64, 0o600, &mut sum.as_bytes())?;
-        for file in &manifest.files {
-            let bytes = contents.get(&file.path).map(Vec::as_slice).unwrap_or_default();
-            append(&format!("{FILES}{}", file.path), file.size, file.mode, &mut &*bytes)?;
-        }
-        let mut append_file = |name: &str, path: &Path, size: u64, sha256: &str| {
-            let mut file = Summed { from: File::open(path)?, sha: Hasher::start(), cancel: self.cancel };
-            append(name, size, 0o600, &mut file)?;
+        let mut tar = Entries::new(out, manifest.created_at);
+        tar.begin(&serde_json::to_vec_pretty(manifest)?, &manifest.files, contents)?;
+        let mut append_file = |name: &str, part: Part<'_>, size: u64, sha256: &str| {
+            let mut from = File::open(part.path)?;
+            from.seek(SeekFrom::Start(part.at))?;
+            let mut file = Summed { from: from.take(size), sha: Hasher::start(), cancel: self.cancel };
+            tar.append(name, size, 0o600, &mut file)?;
             let unchanged = file.sha.finish() == sha256;
             unchanged
                 .then_some(())
                 .ok_or_else(|| io::Error::other(format!("{name} changed on the disk since it was written")))
         };
         for file in &manifest.resources {
-            append_file(&file.path, &resources.join(&file.path), file.size, &file.sha256)?;
+            append_file(&file.path, (&resources.join(&file.path)).into(), file.size, &file.sha256)?;
         }
-        append_file(SNAPSHOT, snapshot, manifest.snapshot.size, &manifest.snapshot.sha256)?;
-        tar.into_inner()
+        append_file(SNAPSHOT, *snapshot, manifest.snapshot.size, &manifest.snapshot.sha256)?;
+        tar.end()
     }
 }
 
 /// A file, and the hash of what was read of it.
 struct Summed<'a> {
-    from: File,
+    from: Take<File>,
     sha: Hasher,
     cancel: &'a Cancel,
 }

@@ -45,7 +45,7 @@ fn sealed(dir: &Path, recipients: &Recipients, compression: Compression) -> Path
         manifest: &sample(),
         contents: &contents,
         resources: dir,
-        snapshot: &snapshot,
+        snapshot: (&snapshot).into(),
         compression,
         recipients,
         cancel: &Cancel::default(),

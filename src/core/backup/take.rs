@@ -3,7 +3,7 @@
 use std::{
     collections::BTreeMap,
     fs::{self, File, OpenOptions},
-    io::{self, BufWriter, Write},
+    io::{self, BufWriter, Seek as _, SeekFrom, Write},
     os::unix::fs::{MetadataExt, OpenOptionsExt},
     path::{Path, PathBuf},
     sync::Arc,
@@ -18,6 +18,7 @@ use super::{
     collect::collect,
     crypt::Recipients,
     format::Compression,
+    in_place::Room,
     manifest::{EtcdCluster, File as ListedFile, PREFIX, RESOURCES, SCHEMA, Snapshot, Verified},
     place::Place,
     publish::Archive,
@@ -27,8 +28,9 @@ use super::{
 use crate::{
     engine::{Cancel, store::make_private_dir},
     etcd::{
-        EtcdAccess, EtcdClient, Member, MemberStatus,
-        snapshot::{self, TrailerHash, VerifyOptions},
+        EtcdAccess, EtcdClient, EtcdError, Member, MemberStatus,
+        snapshot::{self, Part, TrailerHash, VerifyOptions},
+        types::HashKv,
     },
     health::{Identity, Tls},
     kube::storage,
@@ -123,6 +125,8 @@ struct Parts {
     contents: Contents,
     /// The file with the snapshot.
     snapshot: PathBuf,
+    /// It lies where it stays in the archive.
+    in_place: Option<Room>,
     /// Where the API objects are.
     resources: PathBuf,
     warnings: Vec<String>,
@@ -133,21 +137,43 @@ async fn gather(request: &Request, read_back: bool) -> Result<Parts, BackupError
     let pods = StaticPods::read(&request.root)?;
     let client = client(&request.root, &request.access)?;
     let source = choose(&client, &request.access).await?;
+    let collected = collect(&request.root, &pods)?;
+    let (files, contents) = read_files(&request.root, &collected.files)?;
+    let created_at = Timestamp::now();
+    let mut in_place = None;
+    if read_back
+        && request.compression == Compression::None
+        && request.recipients.is_empty()
+        && request.resources.is_none()
+    {
+        in_place = Room::new(&files, &contents, created_at).ok();
+    }
     // The snapshot, and the archive before it goes to its place.
-    let copies = if read_back { 2 } else { 1 };
+    let copies = if read_back && in_place.is_none() { 2 } else { 1 };
     let needed = u64::try_from(source.status.db_size).unwrap_or(0) * copies + REST;
     room(&request.scratch, needed)?;
-    let created_at = Timestamp::now();
     let partial = request.scratch.join(format!(".{PREFIX}snapshot{PARTIAL}"));
-    let sha256 = download(&client, &source.endpoint, &partial).await?;
-    let verified = {
+    let at = in_place.map_or(0, |room| room.head);
+    let sha256 = download(&client, &source.endpoint, &partial, at).await?;
+    let part = Part { path: &partial, at, len: None };
+    let verifying = {
         let partial = partial.clone();
         let options = VerifyOptions { hash_is_known: true, ..VerifyOptions::default() };
-        blocking(move || snapshot::verify(&partial, options).map_err(BackupError::from)).await?
+        blocking(move || Ok(snapshot::verify(Part { path: &partial, at, len: None }, options)?))
     };
+    // The member takes as long for its hash as we for all of it.
+    let asking = async {
+        let newest = snapshot::newest(part).ok()?;
+        Some((newest, client.hash_kv(&source.endpoint, newest).await))
+    };
+    let (verified, early) = tokio::join!(verifying, asking);
+    let verified = verified?;
     let report = &verified.report;
-    let (live_hash, why) = compare(&client, &source.endpoint, report).await?;
-    let collected = collect(&request.root, &pods)?;
+    let live = match early {
+        Some((revision, live)) if revision == report.revision => live,
+        _ => client.hash_kv(&source.endpoint, report.revision).await,
+    };
+    let (live_hash, why) = compare(live, report)?;
     let mut warnings = collected.warnings;
     warnings
         .extend(why.iter().map(|why| format!("the snapshot was not compared with the live member: {why}")));
@@ -161,7 +187,6 @@ async fn gather(request: &Request, read_back: bool) -> Result<Parts, BackupError
         warnings.extend(found.warnings);
         resources = found.files;
     }
-    let (files, contents) = read_files(&request.root, &collected.files)?;
     let manifest = Manifest {
         schema: SCHEMA,
         created_at,
@@ -185,12 +210,12 @@ async fn gather(request: &Request, read_back: bool) -> Result<Parts, BackupError
             .map(|path| path.display().to_string()),
         verified: Verified { snapshot: true, live_hash, live_hash_why: why, read_back },
     };
-    Ok(Parts { manifest, contents, snapshot: partial, resources: resources_dir, warnings })
+    Ok(Parts { manifest, contents, snapshot: partial, in_place, resources: resources_dir, warnings })
 }
 
 /// Makes the archive.
 async fn pack(request: &Request, parts: Parts, to: To) -> Result<Made, BackupError> {
-    let Parts { manifest, contents, snapshot, resources, warnings } = parts;
+    let Parts { manifest, contents, snapshot, in_place, resources, warnings } = parts;
     let (cancel, scratch) = (request.cancel.clone(), request.scratch.clone());
     let (compression, recipients) = (request.compression, request.recipients.clone());
     let mut packing = std::pin::pin!(blocking(move || {
@@ -198,13 +223,23 @@ async fn pack(request: &Request, parts: Parts, to: To) -> Result<Made, BackupErr
             manifest: &manifest,
             contents: &contents,
             resources: &resources,
-            snapshot: &snapshot,
+            snapshot: Part {
+                path: &snapshot,
+                at: in_place.map_or(0, |room| room.head),
+                len: Some(manifest.snapshot.size),
+            },
             compression,
             recipients: &recipients,
             cancel: &cancel,
         };
         let (path, bytes) = match to {
-            To::Place(place) => (place.shown(&archive.name()), archive.keep(&scratch, &*place)?),
+            To::Place(place) => {
+                let bytes = match in_place {
+                    Some(room) => archive.keep_in_place(&scratch, &*place, &room)?,
+                    None => archive.keep(&scratch, &*place)?,
+                };
+                (place.shown(&archive.name()), bytes)
+            }
             To::Stream(out) => (PathBuf::from("-"), archive.stream(out)?),
         };
         Ok(Made { path, bytes, manifest, recipients: recipients.len(), warnings })
@@ -308,9 +343,10 @@ pub fn room(dir: &Path, needed: u64) -> Result<(), BackupError> {
     Ok(())
 }
 
-/// Streams the snapshot into a file while hashing it, and gives the SHA-256 of the whole file.
-async fn download(client: &EtcdClient, endpoint: &str, path: &Path) -> Result<String, BackupError> {
-    let file = create(path)?;
+/// Streams the snapshot into a file, from there on, while hashing it, and gives the SHA-256 of the whole file.
+async fn download(client: &EtcdClient, endpoint: &str, path: &Path, at: u64) -> Result<String, BackupError> {
+    let mut file = create(path)?;
+    file.seek(SeekFrom::Start(at)).map_err(BackupError::io("write", path))?;
     // The disk and the hash must not hold up the network, nor the network outrun them.
     let (sender, mut receiver) = tokio::sync::mpsc::channel::<Vec<u8>>(64);
     let target = path.to_owned();
@@ -342,12 +378,11 @@ async fn download(client: &EtcdClient, endpoint: &str, path: &Path) -> Result<St
 }
 
 /// Whether the live member has the same hash at the snapshot's revision; why that could not be told.
-async fn compare(
-    client: &EtcdClient,
-    endpoint: &str,
+fn compare(
+    live: Result<HashKv, EtcdError>,
     report: &snapshot::Report,
 ) -> Result<(bool, Option<String>), BackupError> {
-    let live = match client.hash_kv(endpoint, report.revision).await {
+    let live = match live {
         Ok(live) => live,
         Err(error) => return Ok((false, Some(error.to_string()))),
     };

@@ -235,7 +235,7 @@ fn names_are_as_long_as_paths_are_and_no_longer() {
         manifest: &manifest,
         contents: &contents,
         resources: dir.path(),
-        snapshot: &snapshot,
+        snapshot: (&snapshot).into(),
         compression: format::Compression::Zstd,
         recipients: &recipients,
         cancel: &crate::engine::Cancel::default(),
