@@ -9,7 +9,8 @@ use crate::support::{
     CONFIG, Random, Running, Snapshot, expect, fresh, healthy, init, nothing_half_written, rkadm, wrapped,
 };
 
-const ROUNDS: u32 = 20;
+/// In each, two moments: the second one in what goes on after the first.
+const ROUNDS: u32 = 10;
 
 /// When rkadm is killed.
 #[derive(Debug)]
@@ -25,21 +26,20 @@ fn init_killed_at_twenty_random_moments_makes_a_healthy_cluster_when_run_again()
     let mut random = Random::seeded();
     let (duration, events) = undisturbed();
     for round in 0..ROUNDS {
-        // One moment in each of twenty equal parts, by the clock and by the events in turn.
+        // One moment in each of as many equal parts, by the clock; and of what is left of it then, one by the events.
         let part = (f64::from(round) + random.fraction()) / f64::from(ROUNDS);
-        let moment = if round % 2 == 0 {
-            Moment::After(duration.mul_f64(part))
-        } else {
-            let pause = Duration::from_micros(u64::from(random.below(20_000)));
-            Moment::Event((events * round + random.below(events)) / ROUNDS, pause)
-        };
+        let first = Moment::After(duration.mul_f64(part));
+        let left = events * (ROUNDS - round) / ROUNDS;
+        let pause = Duration::from_micros(u64::from(random.below(20_000)));
+        let second = Moment::Event(random.below(left), pause);
         run(&format!("kill {round}"), |lab| {
-            println!("round {round}: {moment:?}");
+            println!("round {round}: {first:?}, {second:?}");
             let node = fresh(lab, "cp1")?;
             let before = Snapshot::of(&node)?;
-            killed(&node, &moment)
+            killed(&node, &first)
+                .and_then(|()| killed(&node, &second))
                 .and_then(|()| again(&node, &before, round))
-                .with_context(|| format!("{moment:?}"))
+                .with_context(|| format!("{first:?}, {second:?}"))
         });
     }
 }

@@ -1,8 +1,10 @@
 //! What a failed test leaves for whoever looks into it: one folder, with everything from every node.
 
 use std::fs;
+use std::io::{self, Write as _};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::path::{Path, PathBuf};
+use std::time::Instant;
 
 use anyhow::{Context as _, Result};
 
@@ -38,6 +40,7 @@ const DIRECTORIES: &[&str] = &[
 /// Runs a test in a lab of its own. When it fails, evidence of all nodes is collected in one folder and the
 /// test panics with its error; in every case the lab is cleared away.
 pub fn run(name: &str, test: impl FnOnce(&Lab) -> Result<()>) {
+    let start = Instant::now();
     let lab = Lab::new(name).unwrap_or_else(|error| panic!("{name}: no lab: {error:#}"));
     let outcome = catch_unwind(AssertUnwindSafe(|| test(&lab)));
     if !matches!(outcome, Ok(Ok(()))) {
@@ -52,6 +55,8 @@ pub fn run(name: &str, test: impl FnOnce(&Lab) -> Result<()>) {
     match outcome {
         Ok(Ok(())) => {
             closed.unwrap_or_else(|error| panic!("{name}: the lab cannot be cleared away: {error:#}"));
+            // Not through the macros, whose output of a test that went well nobody sees.
+            let _ = writeln!(io::stderr(), "nodes: {name}: {:.0} s", start.elapsed().as_secs_f64());
         }
         Ok(Err(error)) => panic!("{name}: {error:?}"),
         Err(panic) => resume_unwind(panic),
