@@ -42,6 +42,13 @@ pub fn install_network(cp: &Node, nodes: &[&Node]) -> Result<()> {
     wait(cp, "kubectl -n kube-system rollout status deployment/coredns --timeout=60s").map(drop)
 }
 
+/// The table of kubeadm, in which all certificates are there and made a moment ago.
+pub fn certificates_of_a_year(cp: &Node) -> Result<String> {
+    let table = cp.sh_ok("kubeadm certs check-expiration")?;
+    ensure!(!table.contains("MISSING") && table.matches(" 364d ").count() == 11, "{table}");
+    Ok(table)
+}
+
 /// A control plane that answers, its node registered and marked, its addons applied, a token to join with.
 pub fn healthy(node: &Node) -> Result<()> {
     let livez = kubectl(node, "get --raw /livez")?;

@@ -155,8 +155,10 @@ const CONTAINERD: &str = include_str!("../containerd.toml");
 /// sandboxes that the machine has an image of.
 fn programs(cache: &Cache, minor: &Minor) -> Result<PathBuf> {
     let kubernetes = tools::kubernetes(cache, minor)?;
-    let etcd = images::etcd(cache, &kubernetes)?;
-    let containerd = CONTAINERD.replace("@pause@", &images::pause(&kubernetes)?);
+    // Asked for once: this is done for each node.
+    let wanted = images::wanted(&kubernetes)?;
+    let etcd = images::etcd(cache, &wanted)?;
+    let containerd = CONTAINERD.replace("@pause@", images::pause(&wanted)?);
     let key = Key::default()
         .with(&containerd)
         .with(kubernetes.dir.to_string_lossy().as_bytes())

@@ -17,7 +17,7 @@ const RECIPE: &str = "1";
 pub(crate) fn archives(cache: &Cache, minor: &Minor) -> Result<PathBuf> {
     let kubernetes = tools::kubernetes(cache, minor)?;
     let wanted = wanted(&kubernetes)?;
-    let etcd = etcd(cache, &kubernetes)?;
+    let etcd = etcd(cache, &wanted)?;
     let sources = Sources { kubernetes, etcd, coredns: tools::coredns(cache)?, debian: base::debian(cache)? };
     let mut key = Key::default().with(RECIPE).with(wanted.join("\n")).with(PAUSE);
     for dir in [&sources.kubernetes.dir, &sources.etcd.dir, &sources.coredns.dir, &sources.debian] {
@@ -37,7 +37,7 @@ pub(crate) fn archives(cache: &Cache, minor: &Minor) -> Result<PathBuf> {
 
 /// References of all images that kubeadm of this version wants. With the explicit version it asks nobody on
 /// the internet.
-fn wanted(kubernetes: &Tools) -> Result<Vec<String>> {
+pub(crate) fn wanted(kubernetes: &Tools) -> Result<Vec<String>> {
     let kubeadm = kubernetes.program("kubeadm");
     let mut command = Command::new(kubeadm);
     let listing =
@@ -45,9 +45,8 @@ fn wanted(kubernetes: &Tools) -> Result<Vec<String>> {
     Ok(listing.lines().map(str::to_owned).filter(|line| !line.is_empty()).collect())
 }
 
-/// The etcd that goes with this Kubernetes.
-pub(crate) fn etcd(cache: &Cache, kubernetes: &Tools) -> Result<Tools> {
-    let wanted = wanted(kubernetes)?;
+/// The etcd of these images.
+pub(crate) fn etcd(cache: &Cache, wanted: &[String]) -> Result<Tools> {
     let tag = wanted
         .iter()
         .find_map(|reference| reference.split_once("/etcd:"))
@@ -57,12 +56,10 @@ pub(crate) fn etcd(cache: &Cache, kubernetes: &Tools) -> Result<Tools> {
     tools::etcd(cache, &tag.splitn(3, '.').take(2).collect::<Vec<_>>().join("."))
 }
 
-/// The image of sandboxes.
-pub(crate) fn pause(kubernetes: &Tools) -> Result<String> {
-    wanted(kubernetes)?
-        .into_iter()
-        .find(|one| one.contains("/pause:"))
-        .context("kubeadm wants no pause image")
+/// The image of sandboxes among these.
+pub(crate) fn pause(wanted: &[String]) -> Result<&str> {
+    let pause = wanted.iter().find(|one| one.contains("/pause:"));
+    pause.map(String::as_str).context("kubeadm wants no pause image")
 }
 
 /// `etcd` from `registry.k8s.io/etcd:3.7.0-0`.
