@@ -10,6 +10,7 @@ use crate::support::{
     members, members_agree, rkadm, wait,
 };
 
+const COMPONENTS: [&str; 4] = ["etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler"];
 const POINTS: [&str; 3] = ["together/restored", "together/replaced", "together/started"];
 
 #[test]
@@ -237,6 +238,11 @@ fn control_planes<const N: usize>(lab: &Lab, names: [&str; N]) -> Result<[Node; 
                 node
             }
         });
+    }
+    // A kubelet tells the API server of its static pods when it comes to it: a backup from before knows fewer pods than there are.
+    for name in names {
+        let pods: Vec<_> = COMPONENTS.iter().map(|component| format!("{component}-{name}")).collect();
+        wait(&nodes[0], &format!("kubectl -n kube-system get pods {}", pods.join(" ")))?;
     }
     nodes.try_into().map_err(|_| anyhow::anyhow!("not all of {names:?}"))
 }
