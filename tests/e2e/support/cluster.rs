@@ -32,6 +32,11 @@ pub fn wait(node: &Node, script: &str) -> Result<String> {
 
 /// Gives the nodes a pod network and waits until they are Ready and the addons run.
 pub fn install_network(cp: &Node, nodes: &[&Node]) -> Result<()> {
+    // A connection to a Service that is begun before kube-proxy knows it is given up after half a minute only. The network is what
+    // CoreDNS waits for, and kube-proxy does not.
+    for node in nodes {
+        wait(node, SERVICES_ARE_KNOWN)?;
+    }
     for node in nodes {
         let cidr =
             wait(cp, &format!("kubectl get node {} -o jsonpath={{.spec.podCIDR}} | grep .", node.name()))?;
@@ -40,6 +45,32 @@ pub fn install_network(cp: &Node, nodes: &[&Node]) -> Result<()> {
     wait(cp, "kubectl wait --for=condition=Ready node --all --timeout=60s")?;
     wait(cp, "kubectl -n kube-system rollout status daemonset/kube-proxy --timeout=60s")?;
     wait(cp, "kubectl -n kube-system rollout status deployment/coredns --timeout=60s").map(drop)
+}
+
+/// Asks kube-proxy of the node, as its probes would.
+const SERVICES_ARE_KNOWN: &str = "curl -sf --max-time 2 http://127.0.0.1:10256/healthz";
+
+/// What [`works`] works on.
+pub fn deploy_probe(cp: &Node) -> Result<()> {
+    let pod = serde_json::json!({"tolerations": [{"operator": "Exists"}],
+        "containers": [{"name": "pause", "image": "registry.k8s.io/pause:3.10.2"}]});
+    let labels = serde_json::json!({"app": "probe"});
+    let deployment = serde_json::json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "probe"},
+        "spec": {"selector": {"matchLabels": labels}, "template": {"metadata": {"labels": labels}, "spec": pod}}});
+    cp.write("/root/probe.json", deployment.to_string(), 0o600)?;
+    kubectl(cp, "apply -f /root/probe.json")?;
+    wait(cp, "kubectl rollout status deployment/probe --timeout=60s").map(drop)
+}
+
+/// Controllers, scheduler and kubelet do their work on what they see now.
+pub fn works(cp: &Node) -> Result<()> {
+    wait(cp, "kubectl wait --for=condition=Ready node --all --timeout=60s")?;
+    wait(cp, "kubectl rollout restart deployment/probe")?;
+    wait(cp, "kubectl rollout status deployment/probe --timeout=90s")?;
+    wait(cp, "kubectl -n kube-system rollout status deployment/coredns --timeout=90s")?;
+    let endpoint = kubectl(cp, "get endpointslice kubernetes -o jsonpath={.endpoints[*].addresses[*]}")?;
+    ensure!(endpoint.trim() == cp.ip(), "the Service kubernetes leads to {endpoint}");
+    cp.sh_ok("curl -skf --max-time 5 https://10.96.0.1/healthz").map(drop)
 }
 
 /// The table of kubeadm, in which all certificates are there and made a moment ago.

@@ -10,7 +10,9 @@ mod load;
 mod random;
 mod running;
 
-pub use cluster::{certificates_of_a_year, get, healthy, install_network, kubectl, wait};
+pub use cluster::{
+    certificates_of_a_year, deploy_probe, get, healthy, install_network, kubectl, wait, works,
+};
 pub use config::{Config, patch_version};
 pub use faults::{fill, make_room, overload, relieve, small_disk};
 pub use host::{Snapshot, nothing_half_written};
