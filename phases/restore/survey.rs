@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use rkadm_core::{
-    backup::{lost::LostFile, manifest::File, take, trial::bump_over},
+    backup::{collect, lost::LostFile, manifest::File, trial::bump_over},
     engine::{PhaseError, phase::Finding},
     etcd::Member,
     host::Probe,
@@ -286,7 +286,7 @@ async fn keys(host: &dyn Probe, restore: &Restore, found: &mut Survey) -> Result
             contents.insert(path, bytes);
         }
     }
-    let here = take::fingerprints(&files, &contents, &restore.node.pki);
+    let here = collect::fingerprints(&files, &contents, &restore.node.pki);
     let mut wrong = vec![];
     for (name, file) in KEYS {
         let Some(theirs) = backed_up.get(name) else { continue };

@@ -6,9 +6,8 @@ use std::{fs, path::Path};
 use insta::assert_snapshot;
 use rkadm_core::{
     backup::{
-        Manifest,
+        Manifest, collect,
         manifest::{EtcdCluster, File, MANIFEST, SCHEMA, SNAPSHOT, Snapshot, Verified},
-        take,
     },
     etcd::snapshot::{VerifyOptions, verify},
     text::sha256_hex,
@@ -72,7 +71,7 @@ pub fn archive(keys: &Machine, line: &str, change: impl FnOnce(&mut Manifest)) -
             members: vec![],
         },
         snapshot: Snapshot::of(&report, sha256_hex(&db)),
-        fingerprints: take::fingerprints(
+        fingerprints: collect::fingerprints(
             &files,
             &contents.iter().cloned().collect(),
             Path::new("/etc/kubernetes/pki"),

@@ -1,7 +1,7 @@
 //! The files of a machine that a backup holds beside the snapshot: without its keys a snapshot is of little use.
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     fs,
     os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
@@ -11,9 +11,14 @@ use k8s_openapi::api::core::v1::Pod;
 
 use super::{
     BackupError,
+    manifest::File as ListedFile,
     source::{StaticPods, below},
 };
-use crate::manifest::pod;
+use crate::{
+    manifest::pod,
+    pki::{Certificate, PrivateKey},
+    text::sha256_hex,
+};
 
 /// A directory with more than this is data, not configuration.
 const MOST_BYTES: u64 = 32 << 20;
@@ -135,4 +140,58 @@ fn add(
     }
     found.extend(files);
     Ok(())
+}
+
+/// Of files, by their path on the machine.
+pub(super) type Contents = BTreeMap<String, Vec<u8>>;
+
+pub(super) fn read_files(root: &Path, paths: &[PathBuf]) -> Result<(Vec<ListedFile>, Contents), BackupError> {
+    let (mut files, mut contents) = (vec![], Contents::new());
+    for path in paths {
+        let real = below(root, path);
+        let meta = fs::metadata(&real).map_err(BackupError::io("read", path))?;
+        let bytes = fs::read(&real).map_err(BackupError::io("read", path))?;
+        let name = path.display().to_string();
+        files.push(ListedFile {
+            path: name.clone(),
+            size: bytes.len() as u64,
+            sha256: sha256_hex(&bytes),
+            mode: meta.mode() & 0o7777,
+            uid: meta.uid(),
+            gid: meta.gid(),
+        });
+        contents.insert(name, bytes);
+    }
+    Ok((files, contents))
+}
+
+/// Where the control plane has its certificates.
+pub(super) fn pki_dir(pods: &StaticPods) -> PathBuf {
+    let ca = pods.component("kube-apiserver").and_then(|pod| pod::flag(pod, "client-ca-file"));
+    let dir = ca.and_then(|ca| Path::new(&ca).parent().map(Path::to_owned));
+    dir.unwrap_or_else(|| crate::pki::list::DEFAULT_DIR.into())
+}
+
+/// Of public keys, which tell whether a machine has the same authorities.
+pub fn fingerprints(files: &[ListedFile], contents: &Contents, pki: &Path) -> BTreeMap<String, String> {
+    let mut found = BTreeMap::new();
+    for file in files {
+        let Some(bytes) = contents.get(&file.path) else { continue };
+        for name in ["ca", "etcd/ca", "front-proxy-ca"] {
+            if Path::new(&file.path) == pki.join(format!("{name}.crt"))
+                && let Ok(certificate) = Certificate::from_pem(bytes)
+            {
+                found.insert(name.to_owned(), certificate.spki_hash());
+            }
+        }
+        if Path::new(&file.path) == pki.join("sa.key")
+            && let Ok(key) = PrivateKey::from_pem(bytes)
+        {
+            found.insert(
+                "sa".to_owned(),
+                format!("sha256:{}", sha256_hex(key.public_key_pem().trim().as_bytes())),
+            );
+        }
+    }
+    found
 }

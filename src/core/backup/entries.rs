@@ -6,11 +6,11 @@ use jiff::Timestamp;
 use tar::{Builder, EntryType, Header};
 
 use super::{
+    collect::Contents,
     manifest::{FILES, File, MANIFEST, MANIFEST_SUM, SNAPSHOT, sum_of},
-    take::Contents,
 };
 
-const BLOCK: u64 = 512;
+const BLOCK: usize = 512;
 
 /// A tar that is written.
 pub(super) struct Entries<W: Write> {
@@ -54,12 +54,28 @@ impl<W: Write> Entries<W> {
     }
 }
 
-impl Entries<Vec<u8>> {
-    /// What stands before the content of the snapshot, which is to follow.
-    pub fn before_snapshot(mut self, size: u64) -> io::Result<Vec<u8>> {
+impl<W: Write> Entries<W> {
+    fn snapshot_header(&self, size: u64) -> io::Result<Header> {
         let mut header = self.header(size, 0o600);
         header.set_path(SNAPSHOT)?;
         header.set_cksum();
+        Ok(header)
+    }
+
+    /// The snapshot, whose content is put into what is below by other means.
+    pub fn snapshot(&mut self, size: u64, content: impl FnOnce(&mut W) -> io::Result<()>) -> io::Result<()> {
+        let header = self.snapshot_header(size)?;
+        let out = self.tar.get_mut();
+        out.write_all(header.as_bytes())?;
+        content(out)?;
+        out.write_all(&padding(size))
+    }
+}
+
+impl Entries<Vec<u8>> {
+    /// What stands before the content of the snapshot, which is to follow.
+    pub fn before_snapshot(mut self, size: u64) -> io::Result<Vec<u8>> {
+        let header = self.snapshot_header(size)?;
         let out = self.tar.get_mut();
         out.extend_from_slice(header.as_bytes());
         let len = out.len();
@@ -72,6 +88,11 @@ impl Entries<Vec<u8>> {
 
 /// What stands behind the content of the last entry.
 pub(super) fn tail(size: u64) -> Vec<u8> {
-    let padding = size.next_multiple_of(BLOCK) - size + 2 * BLOCK;
-    vec![0; usize::try_from(padding).unwrap_or(0)]
+    [padding(size), vec![0; 2 * BLOCK]].concat()
+}
+
+/// Behind content of so many bytes.
+fn padding(size: u64) -> Vec<u8> {
+    let over = usize::try_from(size % BLOCK as u64).unwrap_or(0);
+    vec![0; over.next_multiple_of(BLOCK) - over]
 }

@@ -10,6 +10,7 @@ use std::{
 use super::{
     beside,
     crypt::{Identities, Recipients},
+    deflate,
     format::Compression,
     label::Label,
     manifest::{RESOURCES, ResourceFile},
@@ -32,7 +33,9 @@ fn made(dir: &Path, compression: Compression, recipients: &Recipients) -> PathBu
     manifest.files[0].path = format!("/etc/kubernetes/{}/ca.key", "long".repeat(30));
     let contents = BTreeMap::from([(manifest.files[0].path.clone(), b"key".to_vec())]);
     let snapshot = dir.join("snapshot");
-    fs::write(&snapshot, data).unwrap();
+    fs::write(&snapshot, &data).unwrap();
+    // As it comes from a member.
+    let pressed = (compression == Compression::Gzip).then(|| deflate::pressed(&dir.join("pressed"), &data));
     let text = b"---\nkind: Node\n";
     let path = format!("{RESOURCES}/cluster/nodes.yaml");
     let (size, sha256) = (text.len() as u64, sha256_hex(text));
@@ -45,12 +48,14 @@ fn made(dir: &Path, compression: Compression, recipients: &Recipients) -> PathBu
         contents,
         resources,
         snapshot: (&snapshot).into(),
+        pressed: pressed.as_ref(),
         compression,
         recipients,
         cancel: &Cancel::default(),
     };
     archive.keep(dir, &Directory(dir.to_owned())).unwrap();
     fs::remove_file(&snapshot).unwrap();
+    let _ = fs::remove_file(dir.join("pressed"));
     dir.join(archive.name())
 }
 

@@ -5,9 +5,12 @@
 
 use std::io::{self, BufRead, BufReader, Cursor, Read, Write};
 
-use flate2::{Compression as Level, bufread::GzDecoder, write::GzEncoder};
+use flate2::bufread::GzDecoder;
 
-use super::layout::Layout;
+use super::{
+    deflate::{Member, Pressed},
+    layout::Layout,
+};
 
 const GZIP: [u8; 2] = [0x1f, 0x8b];
 const ZSTD: [u8; 4] = [0x28, 0xb5, 0x2f, 0xfd];
@@ -159,7 +162,7 @@ impl<D: Read> Read for Alone<D> {
 
 /// Compresses.
 pub(super) enum Encoder<W: Write> {
-    Gzip(GzEncoder<Summed<W>>),
+    Gzip(Member<Summed<W>>),
     Zstd(zstd::Encoder<'static, Summed<W>>),
     None(W),
 }
@@ -168,6 +171,16 @@ pub(super) enum Encoder<W: Write> {
 pub(super) struct Summed<W> {
     out: W,
     sum: u32,
+}
+
+impl<W> Summed<W> {
+    pub fn new(out: W) -> Self {
+        Self { out, sum: 0 }
+    }
+
+    pub fn sum(&self) -> u32 {
+        self.sum
+    }
 }
 
 impl<W: Write> Summed<W> {
@@ -192,15 +205,26 @@ impl<W: Write> Write for Summed<W> {
 impl<W: Write> Encoder<W> {
     pub fn new(out: W, compression: Compression) -> io::Result<Self> {
         Ok(match compression {
-            Compression::Gzip => Self::Gzip(GzEncoder::new(Summed { out, sum: 0 }, Level::fast())),
+            Compression::Gzip => Self::Gzip(Member::new(Summed::new(out))?),
             Compression::Zstd => {
-                let mut encoder = zstd::Encoder::new(Summed { out, sum: 0 }, ZSTD_LEVEL)?;
+                let mut encoder = zstd::Encoder::new(Summed::new(out), ZSTD_LEVEL)?;
                 // gzip has one in any case.
                 encoder.include_checksum(true)?;
                 Self::Zstd(encoder)
             }
             Compression::None => Self::None(out),
         })
+    }
+
+    /// Puts in what was compressed before, unless `stopped` says why not.
+    ///
+    /// # Errors
+    /// It is no longer what was written, or this is not gzip.
+    pub fn embed(&mut self, pressed: &Pressed, stopped: impl Fn() -> io::Result<()>) -> io::Result<()> {
+        match self {
+            Self::Gzip(member) => member.embed(pressed, stopped),
+            Self::Zstd(_) | Self::None(_) => Err(io::Error::other("only gzip has parts")),
+        }
     }
 
     /// Writes the end and the sum, and gives back what is below.

@@ -6,7 +6,7 @@ use std::io;
 
 use jiff::Timestamp;
 
-use super::{Manifest, entries::Entries, manifest::File, take::Contents};
+use super::{Manifest, collect::Contents, entries::Entries, manifest::File};
 
 /// For a manifest without its files.
 const MANIFEST: usize = 128 << 10;
@@ -78,6 +78,7 @@ mod tests {
             contents: &contents,
             resources: dir,
             snapshot: Part { path: &partial, at: room.head, len: Some(DATA.len() as u64) },
+            pressed: None,
             compression: Compression::None,
             recipients: &Recipients::default(),
             cancel: &Cancel::default(),

@@ -12,7 +12,9 @@ use age::stream::StreamWriter;
 
 use super::{
     BackupError, Manifest, beside,
+    collect::Contents,
     crypt::{self, Identities, Recipients},
+    deflate::Pressed,
     entries::{self, Entries},
     format::{Compression, Encoder},
     in_place::Room,
@@ -21,7 +23,7 @@ use super::{
     place::{Place, Staged},
     read,
     stream::Hasher,
-    take::{Contents, PARTIAL, create},
+    take::{PARTIAL, create},
 };
 use crate::{engine::Cancel, etcd::snapshot::Part};
 
@@ -33,6 +35,8 @@ pub(super) struct Archive<'a> {
     pub resources: &'a Path,
     /// Where the snapshot is.
     pub snapshot: Part<'a>,
+    /// The same, compressed already.
+    pub pressed: Option<&'a Pressed>,
     pub compression: Compression,
     pub recipients: &'a Recipients,
     /// Ends the work.
@@ -129,14 +133,18 @@ impl Archive<'_> {
     }
 
     /// The entries in their order: what is small and tells what the rest is comes first.
-    fn pack<W: Write>(&self, out: W) -> io::Result<W> {
+    fn pack<W: Write>(&self, out: Encoder<W>) -> io::Result<Encoder<W>> {
         let Self { manifest, contents, resources, snapshot, .. } = self;
         let mut tar = Entries::new(out, manifest.created_at);
         tar.begin(&serde_json::to_vec_pretty(manifest)?, &manifest.files, contents)?;
+        let stopped = || match self.cancel.signal() {
+            Some(signal) => Err(io::Error::other(format!("stopped by {signal}"))),
+            None => Ok(()),
+        };
         let mut append_file = |name: &str, part: Part<'_>, size: u64, sha256: &str| {
             let mut from = File::open(part.path)?;
             from.seek(SeekFrom::Start(part.at))?;
-            let mut file = Summed { from: from.take(size), sha: Hasher::start(), cancel: self.cancel };
+            let mut file = Summed { from: from.take(size), sha: Hasher::start(), stopped: &stopped };
             tar.append(name, size, 0o600, &mut file)?;
             let unchanged = file.sha.finish() == sha256;
             unchanged
@@ -146,23 +154,24 @@ impl Archive<'_> {
         for file in &manifest.resources {
             append_file(&file.path, (&resources.join(&file.path)).into(), file.size, &file.sha256)?;
         }
-        append_file(SNAPSHOT, *snapshot, manifest.snapshot.size, &manifest.snapshot.sha256)?;
+        match self.pressed {
+            None => append_file(SNAPSHOT, *snapshot, manifest.snapshot.size, &manifest.snapshot.sha256)?,
+            Some(pressed) => tar.snapshot(manifest.snapshot.size, |out| out.embed(pressed, stopped))?,
+        }
         tar.end()
     }
 }
 
 /// A file, and the hash of what was read of it.
-struct Summed<'a> {
+struct Summed<F> {
     from: Take<File>,
     sha: Hasher,
-    cancel: &'a Cancel,
+    stopped: F,
 }
 
-impl Read for Summed<'_> {
+impl<F: Fn() -> io::Result<()>> Read for Summed<F> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        if let Some(signal) = self.cancel.signal() {
-            return Err(io::Error::other(format!("stopped by {signal}")));
-        }
+        (self.stopped)()?;
         let read = self.from.read(buffer)?;
         self.sha.update(&buffer[..read]);
         Ok(read)

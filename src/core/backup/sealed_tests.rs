@@ -46,6 +46,7 @@ fn sealed(dir: &Path, recipients: &Recipients, compression: Compression) -> Path
         contents: &contents,
         resources: dir,
         snapshot: (&snapshot).into(),
+        pressed: None,
         compression,
         recipients,
         cancel: &Cancel::default(),

@@ -1,10 +1,9 @@
 //! Makes a backup: the snapshot comes from the member, is verified and compared with it, and only then becomes an archive.
 
 use std::{
-    collections::BTreeMap,
     fs::{self, File, OpenOptions},
-    io::{self, BufWriter, Seek as _, SeekFrom, Write},
-    os::unix::fs::{MetadataExt, OpenOptionsExt},
+    io::{self, Write},
+    os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
@@ -15,11 +14,14 @@ use rustix::fs::{FlockOperation, flock, statvfs};
 
 use super::{
     BackupError, Manifest,
-    collect::collect,
+    collect::{Contents, collect, fingerprints, pki_dir, read_files},
     crypt::Recipients,
+    deflate::Pressed,
+    download::{Came, download},
     format::Compression,
     in_place::Room,
-    manifest::{EtcdCluster, File as ListedFile, PREFIX, RESOURCES, SCHEMA, Snapshot, Verified},
+    manifest::{EtcdCluster, PREFIX, RESOURCES, SCHEMA, Snapshot, Verified},
+    member::choose,
     place::Place,
     publish::Archive,
     resources,
@@ -28,15 +30,13 @@ use super::{
 use crate::{
     engine::{Cancel, store::make_private_dir},
     etcd::{
-        EtcdAccess, EtcdClient, EtcdError, Member, MemberStatus,
-        snapshot::{self, Part, TrailerHash, VerifyOptions},
+        EtcdAccess, EtcdClient, EtcdError,
+        snapshot::{self, Part, VerifyOptions},
         types::HashKv,
     },
     health::{Identity, Tls},
     kube::storage,
     manifest::pod,
-    pki::{Certificate, PrivateKey},
-    text::sha256_hex,
 };
 
 /// Ends the names of what is incomplete.
@@ -127,6 +127,8 @@ struct Parts {
     snapshot: PathBuf,
     /// It lies where it stays in the archive.
     in_place: Option<Room>,
+    /// It was compressed while it came.
+    pressed: Option<Pressed>,
     /// Where the API objects are.
     resources: PathBuf,
     warnings: Vec<String>,
@@ -154,7 +156,13 @@ async fn gather(request: &Request, read_back: bool) -> Result<Parts, BackupError
     room(&request.scratch, needed)?;
     let partial = request.scratch.join(format!(".{PREFIX}snapshot{PARTIAL}"));
     let at = in_place.map_or(0, |room| room.head);
-    let sha256 = download(&client, &source.endpoint, &partial, at).await?;
+    // Both take their time, and wait for different things.
+    let press = request.scratch.join(format!(".{PREFIX}deflated{PARTIAL}"));
+    let press = Some(press.as_path()).filter(|_| {
+        let more = needed + u64::try_from(source.status.db_size).unwrap_or(0);
+        request.compression == Compression::Gzip && room(&request.scratch, more).is_ok()
+    });
+    let Came { sha256, pressed } = download(&client, &source.endpoint, &partial, at, press).await?;
     let part = Part { path: &partial, at, len: None };
     let verifying = {
         let partial = partial.clone();
@@ -210,12 +218,12 @@ async fn gather(request: &Request, read_back: bool) -> Result<Parts, BackupError
             .map(|path| path.display().to_string()),
         verified: Verified { snapshot: true, live_hash, live_hash_why: why, read_back },
     };
-    Ok(Parts { manifest, contents, snapshot: partial, in_place, resources: resources_dir, warnings })
+    Ok(Parts { manifest, contents, snapshot: partial, in_place, pressed, resources: resources_dir, warnings })
 }
 
 /// Makes the archive.
 async fn pack(request: &Request, parts: Parts, to: To) -> Result<Made, BackupError> {
-    let Parts { manifest, contents, snapshot, in_place, resources, warnings } = parts;
+    let Parts { manifest, contents, snapshot, in_place, pressed, resources, warnings } = parts;
     let (cancel, scratch) = (request.cancel.clone(), request.scratch.clone());
     let (compression, recipients) = (request.compression, request.recipients.clone());
     let mut packing = std::pin::pin!(blocking(move || {
@@ -228,6 +236,7 @@ async fn pack(request: &Request, parts: Parts, to: To) -> Result<Made, BackupErr
                 at: in_place.map_or(0, |room| room.head),
                 len: Some(manifest.snapshot.size),
             },
+            pressed: pressed.as_ref(),
             compression,
             recipients: &recipients,
             cancel: &cancel,
@@ -288,44 +297,6 @@ pub fn client(root: &Path, access: &EtcdAccess) -> Result<EtcdClient, BackupErro
     Ok(EtcdClient::new(&access.endpoints, &tls)?)
 }
 
-/// The member that the snapshot comes from.
-struct Source {
-    endpoint: String,
-    status: MemberStatus,
-    members: Vec<Member>,
-    warnings: Vec<String>,
-}
-
-/// The first member that is fit: with a leader, a vote, and no suspicion of being corrupt.
-async fn choose(client: &EtcdClient, access: &EtcdAccess) -> Result<Source, BackupError> {
-    let mut last = None;
-    for endpoint in &access.endpoints {
-        match fit(client, endpoint).await {
-            Ok(source) => return Ok(source),
-            Err(error) => last = Some(error),
-        }
-    }
-    Err(last.unwrap_or_else(|| BackupError::Source("no endpoint of etcd is given".into())))
-}
-
-async fn fit(client: &EtcdClient, endpoint: &str) -> Result<Source, BackupError> {
-    let status = client.status(endpoint).await?;
-    let unfit = |why: &str| BackupError::Member { endpoint: endpoint.to_owned(), why: why.to_owned() };
-    if status.is_learner {
-        return Err(unfit("it is a learner and may not have everything yet"));
-    }
-    if status.leader == 0 {
-        return Err(unfit("it has no leader, so it may lag behind the others"));
-    }
-    if status.errors.iter().any(|error| error.contains("CORRUPT")) {
-        return Err(unfit("etcd has raised the alarm CORRUPT: members differ"));
-    }
-    // Asked of the quorum through this member: it has caught up with everything that was acknowledged when it answers.
-    let members = client.members_of(endpoint).await?;
-    let alarms = status.errors.iter().map(|error| format!("etcd says: {error}"));
-    Ok(Source { endpoint: endpoint.to_owned(), warnings: alarms.collect(), status, members })
-}
-
 /// Whether a file system has room for so many bytes, and inodes for some files.
 ///
 /// # Errors
@@ -341,40 +312,6 @@ pub fn room(dir: &Path, needed: u64) -> Result<(), BackupError> {
         return Err(BackupError::io("write to", dir)(why));
     }
     Ok(())
-}
-
-/// Streams the snapshot into a file, from there on, while hashing it, and gives the SHA-256 of the whole file.
-async fn download(client: &EtcdClient, endpoint: &str, path: &Path, at: u64) -> Result<String, BackupError> {
-    let mut file = create(path)?;
-    file.seek(SeekFrom::Start(at)).map_err(BackupError::io("write", path))?;
-    // The disk and the hash must not hold up the network, nor the network outrun them.
-    let (sender, mut receiver) = tokio::sync::mpsc::channel::<Vec<u8>>(64);
-    let target = path.to_owned();
-    let writing = tokio::task::spawn_blocking(move || {
-        let mut file = BufWriter::with_capacity(1 << 20, file);
-        let mut trailer = TrailerHash::default();
-        while let Some(chunk) = receiver.blocking_recv() {
-            trailer.update(&chunk);
-            file.write_all(&chunk).map_err(BackupError::io("write", &target))?;
-        }
-        file.flush().map_err(BackupError::io("write", &target))?;
-        let bytes = trailer.len();
-        match trailer.finish_whole() {
-            Some(whole) => Ok(hex(&whole)),
-            None => {
-                Err(BackupError::Transfer(format!("{bytes} bytes came, which do not end with their SHA-256")))
-            }
-        }
-    });
-    let came = client.snapshot(endpoint, &sender).await;
-    drop(sender);
-    // The writer's error is the cause, when it is the one that stopped.
-    let written = writing.await.map_err(|error| BackupError::Transfer(error.to_string()))?;
-    match (came, written) {
-        (Ok(()), written) => written,
-        (Err(_), Err(error @ BackupError::Io { .. })) => Err(error),
-        (Err(error), _) => Err(error.into()),
-    }
 }
 
 /// Whether the live member has the same hash at the snapshot's revision; why that could not be told.
@@ -394,59 +331,6 @@ fn compare(
         return Err(BackupError::HashDiffers { ours, theirs, revision });
     }
     Ok((true, None))
-}
-
-pub(super) type Contents = BTreeMap<String, Vec<u8>>;
-
-fn read_files(root: &Path, paths: &[PathBuf]) -> Result<(Vec<ListedFile>, Contents), BackupError> {
-    let (mut files, mut contents) = (vec![], Contents::new());
-    for path in paths {
-        let real = below(root, path);
-        let meta = fs::metadata(&real).map_err(BackupError::io("read", path))?;
-        let bytes = fs::read(&real).map_err(BackupError::io("read", path))?;
-        let name = path.display().to_string();
-        files.push(ListedFile {
-            path: name.clone(),
-            size: bytes.len() as u64,
-            sha256: sha256_hex(&bytes),
-            mode: meta.mode() & 0o7777,
-            uid: meta.uid(),
-            gid: meta.gid(),
-        });
-        contents.insert(name, bytes);
-    }
-    Ok((files, contents))
-}
-
-/// Where the control plane has its certificates.
-fn pki_dir(pods: &StaticPods) -> PathBuf {
-    let ca = pods.component("kube-apiserver").and_then(|pod| pod::flag(pod, "client-ca-file"));
-    let dir = ca.and_then(|ca| Path::new(&ca).parent().map(Path::to_owned));
-    dir.unwrap_or_else(|| crate::pki::list::DEFAULT_DIR.into())
-}
-
-/// Of public keys, which tell whether a machine has the same authorities.
-pub fn fingerprints(files: &[ListedFile], contents: &Contents, pki: &Path) -> BTreeMap<String, String> {
-    let mut found = BTreeMap::new();
-    for file in files {
-        let Some(bytes) = contents.get(&file.path) else { continue };
-        for name in ["ca", "etcd/ca", "front-proxy-ca"] {
-            if Path::new(&file.path) == pki.join(format!("{name}.crt"))
-                && let Ok(certificate) = Certificate::from_pem(bytes)
-            {
-                found.insert(name.to_owned(), certificate.spki_hash());
-            }
-        }
-        if Path::new(&file.path) == pki.join("sa.key")
-            && let Ok(key) = PrivateKey::from_pem(bytes)
-        {
-            found.insert(
-                "sa".to_owned(),
-                format!("sha256:{}", sha256_hex(key.public_key_pem().trim().as_bytes())),
-            );
-        }
-    }
-    found
 }
 
 pub(super) fn create(path: &Path) -> Result<File, BackupError> {

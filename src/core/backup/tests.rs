@@ -236,6 +236,7 @@ fn names_are_as_long_as_paths_are_and_no_longer() {
         contents: &contents,
         resources: dir.path(),
         snapshot: (&snapshot).into(),
+        pressed: None,
         compression: format::Compression::Zstd,
         recipients: &recipients,
         cancel: &crate::engine::Cancel::default(),
