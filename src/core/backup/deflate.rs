@@ -4,7 +4,7 @@
 
 use std::{
     fs::File,
-    io::{self, BufReader, Read, Write},
+    io::{self, Read, Write},
     path::{Path, PathBuf},
 };
 
@@ -75,15 +75,15 @@ impl<W: Write> Member<W> {
         Ok(Self(Deflater::new(out)))
     }
 
-    /// What was compressed before goes in as it is.
-    pub fn embed(&mut self, pressed: &Pressed, checked: impl Fn() -> io::Result<()>) -> io::Result<()> {
+    /// What was compressed before goes in as it is; `stopped` says whether that is to end.
+    pub fn embed(&mut self, pressed: &Pressed, stopped: impl Fn() -> io::Result<()>) -> io::Result<()> {
         let Self(body) = self;
         body.end_part()?;
-        let mut file = BufReader::with_capacity(BUFFER, File::open(&pressed.path)?).take(pressed.bytes);
+        let mut file = File::open(&pressed.path)?.take(pressed.bytes);
         let (mut sum, mut left) = (0, pressed.bytes);
         let mut buffer = vec![0; BUFFER];
         while left > 0 {
-            checked()?;
+            stopped()?;
             let read = file.read(&mut buffer)?;
             if read == 0 {
                 break;
@@ -188,6 +188,17 @@ mod tests {
             .collect()
     }
 
+    /// What `gzip`, which is not of our library, makes of it.
+    fn unzipped(bytes: &[u8]) -> Vec<u8> {
+        use std::process::{Command, Stdio};
+        let mut file = tempfile::tempfile().unwrap();
+        file.write_all(bytes).unwrap();
+        io::Seek::rewind(&mut file).unwrap();
+        let output = Command::new("gzip").arg("-dc").stdin(Stdio::from(file)).output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        output.stdout
+    }
+
     #[test]
     fn parts_that_were_compressed_apart_are_one_member_that_every_program_reads() {
         let dir = tempfile::tempdir().unwrap();
@@ -207,6 +218,7 @@ mod tests {
             // Of one member; what followed would be left.
             GzDecoder::new(&mut rest).read_to_end(&mut read).unwrap();
             assert!(read == all && rest.is_empty(), "{head} {part} {tail}");
+            assert!(unzipped(&written) == all, "{head} {part} {tail}: gzip reads something else");
             assert!(written.len() < all.len() * 2 / 3 + 200, "{} of {}", written.len(), all.len());
         }
     }

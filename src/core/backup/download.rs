@@ -15,7 +15,7 @@ use super::{
 };
 use crate::etcd::{EtcdClient, snapshot::TrailerHash};
 
-/// Pieces that wait for the disk, and for what compresses: those are some 2 MiB.
+/// Pieces that wait for the disk, and as many for what compresses: etcd's are 32 KiB each.
 const WAITING: usize = 64;
 
 /// What came.
@@ -84,7 +84,7 @@ fn write(
     Ok(Came { sha256: hex(&whole), pressed: press.and_then(Press::finish) })
 }
 
-/// Compresses on a thread of its own. What it does not manage is done later, so nothing fails where it does.
+/// Compresses on a thread of its own. Where that fails, it is compressed later, and the backup does not fail with it.
 struct Press {
     path: PathBuf,
     to: SyncSender<Vec<u8>>,
@@ -130,7 +130,49 @@ impl Press {
 
 #[cfg(test)]
 mod tests {
+    use std::io::Read as _;
+
+    use sha2::Digest as _;
+
     use super::*;
+    use crate::{backup::deflate::Member, text::sha256_hex};
+
+    /// What comes of these pieces.
+    fn written(dir: &Path, press: Option<Press>, pieces: &[Vec<u8>]) -> Result<Came, Written> {
+        let file = create(&dir.join("snapshot")).unwrap();
+        let (sender, receiver) = tokio::sync::mpsc::channel(pieces.len());
+        for piece in pieces {
+            sender.try_send(piece.clone()).unwrap();
+        }
+        drop(sender);
+        write(file, receiver, press)
+    }
+
+    #[test]
+    fn what_comes_is_written_and_compressed_at_once() {
+        let text: Vec<u8> = b"an object of Kubernetes, ".repeat(40_000);
+        let sum = sha2::Sha256::digest(&text).to_vec();
+        let pieces: Vec<_> = text.chunks(32 << 10).map(<[u8]>::to_vec).chain([sum]).collect();
+        let dir = tempfile::tempdir().unwrap();
+        let came = written(dir.path(), Press::start(&dir.path().join("pressed")), &pieces).ok().unwrap();
+        let whole = pieces.concat();
+        assert_eq!(fs::read(dir.path().join("snapshot")).unwrap(), whole);
+        assert_eq!(came.sha256, sha256_hex(&whole));
+        let mut member = Member::new(vec![]).unwrap();
+        member.embed(&came.pressed.unwrap(), || Ok(())).unwrap();
+        let (mut read, archive) = (vec![], member.finish().unwrap());
+        flate2::bufread::GzDecoder::new(&archive[..]).read_to_end(&mut read).unwrap();
+        assert_eq!(read, whole);
+
+        // One that is cut off, and one that cannot be compressed for want of room.
+        let dir = tempfile::tempdir().unwrap();
+        let press = Press::start(&dir.path().join("pressed"));
+        assert!(matches!(written(dir.path(), press, &pieces[..3]), Err(Written::Cut(98_304))));
+        let dir = tempfile::tempdir().unwrap();
+        let full = File::options().write(true).open("/dev/full").unwrap();
+        let came = written(dir.path(), Press::into(&dir.path().join("pressed"), full), &pieces).ok().unwrap();
+        assert!(came.pressed.is_none() && came.sha256 == sha256_hex(&whole));
+    }
 
     #[test]
     fn where_the_disk_is_full_it_gives_up_and_leaves_nothing() {

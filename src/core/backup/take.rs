@@ -156,12 +156,9 @@ async fn gather(request: &Request, read_back: bool) -> Result<Parts, BackupError
     room(&request.scratch, needed)?;
     let partial = request.scratch.join(format!(".{PREFIX}snapshot{PARTIAL}"));
     let at = in_place.map_or(0, |room| room.head);
-    // Both take their time, and wait for different things.
+    // Both take their time, and wait for different things. What nobody reads back is rather compared while it is packed.
     let press = request.scratch.join(format!(".{PREFIX}deflated{PARTIAL}"));
-    let press = Some(press.as_path()).filter(|_| {
-        let more = needed + u64::try_from(source.status.db_size).unwrap_or(0);
-        request.compression == Compression::Gzip && room(&request.scratch, more).is_ok()
-    });
+    let press = Some(press.as_path()).filter(|_| read_back && request.compression == Compression::Gzip);
     let Came { sha256, pressed } = download(&client, &source.endpoint, &partial, at, press).await?;
     let part = Part { path: &partial, at, len: None };
     let verifying = {
@@ -227,6 +224,10 @@ async fn pack(request: &Request, parts: Parts, to: To) -> Result<Made, BackupErr
     let (cancel, scratch) = (request.cancel.clone(), request.scratch.clone());
     let (compression, recipients) = (request.compression, request.recipients.clone());
     let mut packing = std::pin::pin!(blocking(move || {
+        if pressed.is_some() {
+            // Of its three copies, no more than two are there at a time.
+            fs::remove_file(&snapshot).map_err(BackupError::io("remove", &snapshot))?;
+        }
         let archive = Archive {
             manifest: &manifest,
             contents: &contents,
@@ -278,15 +279,21 @@ fn lock(dir: &Path) -> Result<File, BackupError> {
 }
 
 fn discard_partial(dir: &Path) -> Result<(), BackupError> {
+    let mut result = Ok(());
     for entry in fs::read_dir(dir).map_err(BackupError::io("read", dir))? {
         let path = entry.map_err(BackupError::io("read", dir))?.path();
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
         if name.starts_with(&format!(".{PREFIX}")) && name.ends_with(PARTIAL) {
             let removed = if path.is_dir() { fs::remove_dir_all(&path) } else { fs::remove_file(&path) };
-            removed.map_err(BackupError::io("remove", &path))?;
+            // Who wrote it may have removed it.
+            let removed = removed.or_else(|error| match error.kind() {
+                io::ErrorKind::NotFound => Ok(()),
+                _ => Err(error),
+            });
+            result = result.and(removed.map_err(BackupError::io("remove", &path)));
         }
     }
-    Ok(())
+    result
 }
 
 /// A client with the files that the access names, on the machine at `root`.
