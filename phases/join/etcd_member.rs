@@ -24,6 +24,8 @@ pub const PROMOTE_MEMBER_ACTION: &str = "promote-etcd-member";
 pub const REMOVE_MEMBER_ACTION: &str = "remove-etcd-member";
 
 const PAUSE: Duration = Duration::from_millis(100);
+/// One that has just begun takes connections and does not answer, for seconds. How far it is must not hold up its vote.
+const TELLS_WITHIN: Duration = Duration::from_millis(300);
 /// A member that is removed while others are away: etcd may elect a leader first.
 const UNDO_TIME: Duration = Duration::from_secs(30);
 
@@ -211,7 +213,12 @@ impl PromoteMember {
                 mine.revision, theirs.revision
             ))
         };
-        behind.await.unwrap_or_else(|| "the etcd member of this node to catch up".into())
+        let told = tokio::select! {
+            biased;
+            told = behind => told,
+            () = cx.host.pause(TELLS_WITHIN) => None,
+        };
+        told.unwrap_or_else(|| "the etcd member of this node to catch up".into())
     }
 }
 
