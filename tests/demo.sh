@@ -57,7 +57,7 @@ on bash -c 'mkdir -p ~/.kube && ln -sf /etc/kubernetes/admin.conf ~/.kube/config
 
 say "A pod network, and the addons on it"
 # CoreDNS, which waits for the network, loses half a minute where it is ahead of kube-proxy.
-on timeout 120 bash -c 'until curl -sf --max-time 2 -o /dev/null http://127.0.0.1:10256/healthz; do sleep 0.2; done'
+on timeout 120 bash -c 'until curl -skf --max-time 2 -o /dev/null https://10.96.0.1/healthz; do sleep 0.2; done'
 "$nodes" network --lab "$lab" "$node"
 on kubectl wait --for=condition=Ready "node/$node" --timeout=120s
 on kubectl -n kube-system rollout status daemonset/kube-proxy --timeout=120s

@@ -44,11 +44,13 @@ pub fn install_network(cp: &Node, nodes: &[&Node]) -> Result<()> {
     }
     wait(cp, "kubectl wait --for=condition=Ready node --all --timeout=60s")?;
     wait(cp, "kubectl -n kube-system rollout status daemonset/kube-proxy --timeout=60s")?;
-    wait(cp, "kubectl -n kube-system rollout status deployment/coredns --timeout=60s").map(drop)
+    wait(cp, "kubectl -n kube-system rollout status deployment/coredns --timeout=60s")?;
+    // Of its static pods a kubelet tells later than they are well.
+    wait(cp, "kubectl -n kube-system wait --for=condition=Ready pod --all --timeout=60s").map(drop)
 }
 
-/// Asks kube-proxy of the node, as its probes would.
-const SERVICES_ARE_KNOWN: &str = "curl -sf --max-time 2 http://127.0.0.1:10256/healthz";
+/// The Service of the API server leads somewhere. Of kube-proxy's own health nothing follows: it is well before it has begun.
+const SERVICES_ARE_KNOWN: &str = "curl -skf --max-time 2 https://10.96.0.1/healthz";
 
 /// What [`works`] works on.
 pub fn deploy_probe(cp: &Node) -> Result<()> {
@@ -67,10 +69,10 @@ pub fn works(cp: &Node) -> Result<()> {
     wait(cp, "kubectl wait --for=condition=Ready node --all --timeout=60s")?;
     wait(cp, "kubectl rollout restart deployment/probe")?;
     wait(cp, "kubectl rollout status deployment/probe --timeout=90s")?;
-    wait(cp, "kubectl -n kube-system rollout status deployment/coredns --timeout=90s")?;
-    let endpoint = kubectl(cp, "get endpointslice kubernetes -o jsonpath={.endpoints[*].addresses[*]}")?;
-    ensure!(endpoint.trim() == cp.ip(), "the Service kubernetes leads to {endpoint}");
-    cp.sh_ok("curl -skf --max-time 5 https://10.96.0.1/healthz").map(drop)
+    // One that has just started comes into its Service when it is ready, and kube-proxy has to see that.
+    let addresses = "kubectl get endpointslice kubernetes -o jsonpath={.endpoints[*].addresses[*]}";
+    wait(cp, &format!("test \"$({addresses})\" = {}", cp.ip()))?;
+    wait(cp, SERVICES_ARE_KNOWN).map(drop)
 }
 
 /// The table of kubeadm, in which all certificates are there and made a moment ago.
