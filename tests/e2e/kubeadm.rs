@@ -5,7 +5,8 @@ use rkadm_nodes::{Node, NodeSpec, run};
 use serde_json::Value;
 
 use crate::support::{
-    NEWEST, certificates_of_a_year, expect, fresh, get, init, install_network, kubectl, patch_version, wait,
+    NEWEST, certificates_of_a_year, expect, fresh, get, init, install_network, kubectl, patch_version,
+    token_is_signed, wait,
 };
 
 const IGNORE: &str = "--ignore-preflight-errors=SystemVerification,Swap,NumCPU";
@@ -102,10 +103,7 @@ fn tokens(cp1: &Node) -> Result<()> {
     ensure!(theirs.len() == 4, "{theirs:?}");
     // The controller manager signs for it.
     let id = ours.split('.').next().unwrap_or_default();
-    wait(
-        cp1,
-        &format!("kubectl -n kube-public get configmap cluster-info -o yaml | grep -q jws-kubeconfig-{id}:"),
-    )?;
+    token_is_signed(cp1, &ours)?;
     cp1.sh_ok(&format!("rkadm token delete {id} {}", token.trim()))?;
     ensure!(same_tokens(cp1)?.len() == 2, "two were deleted");
     let join = |program: &str| {

@@ -7,7 +7,7 @@ mod same;
 
 use rkadm_nodes::{Lab, run};
 
-use crate::support::{CONFIG, NEWEST, expect, fresh_of, wait};
+use crate::support::{CONFIG, NEWEST, expect, fresh_of, token_is_signed, wait};
 
 const KEY: &str = "00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff";
 
@@ -48,10 +48,7 @@ fn side_by_side(theirs: &Lab, ours: &Lab, minor: &str) -> anyhow::Result<()> {
     expect(&crate::support::rkadm(&rkadm, &["init", "--config", CONFIG, "--upload-certs"])?, 0, &[])?;
     for node in [&kubeadm, &rkadm] {
         // What the controllers add comes a moment later.
-        wait(
-            node,
-            "kubectl -n kube-public get configmap cluster-info -o yaml | grep -q jws-kubeconfig-abcdef",
-        )?;
+        token_is_signed(node, "abcdef")?;
         wait(
             node,
             "kubectl -n kube-system get deployment coredns -o jsonpath={.status.unavailableReplicas} | grep -q 2",

@@ -3,6 +3,7 @@
 use std::time::Instant;
 
 use anyhow::{Context as _, Result, ensure};
+use rkadm_core::manifest::Component;
 use rkadm_nodes::{Lab, Node, NodeSpec, run};
 
 use crate::support::{
@@ -10,7 +11,6 @@ use crate::support::{
     members, members_agree, rkadm, wait,
 };
 
-const COMPONENTS: [&str; 4] = ["etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler"];
 const POINTS: [&str; 3] = ["together/restored", "together/replaced", "together/started"];
 
 #[test]
@@ -243,7 +243,8 @@ fn control_planes<const N: usize>(lab: &Lab, names: [&str; N]) -> Result<[Node; 
     }
     // A kubelet tells the API server of its static pods when it comes to it: a backup from before knows fewer pods than there are.
     for name in names {
-        let pods: Vec<_> = COMPONENTS.iter().map(|component| format!("{component}-{name}")).collect();
+        let pods: Vec<_> =
+            Component::ALL.iter().map(|component| format!("{}-{name}", component.name())).collect();
         wait(&nodes[0], &format!("kubectl -n kube-system get pods {}", pods.join(" ")))?;
     }
     nodes.try_into().map_err(|_| anyhow::anyhow!("not all of {names:?}"))

@@ -80,19 +80,17 @@ impl<W: Write> Member<W> {
         let Self(body) = self;
         body.end_part()?;
         let mut file = File::open(&pressed.path)?.take(pressed.bytes);
-        let (mut sum, mut left) = (0, pressed.bytes);
-        let mut buffer = vec![0; BUFFER];
-        while left > 0 {
+        let mut sum = 0;
+        loop {
             stopped()?;
-            let read = file.read(&mut buffer)?;
+            let read = file.read(&mut body.buffer)?;
             if read == 0 {
                 break;
             }
-            sum = crc32c::crc32c_append(sum, &buffer[..read]);
-            body.out.write_all(&buffer[..read])?;
-            left -= read as u64;
+            sum = crc32c::crc32c_append(sum, &body.buffer[..read]);
+            body.out.write_all(&body.buffer[..read])?;
         }
-        if left > 0 || sum != pressed.sum {
+        if file.limit() > 0 || sum != pressed.sum {
             let path = pressed.path.display();
             return Err(io::Error::other(format!("{path} changed on the disk since it was written")));
         }

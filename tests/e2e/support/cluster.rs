@@ -52,6 +52,13 @@ pub fn install_network(cp: &Node, nodes: &[&Node]) -> Result<()> {
 /// The Service of the API server leads somewhere. Of kube-proxy's own health nothing follows: it is well before it has begun.
 const SERVICES_ARE_KNOWN: &str = "curl -skf --max-time 2 https://10.96.0.1/healthz";
 
+/// Waits for the controller manager, which signs what a token is checked with: nobody joins with it before that.
+pub fn token_is_signed(cp: &Node, token: &str) -> Result<()> {
+    let id = token.split('.').next().unwrap_or_default();
+    let signed = "kubectl -n kube-public get configmap cluster-info -o yaml | grep -q jws-kubeconfig";
+    wait(cp, &format!("{signed}-{id}:")).map(drop)
+}
+
 /// What [`works`] works on.
 pub fn deploy_probe(cp: &Node) -> Result<()> {
     let pod = serde_json::json!({"tolerations": [{"operator": "Exists"}],

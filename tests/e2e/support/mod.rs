@@ -11,7 +11,8 @@ mod random;
 mod running;
 
 pub use cluster::{
-    certificates_of_a_year, deploy_probe, get, healthy, install_network, kubectl, wait, works,
+    certificates_of_a_year, deploy_probe, get, healthy, install_network, kubectl, token_is_signed, wait,
+    works,
 };
 pub use config::{Config, patch_version};
 pub use faults::{fill, make_room, overload, relieve, small_disk};
