@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use http::Uri;
 use http::uri::PathAndQuery;
@@ -18,8 +18,8 @@ use tonic_prost::ProstCodec;
 use super::error::{CriError, describe};
 use super::proto;
 use super::types::{
-    CONTAINER_LABEL, CgroupDriver, Condition, Container, ContainerFilter, ContainerStatus, Image,
-    NAMESPACE_LABEL, Sandbox, SandboxFilter, Version,
+    CONTAINER_LABEL, CgroupDriver, Condition, Container, ContainerFilter, ContainerState, ContainerStatus,
+    Image, NAMESPACE_LABEL, Sandbox, SandboxFilter, Version,
 };
 
 /// Reads answer from the runtime's memory; a runtime that is slower hangs.
@@ -27,6 +27,10 @@ const READ: Duration = Duration::from_secs(10);
 
 /// Removing waits for processes to die and networks to be torn down. The kubelet allows the same.
 const CHANGE: Duration = Duration::from_mins(2);
+
+/// How long after a refusal to stop a container it may end by itself, and how often that is looked at.
+const ENDS_WITHIN: Duration = Duration::from_secs(3);
+const PAUSE: Duration = Duration::from_millis(50);
 
 /// How long [`CriClient::pull`] waits for one image. Large images over slow lines take this long.
 pub const DEFAULT_PULL_TIMEOUT: Duration = Duration::from_mins(15);
@@ -223,12 +227,33 @@ impl CriClient {
             .ok_or(CriError::NotFound { call: "ContainerStatus", message })
     }
 
-    /// Stops a container: asks it to end, and kills it after `grace` (whole seconds). One that is gone is no error.
+    /// Stops a container: asks it to end, and kills it after `grace` (whole seconds). One that is gone is no error, nor is
+    /// one that ends by itself at this moment: containerd then loses its shim in the middle of the call, and refuses.
     pub async fn stop_container(&self, id: &str, grace: Duration) -> Result<(), CriError> {
         let seconds = i64::try_from(grace.as_secs()).unwrap_or(i64::MAX);
         let request = proto::StopContainerRequest { container_id: id.to_owned(), timeout: seconds };
         let limit = CHANGE.saturating_add(grace);
-        absent_is_done(self.call::<_, proto::Empty>(RUNTIME, "StopContainer", request, limit).await)
+        let answer =
+            absent_is_done(self.call::<_, proto::Empty>(RUNTIME, "StopContainer", request, limit).await);
+        match answer {
+            Err(CriError::Call { .. }) if self.ends(id).await => Ok(()),
+            answer => answer,
+        }
+    }
+
+    /// Whether a container has ended, or does within [`ENDS_WITHIN`]: a runtime learns of the end of a process by an event.
+    async fn ends(&self, id: &str) -> bool {
+        let began = Instant::now();
+        loop {
+            let ended = match self.container_status(id).await {
+                Ok(status) => status.state == ContainerState::Exited,
+                Err(error) => matches!(error, CriError::NotFound { .. }),
+            };
+            if ended || began.elapsed() > ENDS_WITHIN {
+                return ended;
+            }
+            tokio::time::sleep(PAUSE).await;
+        }
     }
 
     /// Removes a container, killing it if it runs. One that is gone is no error.

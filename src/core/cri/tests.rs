@@ -1,6 +1,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use prost::Message as _;
@@ -205,6 +206,44 @@ async fn what_is_gone_counts_as_removed_but_not_as_pulled() {
     );
     let error = client.pull("registry.k8s.io/pause:1").await.unwrap_err();
     assert!(matches!(error, CriError::Pull { .. }) && error.is_transient(), "{error:?}");
+}
+
+/// What containerd says when the process ends while it is told to.
+const SHIM_GONE: Answer = Err((Code::Unknown, "failed to kill: ttrpc: closed: unknown"));
+
+fn state_of(id: &str, state: i32) -> Answer {
+    let status = proto::ContainerStatus { id: id.to_owned(), state, ..<_>::default() };
+    Ok(proto::ContainerStatusResponse { status: Some(status) }.encode_to_vec())
+}
+
+#[tokio::test]
+async fn a_container_that_ends_by_itself_while_it_is_stopped_has_been_stopped() {
+    let runtime = Runtime::start(|path, body| {
+        static LOOKS: AtomicUsize = AtomicUsize::new(0);
+        match path.rsplit('/').next().unwrap() {
+            "StopContainer" => SHIM_GONE,
+            // The runtime still counts it as running for a moment.
+            "ContainerStatus" => state_of("c1", if LOOKS.fetch_add(1, Ordering::SeqCst) < 3 { 1 } else { 2 }),
+            _ => containerd(path, body),
+        }
+    });
+    let client = CriClient::connect(&runtime.endpoint()).await.unwrap();
+    client.stop_container("c1", Duration::from_secs(1)).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_container_that_goes_on_running_has_not_been_stopped() {
+    let runtime = Runtime::start(|path, body| match path.rsplit('/').next().unwrap() {
+        "StopContainer" => SHIM_GONE,
+        "ContainerStatus" => state_of("c1", 1),
+        _ => containerd(path, body),
+    });
+    let client = CriClient::connect(&runtime.endpoint()).await.unwrap();
+    let error = client.stop_container("c1", Duration::from_secs(1)).await.unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "StopContainer failed with Unknown: failed to kill: ttrpc: closed: unknown"
+    );
 }
 
 #[tokio::test]
