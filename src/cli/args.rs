@@ -115,10 +115,17 @@ pub fn watch_signals(cancel: &Cancel) {
         (SignalKind::hangup(), "SIGHUP"),
     ] {
         let cancel = cancel.clone();
+        if is_ignored(kind) {
+            continue;
+        }
         let Ok(mut signals) = signal(kind) else { continue };
         tokio::spawn(async move {
             while signals.recv().await.is_some() {
                 if cancel.count() > 0 {
+                    // A terminal that goes away says so twice, by its shell and by the kernel.
+                    if kind == SignalKind::hangup() {
+                        continue;
+                    }
                     abort();
                 }
                 note(&format!("{name}: stopping after the step at work; once more to stop at once"));
@@ -126,6 +133,14 @@ pub fn watch_signals(cancel: &Cancel) {
             }
         });
     }
+}
+
+/// Whether who started rkadm wants this signal ignored: `nohup`, or `&` in a script.
+fn is_ignored(kind: SignalKind) -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    let mask = mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or_default();
+    mask >> (kind.as_raw_value() - 1) & 1 == 1
 }
 
 #[allow(clippy::exit, reason = "a second Ctrl-C asks for exactly this")]

@@ -222,6 +222,10 @@ impl From<RollbackError> for CommandError {
         match error {
             RollbackError::Lock(error) => error.into(),
             RollbackError::Journal(error) => error.into(),
+            RollbackError::CutOff { operation, .. } => Self::new(ExitKind::Resumable, message)
+                .detail("Some changes are undone, others are not.")
+                .hint("make room or repair /var/lib/rkadm")
+                .hint(format!("then go on with it: `rkadm op rollback {operation}`")),
             RollbackError::Settled { .. } => Self::new(ExitKind::Failed, message),
             RollbackError::Interrupted { operation, .. } => Self::new(ExitKind::Interrupted, message)
                 .hint(format!("go on with it: `rkadm op rollback {operation}`")),

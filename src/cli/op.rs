@@ -258,7 +258,16 @@ fn timeline_text(timeline: &Timeline) -> String {
 #[serde(rename_all = "camelCase")]
 struct RolledBack {
     id: String,
+    /// Taken back.
     steps: usize,
+    /// What could not be taken back and was left, as `--skip-failed` asks for.
+    #[serde(skip_serializing_if = "is_none")]
+    left: usize,
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde's signature")]
+fn is_none(left: &usize) -> bool {
+    *left == 0
 }
 
 async fn roll_back(
@@ -287,10 +296,18 @@ async fn roll_back(
             return Err(error);
         }
     }
-    let (operation, steps) = super::operation::take_back(session, &host, &operation.id, stubborn).await?;
-    let result = RolledBack { id: operation.id, steps };
+    let (operation, done) = super::operation::take_back(session, &host, &operation.id, stubborn).await?;
+    let result = RolledBack { id: operation.id, steps: done.undone, left: done.left };
     session.printer.result("Rollback", &result, || {
-        format!("Operation {} is rolled back: {} undone.\n", result.id, text::count(result.steps, "change"))
+        let left = match result.left {
+            0 => String::new(),
+            left => format!(", {left} left as it is (`rkadm op show {}` marks them with !)", result.id),
+        };
+        format!(
+            "Operation {} is rolled back: {} undone{left}.\n",
+            result.id,
+            text::count(result.steps, "change")
+        )
     });
     Ok(())
 }

@@ -8,7 +8,7 @@ use rkadm_core::{
         journal::JournalDir,
         operation::Operation,
         plan,
-        rollback::{self, Stubborn},
+        rollback::{self, Stubborn, TakenBack},
         runner::Header,
         store::Store,
     },
@@ -110,7 +110,7 @@ pub async fn take_back(
     host: &LocalHost,
     id: &str,
     stubborn: Stubborn,
-) -> Result<(Operation, usize), CommandError> {
+) -> Result<(Operation, TakenBack), CommandError> {
     let registry = rkadm_phases::actions();
     Ok(rollback::roll_back_operation(&runner(session, host, &registry), id, stubborn).await?)
 }

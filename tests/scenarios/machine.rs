@@ -420,7 +420,7 @@ impl Machine {
             root: self.root().to_owned(),
         };
         let id = self.newest();
-        rollback::roll_back_operation(&runner, &id, Stubborn::Stop).await.map(|(_, steps)| steps)
+        rollback::roll_back_operation(&runner, &id, Stubborn::Stop).await.map(|(_, taken)| taken.undone)
     }
 
     /// Where the newest operation stands.

@@ -14,6 +14,7 @@ use std::{
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use ulid::Ulid;
 
 use super::{
     event::Outcome,
@@ -265,6 +266,14 @@ impl JournalDir {
         operations.filter(|result| !matches!(result, Ok(operation) if operation.entries.is_empty())).collect()
     }
 
+    /// Later than all that are there: their order is that of the operations, also on a machine whose clock was set back.
+    fn next_id(&self) -> Ulid {
+        let new = Ulid::generate();
+        let ids = self.ids().unwrap_or_default();
+        let last = ids.iter().rev().find_map(|id| id.parse::<Ulid>().ok());
+        last.filter(|last| *last >= new).and_then(|last| last.increment().ok()).unwrap_or(new)
+    }
+
     fn file(&self, id: &str) -> PathBuf {
         self.0.join(format!("{id}.jsonl"))
     }
@@ -283,7 +292,7 @@ pub struct Journal {
 impl Journal {
     /// Starts a new operation.
     pub fn create(dir: &JournalDir, begun: Record) -> Result<Self, JournalError> {
-        let id = ulid::Ulid::generate().to_string();
+        let id = dir.next_id().to_string();
         let path = dir.file(&id);
         let fail = |source| JournalError::Io { path: path.clone(), source };
         make_private_dir(dir.path()).map_err(fail)?;
@@ -309,6 +318,16 @@ impl Journal {
         Ok(Self { file, path, operation, saved: AtomicUsize::new(saved) })
     }
 
+    /// All of a line, or nothing of it.
+    fn write(&mut self, line: &[u8], durable: bool) -> io::Result<()> {
+        let length = self.file.metadata()?.len();
+        let written =
+            self.file.write_all(line).and_then(|()| if durable { self.file.sync_data() } else { Ok(()) });
+        written.inspect_err(|_| {
+            let _ = self.file.set_len(length);
+        })
+    }
+
     /// Writes a record and returns when it is on the disk. Returns its number.
     pub fn append(&mut self, record: Record) -> Result<u64, JournalError> {
         let durable = record.must_be_durable();
@@ -317,13 +336,15 @@ impl Journal {
         let mut line = serde_json::to_vec(&entry)
             .map_err(|error| JournalError::Io { path: self.path.clone(), source: error.into() })?;
         line.push(b'\n');
+        let before = self.operation.status;
         self.operation
             .accept(entry)
             .map_err(|source| JournalError::Illegal { path: self.path.clone(), source })?;
-        let fail = |source| JournalError::Io { path: self.path.clone(), source };
-        self.file.write_all(&line).map_err(fail)?;
-        if durable {
-            self.file.sync_data().map_err(fail)?;
+        if let Err(source) = self.write(&line, durable) {
+            // What is not on the disk has not happened.
+            self.operation.entries.pop();
+            self.operation.status = before;
+            return Err(JournalError::Io { path: self.path.clone(), source });
         }
         Ok(seq)
     }

@@ -40,6 +40,14 @@ pub enum RollbackError {
         /// `SIGINT`, `SIGTERM` or `SIGHUP`.
         signal: &'static str,
     },
+    /// What was undone could not be written down, such as on a full disk; the rollback can be gone on with.
+    #[error("the rollback was cut off: {error}")]
+    CutOff {
+        /// The operation.
+        operation: String,
+        /// Why.
+        error: JournalError,
+    },
     /// Nothing to take back.
     #[error("operation {id} is {}: there is nothing to roll back", status.name())]
     Settled {
@@ -58,7 +66,7 @@ pub async fn roll_back_operation(
     runner: &Runner<'_>,
     id: &str,
     stubborn: Stubborn,
-) -> Result<(Operation, usize), RollbackError> {
+) -> Result<(Operation, TakenBack), RollbackError> {
     let holder = format!("pid {}: rkadm op rollback", std::process::id());
     let _lock = NodeLock::take(&runner.root, &holder)?;
     let dir = JournalDir::below(&runner.root);
@@ -67,8 +75,8 @@ pub async fn roll_back_operation(
     if !journal.operation.can_be_rolled_back() {
         return Err(RollbackError::Settled { id, status: journal.operation.status });
     }
-    let steps = roll_back_with(&mut journal, runner, stubborn).await?;
-    Ok((journal.operation.clone(), steps))
+    let taken_back = roll_back_with(&mut journal, runner, stubborn).await?;
+    Ok((journal.operation.clone(), taken_back))
 }
 
 /// What to do with a step that cannot be taken back.
@@ -81,19 +89,41 @@ pub enum Stubborn {
     Skip,
 }
 
+/// How many steps a rollback has settled.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TakenBack {
+    /// Taken back, or found to be.
+    pub undone: usize,
+    /// Left as they are, because they could not be.
+    pub left: usize,
+}
+
 /// Takes back every step since the last commit point. The lock is held by the caller. Returns how many steps.
 ///
 /// # Errors
 /// See [`RollbackError`].
 pub async fn roll_back(journal: &mut Journal, runner: &Runner<'_>) -> Result<usize, RollbackError> {
-    roll_back_with(journal, runner, Stubborn::Stop).await
+    Ok(roll_back_with(journal, runner, Stubborn::Stop).await?.undone)
 }
 
 async fn roll_back_with(
     journal: &mut Journal,
     runner: &Runner<'_>,
     stubborn: Stubborn,
-) -> Result<usize, RollbackError> {
+) -> Result<TakenBack, RollbackError> {
+    match settle(journal, runner, stubborn).await {
+        Err(RollbackError::Journal(error)) => {
+            Err(RollbackError::CutOff { operation: journal.operation.id.clone(), error })
+        }
+        result => result,
+    }
+}
+
+async fn settle(
+    journal: &mut Journal,
+    runner: &Runner<'_>,
+    stubborn: Stubborn,
+) -> Result<TakenBack, RollbackError> {
     // What was asked for before the rollback began is over; a new signal stops it.
     let asked = runner.cancel.count();
     journal.append(Record::RollbackStarted)?;
@@ -106,6 +136,7 @@ async fn roll_back_with(
             _ => None,
         })
         .collect();
+    let mut left = 0;
     for (position, step) in stack.iter().enumerate() {
         let ToUndo { entry, description, undo, .. } = step;
         if runner.cancel.count() > asked
@@ -128,6 +159,7 @@ async fn roll_back_with(
             runner.reporter.report(report);
             if stubborn == Stubborn::Skip {
                 journal.append(Record::UndoSkipped { entry: *entry, message })?;
+                left += 1;
                 continue;
             }
             let by_hand: Vec<_> =
@@ -154,7 +186,7 @@ async fn roll_back_with(
     let private = Store::new(Some(journal.folder().join("private")), BTreeMap::new());
     // The next run tries again.
     let _ = private.forget_secrets();
-    Ok(stack.len())
+    Ok(TakenBack { undone: stack.len() - left, left })
 }
 
 /// Whether an older step brings the same unit to its state anyway: starting it in between could only fail.

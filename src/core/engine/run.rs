@@ -12,7 +12,7 @@ use super::{
     store::Store,
     undo::Undo,
 };
-use crate::{pki::KeyPool, text::chain};
+use crate::{host::ServiceVerb, pki::KeyPool, text::chain};
 
 /// Why a phase stopped.
 pub(super) enum Stop {
@@ -93,8 +93,11 @@ impl Run<'_, '_> {
         };
         let in_words = steps.iter().map(Step::describe).collect();
         self.journal.append(Record::PhaseStarted { phase: meta.id.into(), steps: in_words })?;
+        let outage = in_outage(&steps);
         for (index, step) in steps.into_iter().enumerate() {
-            if let Some(signal) = self.runner.cancel.signal() {
+            if !outage.contains(&index)
+                && let Some(signal) = self.runner.cancel.signal()
+            {
                 return Err(Stop::Cancelled(signal));
             }
             self.step(meta.id, index, step).await?;
@@ -223,4 +226,41 @@ fn into_stop(error: StepError) -> Stop {
 
 pub(super) fn millis(since: Instant) -> u64 {
     u64::try_from(since.elapsed().as_millis()).unwrap_or(u64::MAX)
+}
+
+/// The steps of a phase between the stop of a service and its start: a signal waits for their end. An operator whose connection broke
+/// would leave a machine behind on which nothing runs and that nobody watches.
+fn in_outage(steps: &[Step]) -> BTreeSet<usize> {
+    let controls = |step: &Step, name: &str, verbs: &[ServiceVerb]| matches!(step, Step::Service { unit, verb } if unit == name && verbs.contains(verb));
+    let mut inside = BTreeSet::new();
+    for (stopped, step) in steps.iter().enumerate() {
+        let Step::Service { unit, verb: ServiceVerb::Stop } = step else { continue };
+        let starts = |step: &Step| controls(step, unit, &[ServiceVerb::Start, ServiceVerb::Restart]);
+        if let Some(after) = steps[stopped..].iter().position(starts) {
+            inside.extend(stopped + 1..=stopped + after);
+        }
+    }
+    inside
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_signal_waits_while_a_service_is_stopped_that_the_phase_starts_again() {
+        let service = |unit: &str, verb| Step::Service { unit: unit.into(), verb };
+        let other = || Step::CommitPoint { why: String::new() };
+        let steps = [
+            other(),
+            service("kubelet", ServiceVerb::Stop),
+            other(),
+            service("containerd", ServiceVerb::Start),
+            service("kubelet", ServiceVerb::Start),
+            other(),
+        ];
+        assert_eq!(in_outage(&steps), BTreeSet::from([2, 3, 4]));
+        // What stays stopped may be stopped at.
+        assert!(in_outage(&steps[..3]).is_empty());
+    }
 }

@@ -12,6 +12,7 @@ use crate::{
     etcd::EtcdAccess,
     host::{ApiAccess, HealthTarget, Probe},
     kube::ObjectRef,
+    manifest::Component,
 };
 
 /// First pause between two looks; doubled each time up to [`LONGEST_PAUSE`].
@@ -107,6 +108,7 @@ impl Condition {
             Self::NodeReady { target, version, .. } => format!("{target} is Ready with {version}"),
             Self::EtcdStarted { peer_url, .. } => format!("the etcd member at {peer_url} has started"),
             Self::FileExists { path } => format!("{} exists", path.display()),
+            Self::All(conditions) if conditions.is_empty() => "the kubelet is started".into(),
             Self::All(conditions) => conditions.iter().map(Self::describe).collect::<Vec<_>>().join(" and "),
             Self::ByKubelet { condition, .. } => condition.describe(),
             Self::Steady { condition, during } => {
@@ -378,7 +380,9 @@ async fn crash_loop(host: &dyn Probe, socket: &str) -> Crashing {
         if restarts >= CRASH_LOOP_RESTARTS {
             return Crashing { what: "the kubelet".into(), restarts };
         }
-        for container in attempts().await {
+        // Others of the namespace may end for as long as there is no API server.
+        let is_ours = |name: &str| Component::ALL.iter().any(|component| component.name() == name);
+        for container in attempts().await.into_iter().filter(|container| is_ours(&container.name)) {
             let known = before.iter().find(|before| before.name == container.name);
             let restarts = container.attempt.saturating_sub(known.map_or(0, |known| known.attempt));
             // One that is being started has no last words yet.

@@ -151,7 +151,9 @@ fn without_server_fields(mut object: Value) -> Value {
 /// kubeconfig names knows the same objects.
 async fn answering(host: &dyn Actuator, access: &ApiAccess) -> ApiAccess {
     let elsewhere = ApiAccess { kubeconfig: access.kubeconfig.clone(), server: None };
-    let silent = access.server.is_some() && host.api_health(access, "/readyz").await.is_err();
+    let is_well = async || host.api_health(access, "/readyz").await.is_ok_and(|health| health.status == 200);
+    // One that answers but is not ready, such as without its etcd, takes no change.
+    let silent = access.server.is_some() && !is_well().await;
     if silent { elsewhere } else { access.clone() }
 }
 

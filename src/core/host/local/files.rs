@@ -1,9 +1,9 @@
 //! Files: reads, and changes that are atomic and durable.
 
 use std::{
-    fs::{self, DirBuilder, File, OpenOptions, Permissions},
+    fs::{self, DirBuilder, File, Metadata, OpenOptions, Permissions},
     io::{self, Write},
-    os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt},
+    os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt, fchown},
     path::{Path, PathBuf},
     time::{Duration, Instant},
 };
@@ -109,14 +109,10 @@ pub(super) fn make_dir(path: &Path, mode: u32) -> Result<(), HostError> {
 
 /// Never leaves a partial file under its final name: the content is complete and on the disk before the rename.
 pub(super) fn write(path: &Path, content: &[u8], mode: u32) -> Result<(), HostError> {
-    // A link stays a link: what it leads to is replaced.
-    let resolved = match fs::symlink_metadata(path) {
-        Ok(meta) if meta.is_symlink() => fs::canonicalize(path).unwrap_or_else(|_| path.to_owned()),
-        _ => path.to_owned(),
-    };
+    let resolved = resolved(path);
     let path = resolved.as_path();
     let partial = partial_name(path);
-    let result = write_partial(&partial, content, mode)
+    let result = write_partial(&partial, content, mode, fs::metadata(path).ok().as_ref())
         .and_then(|()| fs::rename(&partial, path))
         .map_err(fail("write", path));
     if result.is_err() {
@@ -126,10 +122,25 @@ pub(super) fn write(path: &Path, content: &[u8], mode: u32) -> Result<(), HostEr
     sync_parent(path)
 }
 
-fn write_partial(partial: &Path, content: &[u8], mode: u32) -> io::Result<()> {
+/// A link stays a link: what it leads to is replaced.
+fn resolved(path: &Path) -> PathBuf {
+    match fs::symlink_metadata(path) {
+        Ok(meta) if meta.is_symlink() => fs::canonicalize(path).unwrap_or_else(|_| path.to_owned()),
+        _ => path.to_owned(),
+    }
+}
+
+/// Of the same owner and group as what it replaces: a key may be there for somebody else, such as etcd's own user.
+fn write_partial(partial: &Path, content: &[u8], mode: u32, replaced: Option<&Metadata>) -> io::Result<()> {
     // What a killed process left there may have other bits.
     let _ = fs::remove_file(partial);
     let mut file = OpenOptions::new().create_new(true).write(true).mode(mode).open(partial)?;
+    if let Some(theirs) = replaced {
+        let ours = file.metadata()?;
+        if (ours.uid(), ours.gid()) != (theirs.uid(), theirs.gid()) {
+            fchown(&file, Some(theirs.uid()), Some(theirs.gid()))?;
+        }
+    }
     file.set_permissions(Permissions::from_mode(mode))?;
     file.write_all(content)?;
     file.sync_all()
@@ -144,7 +155,7 @@ fn partial_name(path: &Path) -> PathBuf {
 
 /// Removes what an interrupted write of this path may have left beside it.
 pub(super) fn discard_partial(path: &Path) -> Result<(), HostError> {
-    remove_file(&partial_name(path))
+    remove_file(&partial_name(&resolved(path)))
 }
 
 pub(super) fn set_mode(path: &Path, mode: u32) -> Result<(), HostError> {

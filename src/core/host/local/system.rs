@@ -40,6 +40,8 @@ async fn output_of(root: &Path, argv: &[&str], input: Option<&str>) -> Result<Co
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .kill_on_drop(true)
+        // A terminal's Ctrl-C is for rkadm, which lets the step at work finish.
+        .process_group(0)
         .spawn()
         .map_err(fail)?;
     let stdin = child.stdin.take();
