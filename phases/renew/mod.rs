@@ -50,7 +50,8 @@ impl Renewal {
         self.names.iter().any(|named| named == name)
     }
 
-    fn wants(&self, target: &Target) -> bool {
+    /// Whether it is to be renewed, by its name or with all.
+    pub fn wants(&self, target: &Target) -> bool {
         self.names.is_empty() || self.is_named(target.name)
     }
 

@@ -264,13 +264,8 @@ fn a_renewal_that_stopped_is_resumed_where_it_was() {
     assert_eq!(fs::read(machine.pki("apiserver.crt")).unwrap(), half, "not renewed a second time");
 }
 
-/// The main use at three in the morning.
-#[test]
-fn certificates_that_have_expired_are_renewed() {
-    if !is_root() {
-        return;
-    }
-    let machine = with_kubeconfigs();
+/// Puts a certificate of the same names in the place of this one that ended long ago; returns the one that was there.
+fn expire(machine: &Machine) -> Certificate {
     let ca = Certificate::from_pem(&fs::read(machine.pki("ca.crt")).unwrap()).unwrap();
     let ca_key = PrivateKey::from_pem(&fs::read(machine.pki("ca.key")).unwrap()).unwrap();
     let key = PrivateKey::from_pem(&fs::read(machine.pki("apiserver.key")).unwrap()).unwrap();
@@ -279,11 +274,78 @@ fn certificates_that_have_expired_are_renewed() {
     let spec = CertSpec::of(&old, &ca, year).unwrap();
     let expired = issue(&spec, &key, &ca, &ca_key, "2024-01-01T00:00:00Z".parse().unwrap()).unwrap();
     fs::write(machine.pki("apiserver.crt"), expired.to_pem()).unwrap();
+    old
+}
+
+/// The main use at three in the morning.
+#[test]
+fn certificates_that_have_expired_are_renewed() {
+    if !is_root() {
+        return;
+    }
+    let machine = with_kubeconfigs();
+    let old = expire(&machine);
     machine.rkadm("certs check-expiration --fail-within 1h").exits(1);
     machine.rkadm("certs renew apiserver --no-restart").succeeds();
     machine.rkadm("certs check-expiration --fail-within 8000h").succeeds();
     let new = Certificate::from_pem(&fs::read(machine.pki("apiserver.crt")).unwrap()).unwrap();
     assert_eq!(new.sans(), old.sans());
+}
+
+#[test]
+fn what_has_expired_is_not_brought_back_when_a_later_one_fails() {
+    if !is_root() {
+        return;
+    }
+    let machine = with_kubeconfigs();
+    let broken = |machine: &Machine| {
+        fs::write(machine.path("/etc/kubernetes/scheduler.conf"), "not: a kubeconfig\n").unwrap();
+        machine.rkadm("certs renew all --no-restart")
+    };
+    expire(&machine);
+    let ran = broken(&machine);
+    assert!(ran.report().starts_with("exit 5"), "{}", ran.report());
+    let kept = Certificate::from_pem(&fs::read(machine.pki("apiserver.crt")).unwrap()).unwrap();
+    assert!(kept.not_after() > jiff::Timestamp::now(), "{}", kept.not_after());
+    // What is good comes back.
+    let machine = with_kubeconfigs();
+    let before = fs::read(machine.pki("apiserver.crt")).unwrap();
+    broken(&machine).exits(1);
+    assert_eq!(fs::read(machine.pki("apiserver.crt")).unwrap(), before);
+}
+
+#[test]
+fn a_key_stays_with_its_owner() {
+    use std::os::unix::fs::{MetadataExt as _, chown};
+    if !is_root() {
+        return;
+    }
+    let machine = Machine::with_certificates();
+    for file in ["apiserver.key", "apiserver.crt"] {
+        chown(machine.pki(file), Some(1234), Some(1235)).unwrap();
+    }
+    machine.rkadm("certs renew apiserver --no-restart").succeeds();
+    for file in ["apiserver.key", "apiserver.crt"] {
+        let meta = fs::metadata(machine.pki(file)).unwrap();
+        assert_eq!((meta.uid(), meta.gid()), (1234, 1235), "{file}");
+    }
+}
+
+#[test]
+fn operations_keep_their_order_when_the_clock_is_set_back() {
+    if !is_root() {
+        return;
+    }
+    let machine = Machine::with_certificates();
+    let id = machine.operations().pop().unwrap();
+    // As if it had been begun in the year 10000.
+    let later = format!("7{}", &id[1..]);
+    let dir = machine.path("/var/lib/rkadm/operations");
+    fs::rename(dir.join(format!("{id}.jsonl")), dir.join(format!("{later}.jsonl"))).unwrap();
+    machine.rkadm("certs renew apiserver --no-restart").succeeds();
+    let newest = machine.operations().pop().unwrap();
+    assert!(newest > later, "{newest} {later}");
+    assert!(machine.rkadm("op show").stdout().contains("certs renew apiserver"));
 }
 
 #[test]

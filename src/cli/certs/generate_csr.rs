@@ -13,7 +13,7 @@ use serde::Serialize;
 
 use crate::cli::{
     Session,
-    args::FailurePolicy,
+    args::{FailurePolicy, absolute},
     documents,
     exit::CommandError,
     facts,
@@ -61,8 +61,8 @@ pub async fn run(session: &Session, args: &CsrArgs) -> Result<(), CommandError> 
     let config = resolve_init(&documents, &InitFlags::default(), &facts)
         .map_err(|errors| documents::invalid(&errors))?;
     let requests = Requests {
-        cert_dir: args.cert_dir.clone().unwrap_or_else(|| config.cert_dir().into()),
-        kubeconfig_dir: Some(args.kubeconfig_dir.clone()),
+        cert_dir: args.cert_dir.as_ref().map_or_else(|| config.cert_dir().into(), absolute),
+        kubeconfig_dir: Some(absolute(&args.kubeconfig_dir)),
         config,
     };
     execute(session, &host, requests, args.on_failure.into(), args.dry_run).await

@@ -20,7 +20,7 @@ use serde::Serialize;
 
 use crate::cli::{
     Session,
-    args::FailurePolicy,
+    args::{FailurePolicy, absolute},
     documents,
     exit::{CommandError, ExitKind},
     facts,
@@ -100,7 +100,11 @@ pub async fn run(session: &Session, args: &RenewArgs) -> Result<(), CommandError
     if all && args.names.len() > 1 {
         return Err(CommandError::new(ExitKind::Usage, "`all` is everything: no other name goes with it"));
     }
-    let dir = args.cert_dir.clone().or_else(|| config.as_ref().map(|config| config.cert_dir().into()));
+    let dir = args
+        .cert_dir
+        .as_ref()
+        .map(absolute)
+        .or_else(|| config.as_ref().map(|config| config.cert_dir().into()));
     let renewal = Renewal {
         names: if all { vec![] } else { args.names.clone() },
         cert_dir: dir.unwrap_or_else(|| list::DEFAULT_DIR.into()),
@@ -109,7 +113,22 @@ pub async fn run(session: &Session, args: &RenewArgs) -> Result<(), CommandError
         restart: !args.no_restart,
         cri_socket: static_pods::cri_socket(&host).await.unwrap_or_else(|| DEFAULT_SOCKET.into()),
     };
-    execute(session, &host, renewal, args.on_failure.into(), args.dry_run).await
+    let on_failure = match args.on_failure.into() {
+        // What nobody accepts any more is not brought back: it would take with it what still lives on old connections.
+        OnFailure::Rollback if has_expired(&host, &renewal).await => OnFailure::Stop,
+        policy => policy,
+    };
+    execute(session, &host, renewal, on_failure, args.dry_run).await
+}
+
+/// Whether one of those that are to be renewed has ended.
+async fn has_expired(host: &dyn Probe, renewal: &Renewal) -> bool {
+    for target in TARGETS.iter().filter(|target| renewal.wants(target)) {
+        if expires(host, renewal, target.name).await.is_some_and(|end| end <= Timestamp::now()) {
+            return true;
+        }
+    }
+    false
 }
 
 /// Goes on with an unfinished renewal.
@@ -174,7 +193,7 @@ async fn result(host: &dyn Probe, renewal: &Renewal, done: &RunReport) -> Report
     result
 }
 
-/// When the new certificate ends, read from what was written.
+/// When a certificate ends, read from its file.
 async fn expires(host: &dyn Probe, renewal: &Renewal, name: &str) -> Option<Timestamp> {
     let certificate = if let Some(entry) = list::entry(name) {
         let pem = host.read(&renewal.cert_dir.join(entry.cert_file())).await.ok()??;
