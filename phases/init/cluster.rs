@@ -10,7 +10,7 @@ use rkadm_core::{
     config::{GoDuration, ResolvedInit, types::Arg},
     engine::{PhaseError, content::CaFiles, wait::Condition, workflow::selects},
     host::{ApiAccess, HealthTarget, HostError, Probe, Trust},
-    kubelet::health_url,
+    kubelet::{health_port, health_url},
     manifest::{Component, api_server_url, args, env},
     pki::{
         KeyAlgorithm,
@@ -222,6 +222,10 @@ impl Cluster {
 
     /// The kubelet answers on its health port.
     pub fn kubelet_healthy(&self) -> Condition {
+        // 0 turns it off, and nobody can ask.
+        if health_port(&self.config.kubelet) == 0 {
+            return Condition::All(vec![]);
+        }
         healthy("kubelet", health_url(&self.config.kubelet), Trust::Plain)
     }
 

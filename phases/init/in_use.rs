@@ -12,6 +12,8 @@ use crate::restore::CLUSTER_WORKFLOW;
 
 /// Namespaces that every cluster has.
 const OWN: [&str; 4] = ["default", "kube-system", "kube-public", "kube-node-lease"];
+/// What somebody has put to work, or keeps.
+const WORK: [&str; 4] = ["Deployment", "StatefulSet", "Pod", "PersistentVolumeClaim"];
 /// From here on the API server takes requests of anybody who has a kubeconfig.
 const SERVING: &str = "wait-control-plane";
 
@@ -53,7 +55,19 @@ pub async fn in_use(host: &dyn Probe, operation: &Operation) -> Vec<String> {
                 why.push(format!("namespaces: {}", others.join(", ")));
             }
         }
-        Err(error) => why.push(format!("the API server cannot be asked whether it is: {error}")),
+        Err(error) => return vec![format!("the API server cannot be asked whether it is: {error}")],
+    }
+    for kind in WORK {
+        match host.objects(&access, kind).await {
+            Ok(all) => {
+                let theirs: Vec<_> =
+                    all.into_iter().filter(|object| object["metadata"]["namespace"] == "default").collect();
+                if !theirs.is_empty() {
+                    why.push(format!("in namespace default: {kind} {}", names(&theirs).join(", ")));
+                }
+            }
+            Err(error) => why.push(format!("the API server cannot be asked whether it is: {error}")),
+        }
     }
     why
 }

@@ -5,6 +5,7 @@ use rkadm_core::{
     engine::{RunError, journal::JournalDir, operation::Status},
     host::{LocalHost, Probe},
 };
+use rkadm_phases::restore::CLUSTER_WORKFLOW;
 use serde::Serialize;
 use serde_json::Value;
 
@@ -12,6 +13,9 @@ use crate::cli::{
     Session,
     exit::{CommandError, ExitKind},
 };
+
+/// What makes a machine a part of a cluster, or takes it out.
+const MAKES: [&str; 4] = ["init", "join", "reset", CLUSTER_WORKFLOW];
 
 /// The result where there is nothing to do.
 #[derive(Debug, Serialize)]
@@ -35,13 +39,12 @@ pub async fn already(
     if operations.iter().any(|operation| !operation.status.is_settled()) {
         return Ok(false);
     }
-    let mut finished = operations.iter().rev();
-    let Some(operation) =
-        finished.find(|operation| operation.workflow() == "init" && operation.status == Status::Finished)
-    else {
+    // After a reset, a join or a restore the journal still tells of a cluster that is gone.
+    let mut finished = operations.iter().rev().filter(|operation| operation.status == Status::Finished);
+    let made = finished.find(|operation| MAKES.iter().any(|verb| operation.workflow().starts_with(verb)));
+    let Some(operation) = made.filter(|operation| operation.workflow() == "init") else {
         return Ok(false);
     };
-    // After a reset the journal still tells of a cluster that is gone.
     for file in ["/etc/kubernetes/admin.conf", "/etc/kubernetes/manifests/kube-apiserver.yaml"] {
         if !matches!(host.stat(file.as_ref()).await, Ok(Some(_))) {
             return Ok(false);
@@ -60,9 +63,11 @@ pub async fn already(
         return Ok(true);
     }
     let message = "this machine has a control plane already, made with another configuration";
-    let error = CommandError::new(ExitKind::Failed, message);
-    Err(with_differences(error, begun.config, config)
-        .hint("`init` makes clusters and does not change them; to start anew, reset this machine first"))
+    let mut error = with_differences(CommandError::new(ExitKind::Failed, message), begun.config, config);
+    if error.details.is_empty() {
+        error.details.push("what differs is a secret: a token, or the certificate key".into());
+    }
+    Err(error.hint("`init` makes clusters and does not change them; to start anew, reset this machine first"))
 }
 
 /// Adds what differs to the refusal to resume with another configuration.
