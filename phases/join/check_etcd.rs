@@ -39,10 +39,26 @@ impl Phase for CheckEtcd {
         let Some(etcd) = Etcd::look(cx, joining).await? else {
             return Ok(Verdict::AlreadyDone("known after apply".into()));
         };
-        if !joining.has_etcd_data(cx).await? && etcd.blocks(joining) {
+        let has_data = joining.has_etcd_data(cx).await?;
+        if !has_data && etcd.blocks(joining) {
             return Err(in_the_way(joining, &etcd));
         }
-        Ok(Verdict::AlreadyDone(etcd.room_for_one_more()?))
+        if let Some(name) = &joining.request.replaced
+            && !etcd.members.iter().any(|seen| seen.member.name == *name)
+        {
+            return Err(no_such_member(name, &etcd));
+        }
+        let stale = if has_data { vec![] } else { etcd.stale(joining) };
+        let removed: Vec<_> = stale.into_iter().map(|seen| seen.member.id).collect();
+        Ok(Verdict::AlreadyDone(etcd.room_for_one_more(&removed)?))
+    }
+}
+
+fn no_such_member(name: &str, etcd: &Etcd) -> PhaseError {
+    let known: Vec<_> = etcd.members.iter().map(|seen| seen.member.describe()).collect();
+    PhaseError::Unusable {
+        message: format!("--replace-member: etcd has no member {name}; it has {}", known.join(", ")),
+        hint: "leave the flag out where that one is removed already".into(),
     }
 }
 
@@ -64,7 +80,7 @@ pub fn in_the_way(joining: &Joining, etcd: &Etcd) -> PhaseError {
     };
     PhaseError::Unusable {
         message: format!(
-            "etcd has a member already with this node's name or address, of which nothing is on this machine: {}",
+            "etcd has a member already in this node's place, of which nothing is on this machine: {}",
             stale.join("; ")
         ),
         hint: hint.into(),

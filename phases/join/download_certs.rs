@@ -75,7 +75,8 @@ impl Phase for DownloadCerts {
                             steps.push(step);
                         }
                     }
-                    let is_key = path.extension().is_some_and(|extension| extension == "key");
+                    // By what it holds: an external etcd's files have whatever name its operator gave them.
+                    let is_key = plain.windows(KEY_MARK.len()).any(|part| part == KEY_MARK);
                     let mode = if is_key { PRIVATE } else { PUBLIC };
                     steps.push(new_file(path, mode, Content::Private(plain.to_vec())));
                 }
@@ -84,6 +85,9 @@ impl Phase for DownloadCerts {
         Ok(Verdict::from_steps(steps, "all files are here"))
     }
 }
+
+/// In the first line of every private key (RFC 7468).
+const KEY_MARK: &[u8] = b"PRIVATE KEY-----";
 
 /// A file that control planes share: its place, and its content.
 pub type SharedFile = (PathBuf, Zeroizing<Vec<u8>>);

@@ -61,6 +61,11 @@ enum Try {
     Done,
     /// Not yet, and why.
     Wait(String),
+    /// Not yet either, but something moves: each new `place` is a reason to wait anew.
+    Moving {
+        why: String,
+        place: String,
+    },
 }
 
 /// Something that is tried again and again.
@@ -68,15 +73,24 @@ enum Try {
 trait Attempt: Sync {
     async fn attempt(&self, cx: &ActCx<'_>) -> Result<Try, StepError>;
 
-    /// Tries until it is done, the time is up, or the operator asks to stop.
+    /// Tries until it is done, nothing has moved for so long, or the operator asks to stop.
     async fn persist(&self, cx: &ActCx<'_>, limit: Duration) -> Result<(), StepError> {
-        let began = Instant::now();
-        let mut told = String::new();
+        let mut since = Instant::now();
+        let (mut told, mut last) = (String::new(), String::new());
         loop {
-            let Try::Wait(why) = cx.unless_cancelled(self.attempt(cx)).await? else { return Ok(()) };
-            if began.elapsed() >= limit {
+            let why = match cx.unless_cancelled(self.attempt(cx)).await? {
+                Try::Done => return Ok(()),
+                Try::Wait(why) => why,
+                Try::Moving { why, place } => {
+                    if place != last {
+                        (since, last) = (Instant::now(), place);
+                    }
+                    why
+                }
+            };
+            if since.elapsed() >= limit {
                 return Err(StepError::Content(format!(
-                    "after {} s still waiting for {why}",
+                    "after {} s (timeouts.etcdAPICall) still waiting for {why}",
                     limit.as_secs()
                 )));
             }
@@ -129,9 +143,10 @@ impl Attempt for AddMember {
             Err(HostError::Etcd(EtcdError::TooManyLearners)) => {
                 let learner = members.iter().find(|member| member.is_learner).map(Member::describe);
                 let learner = learner.unwrap_or_else(|| "another member".into());
-                Ok(Try::Wait(format!(
+                let why = format!(
                     "{learner} to finish joining etcd, which takes one at a time (if that was given up: `rkadm op rollback` there, or `etcdctl member remove`)"
-                )))
+                );
+                Ok(Try::Moving { why, place: learner })
             }
             Err(error) => later(error, "etcd to accept a new member"),
         }
@@ -193,7 +208,7 @@ impl Attempt for PromoteMember {
         }
         match cx.host.etcd_promote(&self.target.access, own.id).await {
             Ok(()) | Err(HostError::Etcd(EtcdError::NotALearner)) => Ok(Try::Done),
-            Err(HostError::Etcd(EtcdError::NotInSync)) => Ok(Try::Wait(self.lag(cx).await)),
+            Err(HostError::Etcd(EtcdError::NotInSync)) => Ok(self.lag(cx).await),
             Err(error) => later(error, "etcd to give the member its vote"),
         }
     }
@@ -201,24 +216,25 @@ impl Attempt for PromoteMember {
 
 impl PromoteMember {
     /// How far the member is behind the others.
-    async fn lag(&self, cx: &ActCx<'_>) -> String {
+    async fn lag(&self, cx: &ActCx<'_>) -> Try {
         let own = EtcdAccess { endpoints: vec![self.client_url.clone()], ..self.target.access.clone() };
         let host = cx.host.probe();
         let behind = async {
             let mine = host.etcd_status(&own, &self.client_url).await.ok()?;
             let other = self.target.access.endpoints.first()?;
             let theirs = host.etcd_status(&self.target.access, other).await.ok()?;
-            Some(format!(
+            let why = format!(
                 "the etcd member of this node to catch up: revision {} of {}",
                 mine.revision, theirs.revision
-            ))
+            );
+            Some(Try::Moving { why, place: mine.revision.to_string() })
         };
         let told = tokio::select! {
             biased;
             told = behind => told,
             () = cx.host.pause(TELLS_WITHIN) => None,
         };
-        told.unwrap_or_else(|| "the etcd member of this node to catch up".into())
+        told.unwrap_or_else(|| Try::Wait("the etcd member of this node to catch up".into()))
     }
 }
 

@@ -22,6 +22,9 @@ pub struct JoinRequest {
     /// Remove a member of etcd that stands in this node's place and is dead.
     #[serde(default)]
     pub replace_member: bool,
+    /// Name of another machine's member whose place this node takes: dead, and removed too.
+    #[serde(default)]
+    pub replaced: Option<String>,
     /// The cluster.
     pub found: FoundCluster,
     /// Its settings.

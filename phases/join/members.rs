@@ -72,12 +72,15 @@ impl Etcd {
         self.members.iter().find(at).map(|seen| &seen.member)
     }
 
-    /// Started members that have this node's name or peer URL although nothing of etcd is on this node: what is left of a
-    /// machine that is gone.
+    /// Started members that have this node's name or peer URL although nothing of etcd is on this node, or that this node is to
+    /// replace: what is left of a machine that is gone.
     pub fn stale(&self, joining: &Joining) -> Vec<&Seen> {
         let (url, name) = (joining.peer_url(), joining.cluster.config.node_name());
+        let replaced = joining.request.replaced.as_deref();
         let in_place = |seen: &&Seen| {
-            seen.member.has_started() && (seen.member.peer_urls.contains(&url) || seen.member.name == name)
+            let known_as = |name: &str| seen.member.name == name;
+            let at_its_place = seen.member.peer_urls.contains(&url) || known_as(name);
+            seen.member.has_started() && (at_its_place || replaced.is_some_and(known_as))
         };
         self.members.iter().filter(in_place).collect()
     }
@@ -90,12 +93,14 @@ impl Etcd {
         !stale.is_empty() && (alive || !joining.request.replace_member)
     }
 
-    /// Whether the cluster would have a quorum with one more voting member, which is not up at first; in words.
+    /// Whether etcd lets one more member in, once those of these ids are removed; in words. It counts the new one as one more vote that
+    /// is not up, although it has none as a learner (`server.mayAddMember`), unless it would be the second.
     ///
     /// # Errors
-    /// It would not: what is missing.
-    pub fn room_for_one_more(&self) -> Result<String, PhaseError> {
-        let voters: Vec<_> = self.members.iter().filter(|seen| !seen.member.is_learner).collect();
+    /// It does not: what is missing.
+    pub fn room_for_one_more(&self, removed: &[u64]) -> Result<String, PhaseError> {
+        let stays = |seen: &&Seen| !seen.member.is_learner && !removed.contains(&seen.member.id);
+        let voters: Vec<_> = self.members.iter().filter(stays).collect();
         let dead: Vec<_> = voters.iter().filter(|seen| seen.status.is_none()).collect();
         let alive = voters.len() - dead.len();
         let (now, then) = (quorum(voters.len()), quorum(voters.len() + 1));
@@ -103,15 +108,13 @@ impl Etcd {
             "{alive} of {} voting members of etcd are up; {now} are needed now, {then} with one more",
             voters.len()
         );
-        // The new one has caught up before it votes, so it counts.
-        if alive >= now && alive + 1 >= then {
+        if alive >= then || (alive, voters.len()) == (1, 1) {
             return Ok(sum);
         }
         let names: Vec<_> = dead.iter().map(|seen| seen.member.describe()).collect();
         Err(PhaseError::Unusable {
             message: format!("{sum}; these do not answer: {}", names.join(", ")),
-            hint: "bring them up again; one that is gone for good is removed by `rkadm join --replace-member` on the \
-                   machine that takes its name and address, or by `etcdctl member remove`"
+            hint: "bring them up again; one that is gone for good is removed first by the same command with --replace-member=NAME"
                 .into(),
         })
     }
@@ -154,16 +157,26 @@ mod tests {
 
     #[test]
     fn one_more_is_let_in_while_a_majority_holds() {
-        let sum = etcd(&[true]).room_for_one_more().unwrap();
+        let sum = etcd(&[true]).room_for_one_more(&[]).unwrap();
         assert_eq!(sum, "1 of 1 voting members of etcd are up; 1 are needed now, 2 with one more");
-        etcd(&[true, true, false]).room_for_one_more().unwrap();
+        etcd(&[true, true]).room_for_one_more(&[]).unwrap();
+        etcd(&[true, true, true, false]).room_for_one_more(&[]).unwrap();
+        // Once the dead one is removed.
+        etcd(&[true, true, false]).room_for_one_more(&[3]).unwrap();
+    }
+
+    #[test]
+    fn etcd_counts_a_new_member_as_one_that_is_down() {
+        let error = etcd(&[true, true, false]).room_for_one_more(&[]).unwrap_err();
+        assert!(error.to_string().contains("2 are needed now, 3 with one more"), "{error}");
+        assert!(error.hints()[0].contains("--replace-member=NAME"), "{:?}", error.hints());
     }
 
     #[test]
     fn a_cluster_without_its_majority_is_left_alone() {
-        let error = etcd(&[true, false]).room_for_one_more().unwrap_err().to_string();
+        let error = etcd(&[true, false]).room_for_one_more(&[]).unwrap_err().to_string();
         assert!(error.contains("1 of 2 voting members of etcd are up; 2 are needed now"), "{error}");
         assert!(error.contains("cp2 (2)"), "{error}");
-        assert!(etcd(&[true, false, false]).room_for_one_more().is_err());
+        assert!(etcd(&[true, false, false]).room_for_one_more(&[]).is_err());
     }
 }

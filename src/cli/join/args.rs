@@ -9,7 +9,6 @@ use crate::cli::args::{FailurePolicy, absolute};
 
 /// Flags of `join` and of each of its phases.
 #[derive(Debug, Args)]
-#[expect(clippy::struct_excessive_bools, reason = "each is a flag")]
 pub struct JoinArgs {
     /// Address of an API server, HOST:PORT; not with --config or --discovery-file
     #[arg(value_name = "API-SERVER-ENDPOINT")]
@@ -56,9 +55,9 @@ pub struct JoinArgs {
     /// Directory with patches `target[suffix][+patchtype].extension`
     #[arg(long, value_name = "DIR")]
     pub patches: Option<String>,
-    /// Remove the member of etcd of an earlier machine with this node's name or address, which is gone for good
-    #[arg(long)]
-    pub replace_member: bool,
+    /// Remove the member of etcd of a machine that is gone for good: the one with this node's name or address, or the one named
+    #[arg(long, value_name = "NAME", num_args = 0..=1, require_equals = true, default_missing_value = "")]
+    pub replace_member: Option<String>,
     /// Phases to leave out
     #[arg(long, value_name = "PHASE,…", value_delimiter = ',')]
     pub skip_phases: Vec<String>,
@@ -74,6 +73,11 @@ pub struct JoinArgs {
 }
 
 impl JoinArgs {
+    /// The other machine whose member goes.
+    pub fn replaced(&self) -> Option<String> {
+        self.replace_member.clone().filter(|name| !name.is_empty())
+    }
+
     /// As the configuration takes them.
     pub fn flags(&self) -> JoinFlags {
         let secret = |typed: &Option<String>| typed.as_deref().map(Secret::from);

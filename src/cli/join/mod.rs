@@ -57,7 +57,8 @@ pub async fn run(session: &Session, matches: &ArgMatches) -> Result<(), CommandE
             request.join.ignore_preflight_errors.clone_from(&join.ignore_preflight_errors);
             request.join.skip_phases.clone_from(&join.skip_phases);
             request.join.timeouts.clone_from(&join.timeouts);
-            request.replace_member |= args.replace_member;
+            request.replace_member |= args.replace_member.is_some();
+            request.replaced = args.replaced().or(request.replaced);
             return execute(session, request, on_failure).await;
         }
         if only.is_none() && report::already(session, &host, &join).await {
@@ -65,7 +66,8 @@ pub async fn run(session: &Session, matches: &ArgMatches) -> Result<(), CommandE
         }
     }
     let environment = Environment { proxies: proxies(), whole: only.is_none(), ..Environment::default() };
-    let request = ask(session, join, environment, only, args.replace_member).await?;
+    let (replace_member, replaced) = (args.replace_member.is_some(), args.replaced());
+    let request = JoinRequest { replace_member, replaced, ..ask(session, join, environment, only).await? };
     for message in contradictions(&documents, &request.settings.cluster) {
         session.reporter.report(Event::Warning { message });
     }
@@ -95,7 +97,6 @@ async fn ask(
     join: ResolvedJoin,
     environment: Environment,
     only: Option<String>,
-    replace_member: bool,
 ) -> Result<JoinRequest, CommandError> {
     let tell = |missing: &str| {
         let (phase, missing) = ("discovery".to_owned(), missing.to_owned());
@@ -120,7 +121,7 @@ async fn ask(
                 .detail("Nothing was changed on this machine."));
         }
     };
-    Ok(JoinRequest { join, replace_member, found, settings, environment, only })
+    Ok(JoinRequest { join, found, settings, environment, only, ..JoinRequest::default() })
 }
 
 fn not_found(error: &DiscoveryError) -> CommandError {

@@ -99,6 +99,8 @@ impl EtcdError {
             "can only promote a learner member" => return Self::NotALearner,
             "member not found" => return Self::NoSuchMember,
             "Peer URLs already exists" => return Self::PeerUrlExists,
+            // Another member knows.
+            "rpc not supported for learner" => return Self::Unavailable { message: told.to_owned() },
             "unhealthy cluster" | "re-configuration failed due to not enough started members" => {
                 return Self::Unsafe { message: told.to_owned() };
             }
