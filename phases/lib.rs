@@ -29,6 +29,7 @@ pub fn actions() -> ActionRegistry {
         .with(renew::RESTART_ACTION, NoUndo)
         // A member that left cannot come back with its data. A commit point says so.
         .with(reset::LEAVE_ACTION, NoUndo)
+        .with(reset::TIDY_ACTION, NoUndo)
         .with(join::ADD_MEMBER_ACTION, join::UndoMember)
         .with(join::PROMOTE_MEMBER_ACTION, join::UndoMember)
         // A member whose machine is gone cannot come back, and nobody misses it.

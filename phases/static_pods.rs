@@ -1,11 +1,13 @@
 //! The static pods of this machine, as their manifests describe them, and those of others, as the cluster knows them.
 
+use std::path::PathBuf;
+
 use k8s_openapi::api::core::v1::Pod;
 use rkadm_core::{
     engine::PhaseError,
     host::{ApiAccess, HostError, Probe},
     kubelet::{CONFIG_FILE, INSTANCE_CONFIG_FILE},
-    manifest::Component,
+    manifest::{Component, pod},
     text::bracketed,
     yaml,
 };
@@ -53,6 +55,14 @@ pub async fn cri_socket(host: &dyn Probe) -> Option<String> {
         }
     }
     None
+}
+
+/// Where the certificates of this machine's control plane are, as its API server is told.
+pub async fn certificates_dir(host: &dyn Probe) -> Option<PathBuf> {
+    let pod = read(host, Component::ApiServer).await.ok()??;
+    let ca = pod::flag(&pod, "client-ca-file")?;
+    let ca = pod::on_host(&pod, ca.as_ref())?;
+    ca.parent().map(PathBuf::from)
 }
 
 /// Client URLs of the control planes' members of etcd, as the API server knows their static pods.

@@ -1,13 +1,17 @@
 //! `cleanup-network`: rules of the packet filter that Kubernetes made, and only those; interfaces where that was asked for.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use rkadm_core::{
-    engine::{Phase, PhaseError, PhaseMeta, PlanCx, Step, Verdict},
-    host::Probe,
+    engine::{
+        Action, Event, Phase, PhaseError, PhaseMeta, PlanCx, Step, Verdict,
+        act::{ActCx, StepError},
+    },
+    host::{Actuator, Probe},
     netfilter,
 };
+use serde_json::Value;
 
 use super::Reset;
 
@@ -72,7 +76,7 @@ impl CleanupNetwork {
             "remove {} chains of Kubernetes, and {} rules that lead to them",
             cleanup.chains, cleanup.rules
         );
-        Some(Step::Feed { argv: argv.into(), input: cleanup.restore, what })
+        Some(Step::Action(Arc::new(Tidy { argv: argv.into(), input: Some(cleanup.restore), what })))
     }
 }
 
@@ -105,5 +109,56 @@ async fn virtual_services(host: &dyn Probe) -> Vec<Step> {
 }
 
 fn run(argv: &[&str]) -> Step {
-    Step::Run { argv: argv.iter().map(|word| (*word).to_owned()).collect(), undo: None }
+    let what = format!("run `{}`", argv.join(" "));
+    let argv = argv.iter().map(|word| (*word).to_owned()).collect();
+    Step::Action(Arc::new(Tidy { argv, input: None, what }))
+}
+
+/// Name of the action in journals: never renamed.
+pub const TIDY_ACTION: &str = "tidy-network";
+/// The kernel lets go of what a rule used a moment after the rule is gone.
+const TRIES: u32 = 10;
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// A command that takes rules away. A rule that stays harms nobody as much as a node that is brought back for it: its member may have
+/// left etcd by now.
+struct Tidy {
+    argv: Vec<String>,
+    input: Option<String>,
+    what: String,
+}
+
+#[async_trait]
+impl Action for Tidy {
+    fn name(&self) -> &'static str {
+        TIDY_ACTION
+    }
+
+    fn describe(&self) -> String {
+        self.what.clone()
+    }
+
+    async fn prepare(&self, _host: &dyn Actuator) -> Result<Value, StepError> {
+        Ok(Value::Null)
+    }
+
+    async fn act(&self, cx: &ActCx<'_>) -> Result<(), StepError> {
+        for tries in 1.. {
+            let done = match &self.input {
+                Some(input) => cx.host.feed(&self.argv, input).await,
+                None => cx.host.run(&self.argv).await,
+            };
+            match done {
+                Err(error) if error.is_injected() => return Err(error.into()),
+                Err(_) if tries < TRIES => cx.host.pause(PAUSE).await,
+                Err(error) => {
+                    let message = format!("this stays: {}: {error}", self.what);
+                    cx.reporter.report(Event::Warning { message });
+                    break;
+                }
+                Ok(()) => break,
+            }
+        }
+        Ok(())
+    }
 }

@@ -10,7 +10,7 @@ use rkadm_core::{
     pki::Certificate,
 };
 
-use super::Reset;
+use super::{LeaveCluster, Reset};
 
 const KUBELET_CERTIFICATE: &str = "/var/lib/kubelet/pki/kubelet-client-current.pem";
 const NODE_USER: &str = "system:node:";
@@ -46,7 +46,13 @@ impl Phase for DeleteNode {
         let unusable = |message: String| PhaseError::Unusable { message, hint: String::new() };
         let target = ObjectRef::new("Node", None, &name).map_err(|error| unusable(error.to_string()))?;
         match cx.host.object(&access, &target).await {
-            Ok(Some(_)) => Ok(Verdict::Apply(vec![Step::DeleteObject { access, target, dies_with: None }])),
+            Ok(Some(_)) => {
+                // A Node that is made anew is another one: controllers have let go of it by then.
+                if !self.reset.config.force {
+                    LeaveCluster::new(&self.reset).may_leave(cx).await?;
+                }
+                Ok(Verdict::Apply(vec![Step::DeleteObject { access, target, dies_with: None }]))
+            }
             Ok(None) => Ok(Verdict::AlreadyDone(format!("there is no Node {name}"))),
             Err(error) => self.cannot(cx, format!("the API server cannot be asked for Node {name}: {error}")),
         }

@@ -1,7 +1,7 @@
 //! `remove-etcd-member`: this node's etcd leaves its cluster, where others can go on without it.
 
 use std::{
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -27,6 +27,8 @@ use crate::static_pods;
 pub const LEAVE_ACTION: &str = "leave-etcd-cluster";
 /// Name of the recorded value: what is known of this node's etcd.
 pub const MEMBER_OUTPUT: &str = "etcd-member";
+/// Where kubeadm has etcd's data.
+const DEFAULT_DATA: &str = "/var/lib/etcd";
 /// Of a member that left, data up to this size are archived all the same: they hold the whole cluster's state.
 const SMALL: u64 = 256 << 20;
 /// How long etcd may refuse to let the member go, where it is given up then.
@@ -102,7 +104,7 @@ pub async fn local(host: &dyn Probe, reset: &Reset) -> Result<Option<Local>, Pha
     let Some(pod) = static_pods::read(host, Component::Etcd).await? else { return Ok(None) };
     let flag = |name: &str| pod::flag(&pod, name);
     let urls = flag("advertise-client-urls").unwrap_or_else(|| "https://127.0.0.1:2379".into());
-    let data_dir = PathBuf::from(flag("data-dir").unwrap_or_else(|| "/var/lib/etcd".into()));
+    let data_dir = PathBuf::from(flag("data-dir").unwrap_or_else(|| DEFAULT_DATA.into()));
     Ok(Some(Local {
         name: flag("name").unwrap_or_default(),
         peer_url: flag("initial-advertise-peer-urls").unwrap_or_default(),
@@ -138,16 +140,25 @@ impl Phase for LeaveCluster {
             return Ok(Verdict::AlreadyDone("that was done before the interruption".into()));
         }
         let Some(local) = local(cx.host, &self.reset).await? else {
+            // It may be somebody's own, so it stays; but nobody is to find that out by himself.
+            if cx.host.stat(Path::new(DEFAULT_DATA).join("member").as_path()).await?.is_some() {
+                cx.warn(format!(
+                    "{DEFAULT_DATA} holds the data of an etcd member, of which no manifest is here: they stay, and so does the member \
+                     where others have it in their list (`etcdctl member list`)"
+                ));
+            }
             return Ok(Verdict::NotApplicable("no etcd runs as a static pod here".into()));
         };
         let members = match self.members(cx, &local).await {
             Ok(members) => members,
             Err(message) => return self.unknown(cx, &local, &message),
         };
-        let mine = members.iter().find(|member| is_mine(member, &local));
-        let others: Vec<_> = members.iter().filter(|member| !is_mine(member, &local)).collect();
+        let mine = mine(&members, &local);
+        let others: Vec<_> =
+            members.iter().filter(|other| mine.is_none_or(|mine| mine.id != other.id)).collect();
         match mine {
-            Some(mine) if !others.is_empty() => {
+            // Learners cannot go on without it.
+            Some(mine) if mine.is_learner || others.iter().any(|other| !other.is_learner) => {
                 self.check_quorum(cx, &local, mine, &others).await?;
                 self.leave(cx, &local, mine, &others).await
             }
@@ -158,12 +169,27 @@ impl Phase for LeaveCluster {
 }
 
 impl LeaveCluster {
+    /// What speaks against it, for who is to know before anything else is done.
+    pub async fn may_leave(&self, cx: &PlanCx<'_>) -> Result<(), PhaseError> {
+        let Some(local) = local(cx.host, &self.reset).await? else { return Ok(()) };
+        let members = match self.members(cx, &local).await {
+            Ok(members) => members,
+            Err(message) => return self.unknown(cx, &local, &message).map(drop),
+        };
+        let Some(mine) = mine(&members, &local) else { return Ok(()) };
+        let others: Vec<_> = members.iter().filter(|other| other.id != mine.id).collect();
+        if others.iter().all(|other| other.is_learner) {
+            return Ok(());
+        }
+        self.check_quorum(cx, &local, mine, &others).await
+    }
+
     /// Whether an earlier run of this operation has still left something to do.
     async fn is_listed(&self, cx: &PlanCx<'_>) -> Result<bool, PhaseError> {
         let removed = cx.store.output(MEMBER_OUTPUT).is_some_and(|known| known["removed"].is_string());
         let Some(local) = local(cx.host, &self.reset).await?.filter(|_| removed) else { return Ok(false) };
         let members = self.members(cx, &local).await.unwrap_or_default();
-        Ok(members.len() > 1 && members.iter().any(|member| is_mine(member, &local)))
+        Ok(members.len() > 1 && mine(&members, &local).is_some())
     }
 
     /// Asked for at this node's own etcd, else at those that the API server knows.
@@ -285,9 +311,11 @@ impl LeaveCluster {
     }
 }
 
-fn is_mine(member: &Member, local: &Local) -> bool {
-    let is_named = member.has_started() && member.name == local.name;
-    is_named || member.peer_urls.contains(&local.peer_url)
+/// The one at this node's address; a machine that has taken another's name may find that one's member, too.
+fn mine<'a>(members: &'a [Member], local: &Local) -> Option<&'a Member> {
+    let is_named = |member: &&Member| member.has_started() && member.name == local.name;
+    let is_at = |member: &&Member| member.peer_urls.contains(&local.peer_url);
+    members.iter().find(is_at).or_else(|| members.iter().find(is_named))
 }
 
 /// Removes this node's member through the others.

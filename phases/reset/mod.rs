@@ -23,6 +23,7 @@ use rkadm_core::{
 use serde::{Deserialize, Serialize};
 
 use crate::init::{Cluster, KUBERNETES_DIR};
+pub use cleanup_network::TIDY_ACTION;
 pub use cleanup_node::{ARCHIVES_OUTPUT, archives};
 pub use etcd_member::{LEAVE_ACTION, LeaveCluster, MEMBER_OUTPUT};
 pub use made_since::made_since;

@@ -162,6 +162,44 @@ fn settings_come_from_a_file_and_single_phases_are_run() {
 }
 
 #[test]
+fn the_directory_of_the_certificates_is_the_one_that_the_control_plane_has() {
+    if !is_root() {
+        return;
+    }
+    let machine = node();
+    machine.write("/srv/pki/ca.key", "key");
+    machine.write(
+        "/etc/kubernetes/manifests/kube-apiserver.yaml",
+        "{kind: Pod, spec: {containers: [{name: kube-apiserver, command: [kube-apiserver, --client-ca-file=/pki/ca.crt], \
+         volumeMounts: [{name: pki, mountPath: /pki}]}], volumes: [{name: pki, hostPath: {path: /srv/pki}}]}}",
+    );
+    machine.rkadm("reset --force").succeeds();
+    assert!(!machine.path("/srv/pki/ca.key").exists());
+    assert!(machine.pki("ca.crt").exists(), "it is of nobody");
+}
+
+#[test]
+fn programs_are_out_of_reach_of_the_terminal_s_signals() {
+    if !is_root() {
+        return;
+    }
+    let machine = node();
+    let groups = machine.path("/groups");
+    let script = format!(
+        "echo $$ $(cut -d' ' -f5 /proc/$$/stat) >> {}; echo LoadState=not-found; echo ActiveState=inactive",
+        groups.display()
+    );
+    program(&machine, "systemctl", &script);
+    machine.rkadm("reset --force --dry-run").succeeds();
+    let told = fs::read_to_string(groups).unwrap();
+    assert!(!told.is_empty());
+    for line in told.lines() {
+        let (own, group) = line.split_once(' ').unwrap();
+        assert_eq!(own, group, "Ctrl-C would end it");
+    }
+}
+
+#[test]
 fn directories_of_everybody_are_never_emptied() {
     if !is_root() {
         return;

@@ -11,7 +11,7 @@ use std::{path::PathBuf, sync::Arc};
 
 use clap::{ArgMatches, Args, Command};
 use rkadm_core::{
-    config::{GoDuration, resolve_reset},
+    config::{GoDuration, NodePaths, resolve_reset},
     engine::{
         Event, OnFailure, Workflow,
         event::{Outcome, Silent},
@@ -68,8 +68,11 @@ pub async fn run(session: &Session, matches: &ArgMatches) -> Result<(), CommandE
     let documents = documents::load(&args.config)?;
     let host = session.host(API_TIMEOUT);
     let facts = facts::gather(&host, false).await.map_err(CommandError::failed)?;
-    let socket = static_pods::cri_socket(&host).await;
-    let (config, warnings) = resolve_reset(&documents, &args.flags(), socket, &facts)
+    let here = NodePaths {
+        cri_socket: static_pods::cri_socket(&host).await,
+        certificates_dir: static_pods::certificates_dir(&host).await.map(|dir| dir.display().to_string()),
+    };
+    let (config, warnings) = resolve_reset(&documents, &args.flags(), here, &facts)
         .map_err(|errors| documents::invalid(&errors))?;
     if !config.dry_run {
         Session::require_root("reset")?;

@@ -35,7 +35,14 @@ pub async fn may_roll_back(
         )));
     }
     let mut made = made_since(host, outputs.get(MEMBER_OUTPUT)).await.map_err(CommandError::failed)?;
-    let others = later.iter().filter(|other| other.status != Status::RolledBack);
+    // Another reset that found nothing to remove, but perhaps a kubelet that the boot had started, has made nothing.
+    let removed_nothing = |other: &&Operation| {
+        other.workflow().starts_with("reset")
+            && other.status == Status::Finished
+            && !other.can_be_rolled_back()
+            && other.commit_point().is_none()
+    };
+    let others = later.iter().filter(|other| other.status != Status::RolledBack && !removed_nothing(other));
     made.extend(
         others.map(|other| format!("operation {} (rkadm {}) came after it", other.id, other.workflow())),
     );

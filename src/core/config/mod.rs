@@ -18,7 +18,7 @@ pub use document::{Documents, Source};
 pub use duration::GoDuration;
 pub use error::{ConfigError, ConfigErrors, Warning};
 pub use resolve::{
-    Completed, FieldDifference, HostFacts, Image, InitFlags, JoinFlags, ResetFlags, ResolvedInit,
+    Completed, FieldDifference, HostFacts, Image, InitFlags, JoinFlags, NodePaths, ResetFlags, ResolvedInit,
     ResolvedJoin, StoredConfigError, StoredSettings, UpgradedNode, contradictions, joined, resolve_init,
     resolve_join, resolve_reset, resolve_token, resolve_upgrade, stored_version, upgraded,
     validate_documents,

@@ -14,7 +14,7 @@ pub(super) use defaults::{reset_with_defaults, upgrade_with_defaults};
 pub use every_kind::{Completed, complete_documents, validate_documents};
 pub use input::{HostFacts, InitFlags};
 pub use join::{JoinFlags, ResolvedJoin, contradictions, joined, resolve_join};
-pub use reset::{ResetFlags, resolve_reset};
+pub use reset::{NodePaths, ResetFlags, resolve_reset};
 pub use resolved::{FieldDifference, Image, ResolvedInit};
 pub use stored::{StoredConfigError, version as stored_version};
 pub use token::resolve_token;

@@ -40,13 +40,22 @@ impl Flags for ResetFlags {
     }
 }
 
+/// What a node is configured with, as far as it tells.
+#[derive(Debug, Clone, Default)]
+pub struct NodePaths {
+    /// The kubelet's socket of the runtime.
+    pub cri_socket: Option<String>,
+    /// The directory of the certificates of its control plane.
+    pub certificates_dir: Option<String>,
+}
+
 /// Merges files and flags (a flag wins), fills defaults and checks everything. Fails with every problem at once.
 ///
-/// `kubelet_socket` is the runtime's socket that this machine's kubelet is configured with.
+/// `here` is what this machine is known to use.
 pub fn resolve_reset(
     documents: &Documents,
     flags: &ResetFlags,
-    kubelet_socket: Option<String>,
+    here: NodePaths,
     facts: &HostFacts,
 ) -> Result<(ResetConfiguration, Vec<Warning>), ConfigErrors> {
     let mut report = Report::new(documents, flags);
@@ -71,7 +80,7 @@ pub fn resolve_reset(
         reset.skip_phases.clone_from(&flags.skip_phases);
     }
     if reset.cri_socket.is_empty() {
-        match (kubelet_socket, facts.cri_sockets.as_slice()) {
+        match (here.cri_socket, facts.cri_sockets.as_slice()) {
             (Some(socket), _) => reset.cri_socket = socket,
             (None, [socket]) => reset.cri_socket.clone_from(socket),
             (None, []) => {}
@@ -81,6 +90,9 @@ pub fn resolve_reset(
                 "choose one with this field or --cri-socket",
             ),
         }
+    }
+    if let (true, Some(dir)) = (reset.certificates_dir.is_empty(), here.certificates_dir) {
+        reset.certificates_dir = dir;
     }
     defaults::socket_url(&mut problems, "criSocket", &mut reset.cri_socket);
     let reset = defaults::reset_with_defaults(reset);
@@ -103,7 +115,7 @@ mod tests {
                 Documents::load(&[Source::new("reset.yaml", text)]).map_err(|errors| errors.to_string())?
             }
         };
-        resolve_reset(&documents, flags, None, &HostFacts::default())
+        resolve_reset(&documents, flags, NodePaths::default(), &HostFacts::default())
             .map(|(reset, _)| reset)
             .map_err(|errors| errors.to_string())
     }
@@ -131,7 +143,12 @@ mod tests {
         let facts =
             HostFacts { cri_sockets: vec!["unix:///a".into(), "unix:///b".into()], ..HostFacts::default() };
         let resolve = |known: Option<&str>| {
-            resolve_reset(&Documents::none(), &ResetFlags::default(), known.map(str::to_owned), &facts)
+            resolve_reset(
+                &Documents::none(),
+                &ResetFlags::default(),
+                NodePaths { cri_socket: known.map(str::to_owned), ..NodePaths::default() },
+                &facts,
+            )
         };
         assert_eq!(resolve(Some("unix:///k")).unwrap().0.cri_socket, "unix:///k");
         assert!(resolve(None).unwrap_err().to_string().contains("several container runtimes"));
