@@ -5,7 +5,7 @@ use jiff::{SignedDuration, Timestamp};
 use rkadm_core::{
     host::{ApiAccess, Probe},
     kube::ObjectRef,
-    manifest::{Component, api_server_url},
+    manifest::{Component, api_server_url, pod},
 };
 use serde_json::Value;
 
@@ -13,7 +13,7 @@ use super::{Check, components::failing, nodes, versions};
 use crate::{init::Cluster, join::by_kubelet, static_pods};
 
 /// Who has to be elected for the cluster to move.
-const LEADERS: [&str; 2] = ["kube-controller-manager", "kube-scheduler"];
+const LEADERS: [Component; 2] = [Component::ControllerManager, Component::Scheduler];
 
 /// Asks with this machine's credentials: an administrator's on a control plane, the kubelet's on a worker.
 pub async fn look(host: &dyn Probe, control_plane: bool, with_nodes: bool) -> Vec<Check> {
@@ -26,7 +26,7 @@ pub async fn look(host: &dyn Probe, control_plane: bool, with_nodes: bool) -> Ve
     if first.state == super::State::Failed {
         return vec![first];
     }
-    let leaders = join_all(LEADERS.map(|name| leader(host, &access, name)));
+    let leaders = join_all(LEADERS.map(|component| leader(host, &access, component)));
     let nodes = async {
         if with_nodes {
             Some(join(nodes::nodes(host, &access), nodes::proxies(host, &access)).await)
@@ -52,7 +52,7 @@ pub async fn look(host: &dyn Probe, control_plane: bool, with_nodes: bool) -> Ve
         }
         (None, Ok(pods)) => checks.extend(of_pods(&pods)),
     }
-    checks.extend(leaders);
+    checks.extend(leaders.into_iter().flatten());
     checks
 }
 
@@ -135,18 +135,25 @@ fn not_ready(pod: &Value) -> Option<Check> {
     Some(Check::failed("pods", format!("{name} is not ready: {why}"), hint))
 }
 
-/// A leader renews its lease every few seconds; one that stopped leads nothing.
-async fn leader(host: &dyn Probe, access: &ApiAccess, name: &str) -> Check {
+/// A leader renews its lease every few seconds; one that stopped leads nothing. `None` where nobody is to be elected, as some have it
+/// with one control plane.
+async fn leader(host: &dyn Probe, access: &ApiAccess, component: Component) -> Option<Check> {
+    let own = static_pods::read(host, component).await.ok().flatten();
+    let elects = own.and_then(|pod| pod::flag(&pod, "leader-elect"));
+    if elects.is_some_and(|elects| ["false", "f", "0"].contains(&elects.to_lowercase().as_str())) {
+        return None;
+    }
+    let name = component.name();
     let hint = format!("kubectl -n kube-system get lease {name} -o yaml");
     let target = match ObjectRef::new("Lease", Some("kube-system"), name) {
         Ok(target) => target,
-        Err(error) => return Check::failed(name, error.to_string(), hint),
+        Err(error) => return Some(Check::failed(name, error.to_string(), hint)),
     };
-    match host.object(access, &target).await {
+    Some(match host.object(access, &target).await {
         Ok(Some(lease)) => judged(name, &lease, Timestamp::now(), hint),
         Ok(None) => Check::failed(name, "none was ever elected: there is no lease", hint),
         Err(error) => Check::failed(name, error.to_string(), hint),
-    }
+    })
 }
 
 fn judged(name: &str, lease: &Value, now: Timestamp, hint: String) -> Check {

@@ -12,6 +12,7 @@ use super::Check;
 use crate::{
     expiration::{Expiration, Expirations},
     renew::{TARGETS, Target},
+    static_pods,
 };
 
 pub(crate) const NAME: &str = "certificates";
@@ -23,8 +24,9 @@ const KUBELET_CLIENT: &str = "/var/lib/kubelet/pki/kubelet-client-current.pem";
 
 /// Those of the control plane, and the kubelet's own.
 pub async fn look(host: &dyn Probe, control_plane: bool) -> Vec<Check> {
-    let (now, dir) = (Timestamp::now(), Path::new(DEFAULT_DIR));
-    let (found, first) = ending(host, control_plane, dir, now).await;
+    let now = Timestamp::now();
+    let dir = static_pods::certificates_dir(host).await.unwrap_or_else(|| DEFAULT_DIR.into());
+    let (found, first) = ending(host, control_plane, &dir, now).await;
     let mut checks: Vec<_> = found.into_iter().map(|ending| ending.check).collect();
     if let (true, Some(first)) = (checks.is_empty(), first) {
         let days = first.duration_since(now).as_hours() / 24;

@@ -1,5 +1,7 @@
 //! What runs on this machine: the kubelet, the static pods, kube-proxy.
 
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+
 use futures::future::join_all;
 use k8s_openapi::api::core::v1::Pod;
 use rkadm_core::{
@@ -40,8 +42,11 @@ pub async fn kubelet(host: &dyn Probe) -> Vec<Check> {
     if health_port(&config) != 0 {
         checks.push(asked(host, "kubelet", &health, "journalctl -u kubelet -e").await);
     }
-    let port = config["port"].as_u64().unwrap_or(10250);
-    let secure = HealthTarget { url: format!("https://127.0.0.1:{port}/healthz"), trust: Trust::Insecure };
+    let port = config["port"].as_u64().and_then(|port| u16::try_from(port).ok()).unwrap_or(10250);
+    let address = config["address"].as_str().and_then(|address| address.parse::<IpAddr>().ok());
+    let address = address.filter(|address| !address.is_unspecified()).unwrap_or(Ipv4Addr::LOCALHOST.into());
+    let url = format!("https://{}/healthz", SocketAddr::new(address, port));
+    let secure = HealthTarget { url, trust: Trust::Insecure };
     // Whoever shows no certificate is turned away, by a server that works.
     checks.push(match host.health(&secure).await {
         Ok(_) => Check::ok("kubelet", format!("serves on port {port}")),

@@ -55,6 +55,15 @@ impl Phase for Addon {
         if cx.host.object(&access, &named(kind, Some("kube-system"), name)?).await?.is_none() {
             return Ok(Verdict::NotApplicable(format!("{} is not installed in this cluster", self.name)));
         }
+        // Of the workload's name. Without it, the workload is somebody's own, as kubeadm sees it, too.
+        if cx.host.object(&access, &named("ConfigMap", Some("kube-system"), name)?).await?.is_none() {
+            let why = format!(
+                "{kind} {name} is there and ConfigMap {name} is not: {} is not managed here, and stays as it is",
+                self.name
+            );
+            cx.warn(&why);
+            return Ok(Verdict::NotApplicable(why));
+        }
         let behind = state::api_servers(cx.host, &access).await?.into_iter().filter(|server| {
             server.node != upgrading.cluster.config.node_name()
                 && is_older(&server.version, upgrading.version())

@@ -97,7 +97,10 @@ impl UndoAction for UndoGuard {
     }
 
     fn by_hand(&self, _data: &Value) -> Vec<String> {
-        vec!["rkadm health".into()]
+        vec![
+            "rkadm health".into(),
+            "where etcd's log says that its data is too new for it: rkadm restore etcd latest".into(),
+        ]
     }
 }
 

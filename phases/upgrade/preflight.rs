@@ -56,8 +56,10 @@ impl Preflight {
     async fn look(&self, cx: &PlanCx<'_>, seen: Option<&Seen>) -> Vec<Found> {
         let upgrading = &self.upgrading;
         let ignored = &upgrading.request.config.ignore_preflight_errors;
+        let is_health =
+            |name: &String| name.eq_ignore_ascii_case("all") || name.eq_ignore_ascii_case(findings::HEALTH);
         let passes = |(severity, finding): &Found| {
-            *severity != Severity::Error || finding.check != findings::HEALTH || !ignored.is_empty()
+            *severity != Severity::Error || finding.check != findings::HEALTH || ignored.iter().any(is_health)
         };
         for _ in 1..LOOKS {
             let found = findings::look(cx.host, upgrading, upgrading.version(), seen).await;

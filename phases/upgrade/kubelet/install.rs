@@ -44,7 +44,7 @@ impl Phase for Fetch {
         };
         let wanted = &self.0.cluster.config.kubernetes_version;
         if cx.store.output(NEEDED).is_none() && self.0.kubelet_runs(cx, wanted).await? {
-            return Ok(Verdict::AlreadyDone(format!("the kubelet is {wanted}")));
+            return Ok(Verdict::AlreadyDone(format!("the kubelet is {wanted} or a newer patch of it")));
         }
         let (access, own) = (self.0.node_access(cx).await?, self.0.cluster.config.node_name());
         servers::first(cx.host, &access, own, wanted).await?;
@@ -68,7 +68,11 @@ impl Upgrading {
     async fn kubelet_runs(&self, cx: &PlanCx<'_>, wanted: &KubeVersion) -> Result<bool, PhaseError> {
         let node = cx.host.object(&self.node_access(cx).await?, &self.node_target()?).await?;
         let running = node.as_ref().and_then(|node| node["status"]["nodeInfo"]["kubeletVersion"].as_str());
-        Ok(running == Some(&wanted.to_string()) && installed_version(cx).await.as_ref() == Some(wanted))
+        let running = running.and_then(|version| version.parse::<KubeVersion>().ok());
+        let installed = installed_version(cx).await;
+        // A newer patch of the same minor is as good: a node is not drained to go back.
+        let serves = |version: &KubeVersion| version >= wanted && version.minor() == wanted.minor();
+        Ok([running, installed].iter().all(|version| version.as_ref().is_some_and(serves)))
     }
 }
 

@@ -47,7 +47,7 @@ const STEADY: Duration = Duration::from_secs(5);
 /// What the phases say where nobody asked for them.
 const NOT_ASKED: &str = "--kubelet was not given";
 /// The output that says that this operation has cordoned the node.
-const CORDONED: &str = "cordoned";
+pub const CORDONED: &str = "cordoned";
 /// The output that names the package or the file that was put in place.
 const INSTALLED: &str = "kubelet installed";
 

@@ -1,6 +1,9 @@
 //! Flags of `rkadm upgrade …`: kubeadm's names, and a few of our own.
 
-use std::{num::NonZeroUsize, path::PathBuf};
+use std::{
+    num::NonZeroUsize,
+    path::{Path, PathBuf},
+};
 
 use clap::Args;
 use rkadm_core::config::types::{UpgradeApply, UpgradeConfiguration, UpgradeNode};
@@ -244,4 +247,11 @@ impl Settings {
             ..base
         }
     }
+}
+
+/// The directory of patches for who looks at what `apply` would do: the flag's, else the one that `apply` would take.
+pub fn patches(flag: Option<&Path>, config: &UpgradeConfiguration) -> Option<String> {
+    let configured = config.apply.patches.as_ref().map(|patches| patches.directory.clone());
+    let given = flag.map(|dir| absolute(dir).display().to_string());
+    given.or(configured).filter(|dir| !dir.is_empty())
 }

@@ -61,7 +61,7 @@ pub async fn run(session: &Session, args: &DiffArgs) -> Result<(), CommandError>
     let given = wanted(args.version.as_deref(), &config.diff.kubernetes_version)?;
     let settings = Settings {
         kubeconfig: args.kubeconfig.as_ref().map(crate::cli::args::absolute),
-        patches_dir: args.patches.as_ref().map(|dir| crate::cli::args::absolute(dir).display().to_string()),
+        patches_dir: super::args::patches(args.patches.as_deref(), &config),
         dry_run: true,
         ..Settings::default_of(Scope::Cluster)
     };

@@ -12,6 +12,7 @@ mod report;
 mod request;
 mod rollback;
 mod run;
+mod unfinished;
 
 use clap::{ArgMatches, Args, Command};
 use rkadm_phases::upgrade::{self, Scope};

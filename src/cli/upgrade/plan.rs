@@ -122,12 +122,15 @@ pub async fn run(session: &Session, args: &PlanArgs) -> Result<(), CommandError>
     let given = wanted(args.version.as_deref(), &config.plan.kubernetes_version)?;
     let settings = Settings {
         version: None,
-        allow_prereleases: args.allow_experimental_upgrades || args.allow_release_candidate_upgrades,
+        allow_prereleases: args.allow_experimental_upgrades
+            || args.allow_release_candidate_upgrades
+            || config.plan.allow_experimental_upgrades.unwrap_or(false)
+            || config.plan.allow_rc_upgrades.unwrap_or(false),
         etcd_upgrade: args.etcd_upgrade.or(config.plan.etcd_upgrade).unwrap_or(true),
         ignore_preflight_errors: [&config.plan.ignore_preflight_errors[..], &args.ignore_preflight_errors]
             .concat(),
         kubeconfig: args.kubeconfig.as_ref().map(crate::cli::args::absolute),
-        patches_dir: args.patches.as_ref().map(|dir| crate::cli::args::absolute(dir).display().to_string()),
+        patches_dir: super::args::patches(args.patches.as_deref(), &config),
         ..Settings::default_of(Scope::Cluster)
     };
     let host = session.host(PATIENCE);
@@ -162,7 +165,7 @@ pub async fn run(session: &Session, args: &PlanArgs) -> Result<(), CommandError>
     let plan = Plan {
         cluster: found.cluster.clone(),
         kubelets: kubelets(&seen, &target),
-        order: order(&own_name, &seen, leader.as_deref(), &steps),
+        order: order(&own_name, &found.cluster, &seen, leader.as_deref(), &steps),
         findings: told(all, &settings.ignore_preflight_errors),
         target,
         reachable,
@@ -235,15 +238,24 @@ fn kubelets(seen: &Seen, target: &KubeVersion) -> Vec<Line> {
 }
 
 /// This control plane first, that of etcd's leader last, then kubelets.
-fn order(own: &str, seen: &Seen, leader: Option<&str>, steps: &[KubeVersion]) -> Vec<Command> {
+fn order(
+    own: &str,
+    cluster: &KubeVersion,
+    seen: &Seen,
+    leader: Option<&str>,
+    steps: &[KubeVersion],
+) -> Vec<Command> {
     let mut others: Vec<_> = seen.control_planes.iter().filter(|name| *name != own).collect();
     others.sort_by_key(|name| (leader == Some(name.as_str()), (*name).clone()));
     let alone = others.is_empty();
     let mut all = vec![];
     let whole: &[KubeVersion] =
         if alone { steps.last().map(std::slice::from_ref).unwrap_or_default() } else { steps };
-    let servers = seen.of(Component::ApiServer);
-    let is_there = |step: &KubeVersion| servers.clone().all(|server| server.version >= *step);
+    // An upgrade by kubeadm that was cut off may have moved the API servers and nothing else.
+    let moved = [Component::ApiServer, Component::ControllerManager, Component::Scheduler];
+    let is_there = |step: &KubeVersion| {
+        cluster >= step && moved.iter().all(|part| seen.of(*part).all(|running| running.version >= *step))
+    };
     for step in whole.iter().filter(|step| !is_there(step)) {
         all.push(Command { node: own.to_owned(), command: format!("rkadm upgrade apply {step}") });
         for node in &others {
@@ -294,10 +306,13 @@ mod tests {
             ..Seen::default()
         };
         let steps = [KubeVersion::new(1, 37, 2)];
-        let lines: Vec<_> = order("cp1", &seen, Some("cp2"), &steps)
-            .into_iter()
-            .map(|command| format!("{}: {}", command.node, command.command))
-            .collect();
+        let order = |cluster: &str, seen: &Seen| -> Vec<_> {
+            order("cp1", &cluster.parse().unwrap(), seen, Some("cp2"), &steps)
+                .into_iter()
+                .map(|command| format!("{}: {}", command.node, command.command))
+                .collect()
+        };
+        let lines = order("v1.36.4", &seen);
         assert_eq!(
             lines,
             [
@@ -308,6 +323,18 @@ mod tests {
                 "w1: rkadm upgrade node --kubelet"
             ]
         );
+        // Cut off by kubeadm after the API servers: what is left is an upgrade all the same.
+        let mut half = seen;
+        half.running.iter_mut().for_each(|running| running.version = steps[0].clone());
+        assert_eq!(order("v1.36.4", &half), lines[..3]);
+        let manager = Running {
+            component: Component::ControllerManager,
+            version: "v1.36.4".parse().unwrap(),
+            ..half.running[0].clone()
+        };
+        assert!(order("v1.37.2", &half).is_empty());
+        half.running.push(manager);
+        assert_eq!(order("v1.37.2", &half), lines[..3]);
     }
 
     #[test]

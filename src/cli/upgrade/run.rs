@@ -5,7 +5,7 @@ use std::sync::Arc;
 use clap::ArgMatches;
 use rkadm_core::{
     config::{GoDuration, resolve_upgrade},
-    engine::{Event, OnFailure, journal::JournalDir, operation::Operation},
+    engine::{Event, OnFailure, event::Outcome, operation::Operation},
     version::{KubeVersion, check_supported, skew::Component},
 };
 use rkadm_phases::{
@@ -19,9 +19,11 @@ use rkadm_phases::{
 use super::{
     args::{ApplyArgs, NodeArgs, Settings},
     confirm,
+    diff::QUIET,
     downtime::Measuring,
     hops, report,
     request::{self, Found},
+    unfinished::{self, after, unfinished},
 };
 use crate::cli::{
     API_TIMEOUT, Session, documents,
@@ -56,9 +58,23 @@ pub async fn apply(session: &Session, matches: &ArgMatches) -> Result<(), Comman
         if then.is_none() {
             return Ok(());
         }
+        return apply_from(session, &settings, only, wanted, on_failure)
+            .await
+            .map_err(|error| after(error, &reached));
     }
+    apply_from(session, &settings, only, wanted, on_failure).await
+}
+
+/// From where this machine stands, over as many minors as there are.
+async fn apply_from(
+    session: &Session,
+    settings: &Settings,
+    only: Option<String>,
+    wanted: Option<KubeVersion>,
+    on_failure: OnFailure,
+) -> Result<(), CommandError> {
     let host = session.host(API_TIMEOUT);
-    let found = request::find(&host, &settings).await?;
+    let found = request::find(&host, settings).await?;
     let Some(own) = found.own.clone() else { return Err(not_here()) };
     let to = match (wanted, &only) {
         (Some(version), _) => version,
@@ -69,17 +85,18 @@ pub async fn apply(session: &Session, matches: &ArgMatches) -> Result<(), Comman
     if settings.print_config {
         crate::output::note(&found.stored.cluster);
     }
-    let hops = steps(session, &found, &settings, only.as_deref(), &to).await?;
+    let hops = steps(session, &found, settings, only.as_deref(), &to).await?;
     if only.is_none() && !settings.dry_run && !settings.yes {
         confirm::ask(&found.cluster, &to)?;
     }
-    let mut found = found;
     for (index, hop) in hops.iter().enumerate() {
+        let step = Step { hop, only: only.as_deref(), on_failure, then: hops.get(index + 1) };
+        let taken = take(session, settings, &step).await;
         if index > 0 {
-            found = request::find(&host, &settings).await?;
+            taken.map_err(|error| after(error, &hops[index - 1]))?;
+        } else {
+            taken?;
         }
-        let upgrade = request::request(&found, &settings, hop, only.as_deref())?;
-        execute(session, upgrade, on_failure, hops.get(index + 1)).await?;
         if settings.dry_run && hops.len() > 1 {
             session.reporter.report(Event::Warning {
                 message: format!(
@@ -90,6 +107,21 @@ pub async fn apply(session: &Session, matches: &ArgMatches) -> Result<(), Comman
         }
     }
     Ok(())
+}
+
+/// One of the versions on the way.
+struct Step<'a> {
+    hop: &'a KubeVersion,
+    only: Option<&'a str>,
+    on_failure: OnFailure,
+    /// The one after it.
+    then: Option<&'a KubeVersion>,
+}
+
+async fn take(session: &Session, settings: &Settings, step: &Step<'_>) -> Result<(), CommandError> {
+    let found = request::find(&session.host(API_TIMEOUT), settings).await?;
+    let upgrade = request::request(&found, settings, step.hop, step.only)?;
+    execute(session, upgrade, step.on_failure, step.then).await.map(drop)
 }
 
 /// Flags that go with other flags only.
@@ -112,23 +144,26 @@ pub async fn node(session: &Session, matches: &ArgMatches) -> Result<(), Command
     }
     let on_failure = args.common.on_failure.into();
     if only.is_some() || settings.kubelet.is_none() {
-        return node_part(session, &settings, only.as_deref(), on_failure).await;
+        return node_part(session, &settings, only.as_deref(), on_failure).await.map(drop);
     }
     // Two operations: what is wrong with the kubelet's does not take the control plane back.
     let without = Settings { kubelet: None, ..settings.clone() };
     let begun = unfinished(session, &settings, Some(kubelet::GROUP), None).is_some();
-    if !begun {
-        node_part(session, &without, None, on_failure).await?;
+    let changed = !begun && node_part(session, &without, None, on_failure).await?;
+    let kubelet = node_part(session, &settings, Some(kubelet::GROUP), on_failure).await;
+    match kubelet {
+        Err(error) if changed => Err(after(error, &"what comes before the kubelet")),
+        other => other.map(drop),
     }
-    node_part(session, &settings, Some(kubelet::GROUP), on_failure).await
 }
 
+/// Whether it changed anything.
 async fn node_part(
     session: &Session,
     settings: &Settings,
     only: Option<&str>,
     on_failure: OnFailure,
-) -> Result<(), CommandError> {
+) -> Result<bool, CommandError> {
     if let Some(upgrade) = unfinished(session, settings, only, None) {
         return execute(session, upgrade?, on_failure, None).await;
     }
@@ -238,38 +273,7 @@ pub fn ahead(
     Ok(findings::of_later_steps(&steps, seen))
 }
 
-/// The same command, cut off: it goes on from what was known then.
-fn unfinished(
-    session: &Session,
-    settings: &Settings,
-    only: Option<&str>,
-    wanted: Option<&KubeVersion>,
-) -> Option<Result<Upgrade, CommandError>> {
-    if settings.dry_run {
-        return None;
-    }
-    let verb = verb(settings.scope);
-    let name = phase_tree::workflow_name(verb, only);
-    let newest = JournalDir::below(&session.root).unfinished().ok()?;
-    let operation = newest.filter(|operation| operation.workflow() == name)?;
-    if !operation.status.is_resumable() {
-        let message = format!("operation {} (rkadm {name}) is {}", operation.id, operation.status.name());
-        let hint = format!("its rollback has to come to its end first: `rkadm op rollback {}`", operation.id);
-        return Some(Err(CommandError::failed(message).detail("Nothing was changed.").hint(hint)));
-    }
-    let mut upgrade: Upgrade = match operation::request(session, &operation) {
-        Ok(upgrade) => upgrade,
-        Err(error) => return Some(Err(error)),
-    };
-    // One that goes through several minors may have been cut off on its way.
-    if wanted.is_some_and(|wanted| *wanted < upgrade.config.kubernetes_version) {
-        return None;
-    }
-    upgrade.config.ignore_preflight_errors.clone_from(&settings.ignore_preflight_errors);
-    Some(Ok(upgrade))
-}
-
-fn verb(scope: Scope) -> &'static str {
+pub fn verb(scope: Scope) -> &'static str {
     match scope {
         Scope::Cluster => APPLY,
         Scope::Node => NODE,
@@ -280,16 +284,16 @@ fn verb(scope: Scope) -> &'static str {
 pub async fn resume(session: &Session, operation: &Operation) -> Result<(), CommandError> {
     Session::require_root("op resume")?;
     let upgrade: Upgrade = operation::request(session, operation)?;
-    execute(session, upgrade, OnFailure::Stop, None).await
+    execute(session, upgrade, OnFailure::Stop, None).await.map(drop)
 }
 
-/// `then` is the version that comes after this one in the same command.
+/// `then` is the version that comes after this one in the same command. Whether it changed anything.
 async fn execute(
     session: &Session,
     upgrade: Upgrade,
     on_failure: OnFailure,
     then: Option<&KubeVersion>,
-) -> Result<(), CommandError> {
+) -> Result<bool, CommandError> {
     for warning in &upgrade.config.warnings {
         session.reporter.report(Event::Warning { message: warning.to_string() });
     }
@@ -323,10 +327,15 @@ async fn execute(
         Some(measuring) => Some(measuring.end().await),
         None => None,
     };
-    if let Some(done) = done? {
-        report::finished(session, &upgrading, &done, downtime, then).await;
+    match done {
+        Ok(Some(done)) => {
+            report::finished(session, &upgrading, &done, downtime, then).await;
+            let quiet = |phase: &str| QUIET.contains(&phase);
+            Ok(done.phases.iter().any(|line| line.outcome == Some(Outcome::Done) && !quiet(&line.phase)))
+        }
+        Ok(None) => Ok(false),
+        Err(failure) => Err(unfinished::left_behind(session, &host, failure.into()).await),
     }
-    Ok(())
 }
 
 /// What the journal says of the request: without the environment, whose proxies may have passwords.
@@ -345,7 +354,7 @@ fn digest(upgrade: &Upgrade) -> String {
         upgrade.certificate_renewal,
         upgrade.etcd_upgrade,
         upgrade.config.patches_dir,
-        upgrade.kubelet,
+        upgrade.kubelet.as_ref().map(|kubelet| &kubelet.binary),
         upgrade.only
     );
     rkadm_core::text::sha256_hex(text.as_bytes())

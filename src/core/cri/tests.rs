@@ -211,9 +211,9 @@ async fn what_is_gone_counts_as_removed_but_not_as_pulled() {
 /// What containerd says when the process ends while it is told to.
 const SHIM_GONE: Answer = Err((Code::Unknown, "failed to kill: ttrpc: closed: unknown"));
 
-fn state_of(id: &str, state: i32) -> Answer {
+fn state_of(id: &str, state: i32) -> Vec<u8> {
     let status = proto::ContainerStatus { id: id.to_owned(), state, ..<_>::default() };
-    Ok(proto::ContainerStatusResponse { status: Some(status) }.encode_to_vec())
+    proto::ContainerStatusResponse { status: Some(status) }.encode_to_vec()
 }
 
 #[tokio::test]
@@ -223,7 +223,9 @@ async fn a_container_that_ends_by_itself_while_it_is_stopped_has_been_stopped() 
         match path.rsplit('/').next().unwrap() {
             "StopContainer" => SHIM_GONE,
             // The runtime still counts it as running for a moment.
-            "ContainerStatus" => state_of("c1", if LOOKS.fetch_add(1, Ordering::SeqCst) < 3 { 1 } else { 2 }),
+            "ContainerStatus" => {
+                Ok(state_of("c1", if LOOKS.fetch_add(1, Ordering::SeqCst) < 3 { 1 } else { 2 }))
+            }
             _ => containerd(path, body),
         }
     });
@@ -235,7 +237,7 @@ async fn a_container_that_ends_by_itself_while_it_is_stopped_has_been_stopped() 
 async fn a_container_that_goes_on_running_has_not_been_stopped() {
     let runtime = Runtime::start(|path, body| match path.rsplit('/').next().unwrap() {
         "StopContainer" => SHIM_GONE,
-        "ContainerStatus" => state_of("c1", 1),
+        "ContainerStatus" => Ok(state_of("c1", 1)),
         _ => containerd(path, body),
     });
     let client = CriClient::connect(&runtime.endpoint()).await.unwrap();
