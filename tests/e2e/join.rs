@@ -128,7 +128,7 @@ fn a_control_plane_whose_machine_is_gone_is_replaced() {
         // A machine with the same name and address, and an empty disk.
         forget(&cp2)?;
         let words = [
-            "phase check-etcd: etcd has a member already with this node's name or address",
+            "phase check-etcd: etcd has a member already in this node's place",
             "cp2",
             "does not answer",
             "--replace-member",
