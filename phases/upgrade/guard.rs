@@ -67,6 +67,10 @@ pub struct UndoGuard;
 
 #[async_trait]
 impl UndoAction for UndoGuard {
+    fn serves_again(&self) -> bool {
+        true
+    }
+
     async fn undo(&self, host: &dyn Actuator, data: &Value) -> Result<(), StepError> {
         let guard: Guard =
             serde_json::from_value(data.clone()).map_err(|error| StepError::Content(error.to_string()))?;

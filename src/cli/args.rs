@@ -115,7 +115,7 @@ pub fn watch_signals(cancel: &Cancel) {
         (SignalKind::hangup(), "SIGHUP"),
     ] {
         let cancel = cancel.clone();
-        if is_ignored(kind) {
+        if kind == SignalKind::hangup() && is_ignored(kind) {
             continue;
         }
         let Ok(mut signals) = signal(kind) else { continue };
@@ -135,7 +135,7 @@ pub fn watch_signals(cancel: &Cancel) {
     }
 }
 
-/// Whether who started rkadm wants this signal ignored: `nohup`, or `&` in a script.
+/// Whether who started rkadm wants this signal ignored, as `nohup` does.
 fn is_ignored(kind: SignalKind) -> bool {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));

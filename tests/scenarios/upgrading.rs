@@ -1,6 +1,6 @@
 //! A control plane of the minor before, and what an upgrade of it works from.
 
-use std::sync::Arc;
+use std::{path::Path, sync::Arc};
 
 use rkadm_core::{
     config::{StoredSettings, UpgradedNode, types::Kind as _, upgraded},
@@ -80,9 +80,7 @@ pub fn of(scope: Scope) -> Arc<Upgrading> {
 }
 
 fn etcd_image(world: &World) -> bool {
-    let Some(Node::File(text, _)) =
-        world.paths.get(std::path::Path::new("/etc/kubernetes/manifests/etcd.yaml"))
-    else {
+    let Some(Node::File(text, _)) = world.paths.get(Path::new("/etc/kubernetes/manifests/etcd.yaml")) else {
         return false;
     };
     String::from_utf8_lossy(text).contains("/etcd:3.7")
@@ -115,6 +113,21 @@ async fn what_fails_after_the_switch_is_taken_back() {
     let error = machine.run_with(&upgrade, OnFailure::Rollback).await.expect_err("swallowed");
     let RunError::Failed { aftermath, .. } = error else { panic!("{error}") };
     assert!(matches!(*aftermath, Aftermath::RolledBack { commit_point: None, .. }));
+    assert_eq!(machine.status(), Status::RolledBack);
+    assert_eq!(before, machine.host.world());
+}
+
+/// A new control plane that has served, and then died for good: what it holds can only be taken back once the old one is there.
+#[tokio::test(flavor = "multi_thread")]
+async fn objects_wait_for_the_control_plane_that_comes_back() {
+    let upgrade = workflows().into_iter().find(|it| it.name == "upgrade apply").unwrap();
+    let machine = upgrade.machine().await;
+    let before = machine.host.world();
+    machine.run(&upgrade).await.unwrap();
+    machine.host.edit(|world| {
+        world.paths.remove(Path::new("/etc/kubernetes/manifests/kube-apiserver.yaml"));
+    });
+    machine.roll_back().await.unwrap();
     assert_eq!(machine.status(), Status::RolledBack);
     assert_eq!(before, machine.host.world());
 }

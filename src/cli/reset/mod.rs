@@ -68,10 +68,7 @@ pub async fn run(session: &Session, matches: &ArgMatches) -> Result<(), CommandE
     let documents = documents::load(&args.config)?;
     let host = session.host(API_TIMEOUT);
     let facts = facts::gather(&host, false).await.map_err(CommandError::failed)?;
-    let here = NodePaths {
-        cri_socket: static_pods::cri_socket(&host).await,
-        certificates_dir: static_pods::certificates_dir(&host).await.map(|dir| dir.display().to_string()),
-    };
+    let here = paths(session, &host).await;
     let (config, warnings) = resolve_reset(&documents, &args.flags(), here, &facts)
         .map_err(|errors| documents::invalid(&errors))?;
     if !config.dry_run {
@@ -139,6 +136,24 @@ async fn execute(
         report::finished(session, &request.reset, request.only.is_none(), &done);
     }
     Ok(())
+}
+
+/// What this node uses, as its files say. A reset that was cut off may have removed those, and knows.
+async fn paths(session: &Session, host: &LocalHost) -> NodePaths {
+    let begun = JournalDir::below(&session.root).unfinished().ok().flatten();
+    let begun = begun.filter(|operation| operation.workflow().starts_with("reset"));
+    let begun = begun.and_then(|operation| operation::request::<Request>(session, &operation).ok());
+    if let Some(Request { reset: Reset { config, .. }, .. }) = begun {
+        let known = |text: String| Some(text).filter(|text| !text.is_empty());
+        return NodePaths {
+            cri_socket: known(config.cri_socket),
+            certificates_dir: known(config.certificates_dir),
+        };
+    }
+    NodePaths {
+        cri_socket: static_pods::cri_socket(host).await,
+        certificates_dir: static_pods::certificates_dir(host).await.map(|dir| dir.display().to_string()),
+    }
 }
 
 /// Whether an operation is to be gone on with.

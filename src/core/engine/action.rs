@@ -36,6 +36,10 @@ pub trait UndoAction: Send + Sync {
     async fn stays(&self, _host: &dyn Actuator, _data: &Value) -> Option<String> {
         None
     }
+    /// Whether the undo ends with a control plane that serves again: until then, changes of API objects may have to wait.
+    fn serves_again(&self) -> bool {
+        false
+    }
     /// Undoes it with the data of [`Action::prepare`].
     async fn undo(&self, host: &dyn Actuator, data: &Value) -> Result<(), StepError>;
     /// The commands that do the same by hand.

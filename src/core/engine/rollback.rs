@@ -4,6 +4,8 @@ use std::{collections::BTreeMap, path::PathBuf};
 
 use super::{
     Event, Runner,
+    act::StepError,
+    action::UndoAction,
     journal::{Journal, JournalDir, JournalError, Record},
     lock::{LockError, NodeLock},
     operation::{Operation, Status, ToUndo},
@@ -136,57 +138,127 @@ async fn settle(
             _ => None,
         })
         .collect();
-    let mut left = 0;
+    let mut settling = Settling { journal, runner, stubborn, removed, asked, left: 0 };
+    let mut put_off: Vec<ToUndo> = vec![];
     for (position, step) in stack.iter().enumerate() {
-        let ToUndo { entry, description, undo, .. } = step;
-        if runner.cancel.count() > asked
-            && let Some(signal) = runner.cancel.signal()
-        {
-            return Err(RollbackError::Interrupted { operation: journal.operation.id.clone(), signal });
+        let older = &stack[position + 1..];
+        let may_wait = is_of_the_api(&step.undo) && older.iter().any(|older| settling.serves_again(older));
+        // One that was put off says that the next would be, too.
+        if may_wait && !put_off.is_empty() {
+            put_off.push(step.clone());
+            continue;
         }
-        let stays = step.undo.stays(runner.host, runner.registry).await;
-        let undone = if is_redone(undo, &stack[position + 1..]) {
-            Ok(vec![])
-        } else {
-            step.carry_out(runner.host, journal, runner.registry, &removed).await
-        };
-        for foreign in undone.iter().flatten() {
-            runner.reporter.report(Event::Warning { message: foreign.to_string() });
+        if settling.take(&stack[position..], may_wait).await? == Taken::PutOff {
+            put_off.push(step.clone());
         }
-        if let Err(error) = undone {
-            let message = crate::text::chain(&error);
-            let report = Event::UndoFailed { description: description.clone(), message: message.clone() };
-            runner.reporter.report(report);
-            if stubborn == Stubborn::Skip {
-                journal.append(Record::UndoSkipped { entry: *entry, message })?;
-                left += 1;
-                continue;
+        if settling.serves_again(step) {
+            let steps: Vec<_> =
+                std::mem::take(&mut put_off).into_iter().chain(older.iter().cloned()).collect();
+            for position in 0..steps.len() - older.len() {
+                settling.take(&steps[position..], false).await?;
             }
-            let by_hand: Vec<_> =
-                stack.iter().skip(position).flat_map(|step| step.undo.by_hand(runner.registry)).collect();
-            journal.append(Record::UndoFailed {
-                entry: *entry,
-                message: message.clone(),
-                by_hand: by_hand.clone(),
-            })?;
-            return Err(RollbackError::Stuck {
-                operation: journal.operation.id.clone(),
-                step: description.clone(),
-                message,
-                by_hand,
-            });
         }
-        if let Some(message) = stays {
-            runner.reporter.report(Event::Warning { message });
-        }
-        journal.append(Record::Undone { entry: *entry })?;
-        runner.reporter.report(Event::StepUndone { description: description.clone() });
     }
+    let left = settling.left;
     journal.append(Record::RolledBack)?;
     let private = Store::new(Some(journal.folder().join("private")), BTreeMap::new());
     // The next run tries again.
     let _ = private.forget_secrets();
     Ok(TakenBack { undone: stack.len() - left, left })
+}
+
+/// What came of one step.
+#[derive(PartialEq, Eq)]
+enum Taken {
+    /// Taken back, or left.
+    Settled,
+    /// No API server took it, and an older step brings one back.
+    PutOff,
+}
+
+/// A rollback at work.
+struct Settling<'a> {
+    journal: &'a mut Journal,
+    runner: &'a Runner<'a>,
+    stubborn: Stubborn,
+    removed: Vec<PathBuf>,
+    /// How many signals had come before.
+    asked: usize,
+    left: usize,
+}
+
+impl Settling<'_> {
+    /// Takes the first of these steps back; the others are the older ones.
+    async fn take(&mut self, steps: &[ToUndo], may_wait: bool) -> Result<Taken, RollbackError> {
+        let Some((step, older)) = steps.split_first() else { return Ok(Taken::Settled) };
+        let runner = self.runner;
+        if runner.cancel.count() > self.asked
+            && let Some(signal) = runner.cancel.signal()
+        {
+            return Err(RollbackError::Interrupted { operation: self.journal.operation.id.clone(), signal });
+        }
+        let stays = step.undo.stays(runner.host, runner.registry).await;
+        let undone = if is_redone(&step.undo, older) {
+            Ok(vec![])
+        } else {
+            step.carry_out(runner.host, self.journal, runner.registry, &self.removed).await
+        };
+        for foreign in undone.iter().flatten() {
+            runner.reporter.report(Event::Warning { message: foreign.to_string() });
+        }
+        match undone {
+            Err(error) if may_wait && !is_injected(&error) => return Ok(Taken::PutOff),
+            Err(error) => return self.failed(steps, &error).map(|()| Taken::Settled),
+            Ok(_) => {}
+        }
+        if let Some(message) = stays {
+            runner.reporter.report(Event::Warning { message });
+        }
+        self.journal.append(Record::Undone { entry: step.entry })?;
+        runner.reporter.report(Event::StepUndone { description: step.description.clone() });
+        Ok(Taken::Settled)
+    }
+
+    /// The first of these could not be taken back.
+    fn failed(&mut self, steps: &[ToUndo], error: &StepError) -> Result<(), RollbackError> {
+        let Some(ToUndo { entry, description, .. }) = steps.first() else { return Ok(()) };
+        let message = crate::text::chain(error);
+        let report = Event::UndoFailed { description: description.clone(), message: message.clone() };
+        self.runner.reporter.report(report);
+        if self.stubborn == Stubborn::Skip {
+            self.journal.append(Record::UndoSkipped { entry: *entry, message })?;
+            self.left += 1;
+            return Ok(());
+        }
+        let registry = self.runner.registry;
+        let by_hand: Vec<_> = steps.iter().flat_map(|step| step.undo.by_hand(registry)).collect();
+        self.journal.append(Record::UndoFailed {
+            entry: *entry,
+            message: message.clone(),
+            by_hand: by_hand.clone(),
+        })?;
+        Err(RollbackError::Stuck {
+            operation: self.journal.operation.id.clone(),
+            step: description.clone(),
+            message,
+            by_hand,
+        })
+    }
+
+    /// Whether the undo of this step brings a control plane back that serves.
+    fn serves_again(&self, step: &ToUndo) -> bool {
+        let Undo::Action { name, .. } = &step.undo else { return false };
+        self.runner.registry.find(name).is_some_and(UndoAction::serves_again)
+    }
+}
+
+/// Whether it is an API server that takes it back.
+fn is_of_the_api(undo: &Undo) -> bool {
+    matches!(undo, Undo::Objects { .. } | Undo::Patch { .. })
+}
+
+fn is_injected(error: &StepError) -> bool {
+    matches!(error, StepError::Host(error) if error.is_injected())
 }
 
 /// Whether an older step brings the same unit to its state anyway: starting it in between could only fail.

@@ -138,7 +138,11 @@ fn write_partial(partial: &Path, content: &[u8], mode: u32, replaced: Option<&Me
     if let Some(theirs) = replaced {
         let ours = file.metadata()?;
         if (ours.uid(), ours.gid()) != (theirs.uid(), theirs.gid()) {
-            fchown(&file, Some(theirs.uid()), Some(theirs.gid()))?;
+            match fchown(&file, Some(theirs.uid()), Some(theirs.gid())) {
+                // Not root, or a file system that knows no owners.
+                Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {}
+                changed => changed?,
+            }
         }
     }
     file.set_permissions(Permissions::from_mode(mode))?;
