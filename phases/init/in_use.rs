@@ -78,3 +78,17 @@ fn names(objects: &[Value]) -> Vec<String> {
         .filter_map(|object| object.pointer("/metadata/name").and_then(Value::as_str).map(str::to_owned))
         .collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use rkadm_core::kube::ObjectRef;
+
+    use super::*;
+
+    #[test]
+    fn every_kind_can_be_asked_for() {
+        for kind in WORK {
+            ObjectRef::new(kind, Some("default"), "mine").unwrap();
+        }
+    }
+}

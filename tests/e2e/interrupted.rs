@@ -1,9 +1,11 @@
 //! Ctrl-C, power loss, and a second rkadm.
 
-use anyhow::ensure;
-use rkadm_nodes::run;
+use anyhow::{Result, ensure};
+use rkadm_nodes::{Node, run};
 
-use crate::support::{Running, Snapshot, expect, fresh, healthy, init, nothing_half_written, rkadm, wait};
+use crate::support::{
+    Running, Snapshot, expect, fresh, healthy, init, kubectl, nothing_half_written, rkadm, wait,
+};
 
 #[test]
 fn ctrl_c_stops_at_once_and_resume_finishes() {
@@ -46,6 +48,9 @@ fn ctrl_c_and_rollback_leave_the_machine_as_it_was() {
             running.until(phase)?;
             running.signal(signal)?;
             expect(&running.end()?, 130, &[&format!("stopped by SIG{signal}")])?;
+            if phase == "addon/kube-proxy" {
+                in_use_is_not_taken_back(&node)?;
+            }
             let stdout = expect(&rkadm(&node, &["op", "rollback"])?, 0, &[])?;
             ensure!(stdout.contains("is rolled back"), "{stdout}");
             before.unchanged(&node)?;
@@ -87,4 +92,13 @@ fn init_goes_on_after_the_power_was_lost() {
             healthy(&node)
         });
     }
+}
+
+/// Somebody has begun to use the cluster that `init` has not finished.
+fn in_use_is_not_taken_back(node: &Node) -> Result<()> {
+    kubectl(node, "create deployment mine --image=registry.k8s.io/pause:3.10.2")?;
+    let words = ["made a cluster that is in use", "in namespace default: Deployment mine", "--force"];
+    expect(&rkadm(node, &["op", "rollback"])?, 1, &words)?;
+    kubectl(node, "delete deployment mine")?;
+    wait(node, "test -z \"$(kubectl get pods,deployments -o name)\"").map(drop)
 }

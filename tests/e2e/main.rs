@@ -2,7 +2,7 @@
 //!
 //! The program under test is `$RKADM`, else the one that cargo built for the tests. `make bench` measures the release build.
 //! One machine carries several checks where they do not disturb each other; two tests run at
-//! the same time, each with a lab of its own.
+//! the same time, each with a lab of its own. They begin in the order of their names: a long one under a late name runs alone at the end.
 #![allow(clippy::print_stdout, reason = "tests show what they measure, and how to replay them")]
 
 mod backup;
@@ -14,6 +14,7 @@ mod certificates;
 mod chaos;
 mod disaster;
 mod failures;
+mod fleet;
 mod init;
 mod interrupted;
 mod join;
@@ -30,4 +31,3 @@ mod survivor;
 mod together;
 mod upgrade;
 mod upgrade_failures;
-mod upgrade_fleet;

@@ -32,10 +32,11 @@ const fn cluster(api_version: &'static str, kind: &'static str, plural: &'static
 }
 
 /// Every kind this tool reads or writes. All are built into the API server and stable.
-static RESOURCES: [Resource; 22] = [
+static RESOURCES: [Resource; 24] = [
     namespaced("v1", "ConfigMap", "configmaps"),
     namespaced("v1", "Endpoints", "endpoints"),
     namespaced("v1", "Event", "events"),
+    namespaced("v1", "PersistentVolumeClaim", "persistentvolumeclaims"),
     namespaced("v1", "Pod", "pods"),
     namespaced("v1", "Secret", "secrets"),
     namespaced("v1", "Service", "services"),
@@ -44,6 +45,7 @@ static RESOURCES: [Resource; 22] = [
     cluster("v1", "Node", "nodes"),
     namespaced("apps/v1", "DaemonSet", "daemonsets"),
     namespaced("apps/v1", "Deployment", "deployments"),
+    namespaced("apps/v1", "StatefulSet", "statefulsets"),
     cluster(
         "admissionregistration.k8s.io/v1",
         "MutatingWebhookConfiguration",
