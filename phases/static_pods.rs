@@ -20,6 +20,13 @@ const ETCD_LABELS: &str = "component=etcd,tier=control-plane";
 /// kubeadm's annotation on them: client URLs, with commas between.
 const ETCD_CLIENT_URLS: &str = "kubeadm.kubernetes.io/etcd.advertise-client-urls";
 
+/// Flags of the API server, and what kubeadm calls their files.
+const CERTIFICATES: [(&str, &str); 3] = [
+    ("client-ca-file", "ca.crt"),
+    ("tls-cert-file", "apiserver.crt"),
+    ("service-account-key-file", "sa.pub"),
+];
+
 /// Whether this machine has any static pod of a control plane.
 pub async fn any(host: &dyn Probe) -> Result<bool, PhaseError> {
     for component in Component::ALL {
@@ -57,12 +64,20 @@ pub async fn cri_socket(host: &dyn Probe) -> Option<String> {
     None
 }
 
-/// Where the certificates of this machine's control plane are, as its API server is told.
+/// Where the certificates of this machine's control plane are, as its API server is told: `None` where it does not say so by kubeadm's
+/// names, or names several places. An authority of the operator's own may lie in a directory of everybody.
 pub async fn certificates_dir(host: &dyn Probe) -> Option<PathBuf> {
     let pod = read(host, Component::ApiServer).await.ok()??;
-    let ca = pod::flag(&pod, "client-ca-file")?;
-    let ca = pod::on_host(&pod, ca.as_ref())?;
-    ca.parent().map(PathBuf::from)
+    let named = CERTIFICATES.iter().filter_map(|(flag, name)| {
+        let file = pod::on_host(&pod, pod::flag(&pod, flag)?.as_ref())?;
+        if file.file_name()? == *name { file.parent().map(PathBuf::from) } else { None }
+    });
+    let mut dirs: Vec<_> = named.collect();
+    dirs.dedup();
+    match dirs.as_slice() {
+        [one] => Some(one.clone()),
+        _ => None,
+    }
 }
 
 /// Client URLs of the control planes' members of etcd, as the API server knows their static pods.
@@ -84,6 +99,8 @@ fn client_urls(pod: &Value) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
+    use rkadm_core::host::fake::{FakeHost, Node};
+
     use super::*;
 
     #[test]
@@ -93,5 +110,29 @@ mod tests {
         let annotations = serde_json::json!({ETCD_CLIENT_URLS: "https://a:2379,https://b:2379"});
         let pod = serde_json::json!({"metadata": {"annotations": annotations}});
         assert_eq!(client_urls(&pod), ["https://a:2379", "https://b:2379"]);
+    }
+
+    #[tokio::test]
+    async fn the_directory_of_the_certificates_is_one_that_holds_kubeadms_files() {
+        let dir = async |flags: &str| {
+            let host = FakeHost::default();
+            let text = format!(
+                "{{kind: Pod, spec: {{containers: [{{name: kube-apiserver, command: [kube-apiserver, {flags}], \
+                 volumeMounts: [{{name: a, mountPath: /etc}}]}}], volumes: [{{name: a, hostPath: {{path: /etc}}}}]}}}}"
+            );
+            let path = Cluster::manifest(&Component::ApiServer.file_name());
+            host.edit(|world| {
+                world.paths.insert(path, Node::File(text.into_bytes(), 0o600));
+            });
+            certificates_dir(&host).await
+        };
+        let found = dir("--client-ca-file=/etc/pki/k/ca.crt, --tls-cert-file=/etc/pki/k/apiserver.crt").await;
+        assert_eq!(found, Some("/etc/pki/k".into()));
+        // Somebody's own authority beside kubeadm's files, and two places.
+        let found =
+            dir("--client-ca-file=/etc/ssl/certs/corp.pem, --tls-cert-file=/etc/k/apiserver.crt").await;
+        assert_eq!(found, Some("/etc/k".into()));
+        assert_eq!(dir("--client-ca-file=/etc/ssl/certs/corp.pem").await, None);
+        assert_eq!(dir("--client-ca-file=/etc/a/ca.crt, --tls-cert-file=/etc/b/apiserver.crt").await, None);
     }
 }

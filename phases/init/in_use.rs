@@ -55,7 +55,10 @@ pub async fn in_use(host: &dyn Probe, operation: &Operation) -> Vec<String> {
                 why.push(format!("namespaces: {}", others.join(", ")));
             }
         }
-        Err(error) => return vec![format!("the API server cannot be asked whether it is: {error}")],
+        Err(error) => {
+            why.push(format!("the API server cannot be asked whether it is: {error}"));
+            return why;
+        }
     }
     for kind in WORK {
         match host.objects(&access, kind).await {

@@ -241,7 +241,11 @@ pub fn refuse_what_is_everybodys(removal: &Removal) -> Result<(), PhaseError> {
         removal.path.components().all(|part| matches!(part, Component::RootDir | Component::Normal(_)));
     let shared = [
         "/etc/ssl",
+        "/etc/ssl/certs",
         "/etc/pki",
+        "/etc/pki/tls/certs",
+        "/etc/pki/ca-trust",
+        "/etc/ca-certificates",
         "/etc/kubernetes",
         "/var/lib",
         "/var/log",

@@ -156,6 +156,13 @@ impl Phase for LeaveCluster {
         let mine = mine(&members, &local);
         let others: Vec<_> =
             members.iter().filter(|other| mine.is_none_or(|mine| mine.id != other.id)).collect();
+        if let (None, Some(other)) = (mine, members.iter().find(|member| member.name == local.name)) {
+            cx.warn(format!(
+                "etcd's member {} at {} has this node's name and another address: it stays",
+                other.describe(),
+                other.peer_urls.join(", ")
+            ));
+        }
         match mine {
             // Learners cannot go on without it.
             Some(mine) if mine.is_learner || others.iter().any(|other| !other.is_learner) => {
@@ -186,10 +193,12 @@ impl LeaveCluster {
 
     /// Whether an earlier run of this operation has still left something to do.
     async fn is_listed(&self, cx: &PlanCx<'_>) -> Result<bool, PhaseError> {
-        let removed = cx.store.output(MEMBER_OUTPUT).is_some_and(|known| known["removed"].is_string());
+        let known = cx.store.output(MEMBER_OUTPUT);
+        let removed = known.is_some_and(|known| known["removed"].is_string());
+        let id = known.and_then(|known| known["id"].as_u64()).unwrap_or_default();
         let Some(local) = local(cx.host, &self.reset).await?.filter(|_| removed) else { return Ok(false) };
         let members = self.members(cx, &local).await.unwrap_or_default();
-        Ok(members.len() > 1 && mine(&members, &local).is_some())
+        Ok(members.len() > 1 && members.iter().any(|member| member.id == id))
     }
 
     /// Asked for at this node's own etcd, else at those that the API server knows.
@@ -311,9 +320,10 @@ impl LeaveCluster {
     }
 }
 
-/// The one at this node's address; a machine that has taken another's name may find that one's member, too.
+/// The one at this node's address. A name alone proves nothing: another machine may have taken it, and its member lives.
 fn mine<'a>(members: &'a [Member], local: &Local) -> Option<&'a Member> {
-    let is_named = |member: &&Member| member.has_started() && member.name == local.name;
+    let is_here = |member: &Member| member.client_urls.iter().any(|url| local.access.endpoints.contains(url));
+    let is_named = |member: &&Member| member.has_started() && member.name == local.name && is_here(member);
     let is_at = |member: &&Member| member.peer_urls.contains(&local.peer_url);
     members.iter().find(is_at).or_else(|| members.iter().find(is_named))
 }

@@ -223,7 +223,7 @@ impl From<RollbackError> for CommandError {
             RollbackError::Lock(error) => error.into(),
             RollbackError::Journal(error) => error.into(),
             RollbackError::CutOff { operation, .. } => Self::new(ExitKind::Resumable, message)
-                .detail("Some changes are undone, others are not.")
+                .detail("Some changes may be undone, others are not.")
                 .hint("make room or repair /var/lib/rkadm")
                 .hint(format!("then go on with it: `rkadm op rollback {operation}`")),
             RollbackError::Settled { .. } => Self::new(ExitKind::Failed, message),

@@ -132,6 +132,25 @@ async fn objects_wait_for_the_control_plane_that_comes_back() {
     assert_eq!(before, machine.host.world());
 }
 
+/// An upgrade that was killed anywhere and finished by another run has steps of both in its journal.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_upgrade_that_was_killed_and_resumed_is_taken_back() {
+    let upgrade = workflows().into_iter().find(|it| it.name == "upgrade apply").unwrap();
+    for change in 0..upgrade.changes().await {
+        let machine = upgrade.machine().await;
+        let before = machine.host.world();
+        machine.host.inject(change, Fault::CrashAfter);
+        if !machine.crashes(&upgrade).await {
+            continue;
+        }
+        machine.run(&upgrade).await.unwrap();
+        machine.roll_back().await.unwrap_or_else(|error| panic!("killed at change {change}: {error}"));
+        assert_eq!(machine.status(), Status::RolledBack, "killed at change {change}");
+        let after = machine.host.world();
+        assert!(before == after, "killed at change {change}");
+    }
+}
+
 /// One that holds the lease keeps others out.
 #[tokio::test(flavor = "multi_thread")]
 async fn two_upgrades_of_a_cluster_keep_out_of_each_others_way() {

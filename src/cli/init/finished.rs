@@ -14,8 +14,10 @@ use crate::cli::{
     exit::{CommandError, ExitKind},
 };
 
-/// What makes a machine a part of a cluster, or takes it out.
-const MAKES: [&str; 4] = ["init", "join", "reset", CLUSTER_WORKFLOW];
+/// What makes a machine a part of a cluster, or takes it out. A single phase of `init` does neither.
+fn settles(workflow: &str) -> bool {
+    ["init", "join", "reset", "reset phase cleanup-node", CLUSTER_WORKFLOW].contains(&workflow)
+}
 
 /// The result where there is nothing to do.
 #[derive(Debug, Serialize)]
@@ -41,7 +43,7 @@ pub async fn already(
     }
     // After a reset, a join or a restore the journal still tells of a cluster that is gone.
     let mut finished = operations.iter().rev().filter(|operation| operation.status == Status::Finished);
-    let made = finished.find(|operation| MAKES.iter().any(|verb| operation.workflow().starts_with(verb)));
+    let made = finished.find(|operation| settles(operation.workflow()));
     let Some(operation) = made.filter(|operation| operation.workflow() == "init") else {
         return Ok(false);
     };

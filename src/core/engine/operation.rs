@@ -233,10 +233,10 @@ impl Operation {
         }
     }
 
-    /// Phases that ended well; one that was left out may be wanted by who goes on.
+    /// Phases that ended well, or were left out.
     pub fn ended_phases(&self) -> BTreeSet<&str> {
         let ended = self.entries.iter().filter_map(|entry| match &entry.record {
-            Record::PhaseEnded { phase, outcome, .. } if *outcome != Outcome::Skipped => Some(phase.as_str()),
+            Record::PhaseEnded { phase, .. } => Some(phase.as_str()),
             _ => None,
         });
         ended.collect()

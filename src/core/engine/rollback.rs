@@ -114,7 +114,7 @@ async fn roll_back_with(
     stubborn: Stubborn,
 ) -> Result<TakenBack, RollbackError> {
     match settle(journal, runner, stubborn).await {
-        Err(RollbackError::Journal(error)) => {
+        Err(RollbackError::Journal(error @ JournalError::Io { .. })) => {
             Err(RollbackError::CutOff { operation: journal.operation.id.clone(), error })
         }
         result => result,
@@ -138,22 +138,21 @@ async fn settle(
             _ => None,
         })
         .collect();
-    let mut settling = Settling { journal, runner, stubborn, removed, asked, left: 0 };
-    let mut put_off: Vec<ToUndo> = vec![];
+    let mut settling = Settling { journal, runner, stubborn, removed, asked, left: 0, put_off: vec![] };
     for (position, step) in stack.iter().enumerate() {
         let older = &stack[position + 1..];
         let may_wait = is_of_the_api(&step.undo) && older.iter().any(|older| settling.serves_again(older));
         // One that was put off says that the next would be, too.
-        if may_wait && !put_off.is_empty() {
-            put_off.push(step.clone());
+        if may_wait && !settling.put_off.is_empty() {
+            settling.put_off.push(step.clone());
             continue;
         }
         if settling.take(&stack[position..], may_wait).await? == Taken::PutOff {
-            put_off.push(step.clone());
+            settling.put_off.push(step.clone());
         }
-        if settling.serves_again(step) {
-            let steps: Vec<_> =
-                std::mem::take(&mut put_off).into_iter().chain(older.iter().cloned()).collect();
+        if settling.is_last_guard(step, older) {
+            let put_off = std::mem::take(&mut settling.put_off);
+            let steps: Vec<_> = put_off.into_iter().chain(older.iter().cloned()).collect();
             for position in 0..steps.len() - older.len() {
                 settling.take(&steps[position..], false).await?;
             }
@@ -185,6 +184,8 @@ struct Settling<'a> {
     /// How many signals had come before.
     asked: usize,
     left: usize,
+    /// What waits for a control plane that serves, newest first.
+    put_off: Vec<ToUndo>,
 }
 
 impl Settling<'_> {
@@ -198,7 +199,9 @@ impl Settling<'_> {
             return Err(RollbackError::Interrupted { operation: self.journal.operation.id.clone(), signal });
         }
         let stays = step.undo.stays(runner.host, runner.registry).await;
-        let undone = if is_redone(&step.undo, older) {
+        // An upgrade that was resumed has several guards; the pods that a newer one waits for come with what is older.
+        let is_early = self.serves_again(step) && !self.is_last_guard(step, older);
+        let undone = if is_early || is_redone(&step.undo, older) {
             Ok(vec![])
         } else {
             step.carry_out(runner.host, self.journal, runner.registry, &self.removed).await
@@ -231,7 +234,8 @@ impl Settling<'_> {
             return Ok(());
         }
         let registry = self.runner.registry;
-        let by_hand: Vec<_> = steps.iter().flat_map(|step| step.undo.by_hand(registry)).collect();
+        let all = steps.iter().chain(&self.put_off);
+        let by_hand: Vec<_> = all.flat_map(|step| step.undo.by_hand(registry)).collect();
         self.journal.append(Record::UndoFailed {
             entry: *entry,
             message: message.clone(),
@@ -243,6 +247,11 @@ impl Settling<'_> {
             message,
             by_hand,
         })
+    }
+
+    /// Whether the control plane of before serves once this step is taken back.
+    fn is_last_guard(&self, step: &ToUndo, older: &[ToUndo]) -> bool {
+        self.serves_again(step) && !older.iter().any(|older| self.serves_again(older))
     }
 
     /// Whether the undo of this step brings a control plane back that serves.

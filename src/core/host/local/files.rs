@@ -139,8 +139,14 @@ fn write_partial(partial: &Path, content: &[u8], mode: u32, replaced: Option<&Me
         let ours = file.metadata()?;
         if (ours.uid(), ours.gid()) != (theirs.uid(), theirs.gid()) {
             match fchown(&file, Some(theirs.uid()), Some(theirs.gid())) {
-                // Not root, or a file system that knows no owners.
-                Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {}
+                // Not root, or a file system that does not know this owner, or none at all.
+                Err(error)
+                    if matches!(
+                        error.kind(),
+                        io::ErrorKind::PermissionDenied
+                            | io::ErrorKind::InvalidInput
+                            | io::ErrorKind::Unsupported
+                    ) => {}
                 changed => changed?,
             }
         }
