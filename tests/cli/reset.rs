@@ -175,7 +175,7 @@ fn the_directory_of_the_certificates_is_the_one_that_the_control_plane_has() {
     );
     // Killed when the manifest that tells of it is gone already: the same command goes on.
     program(&machine, "iptables-nft-save", "kill -9 $PPID");
-    assert!(!machine.command("reset --force").status().unwrap().success());
+    assert!(!machine.command("reset --force").output().unwrap().status.success());
     assert!(!machine.path("/srv/pki/ca.key").exists());
     fs::remove_file(machine.path("/usr/bin/iptables-nft-save")).unwrap();
     let ran = machine.rkadm("reset --force");
