@@ -94,7 +94,7 @@ impl Etcd {
     }
 
     /// Whether etcd lets one more member in, once those of these ids are removed; in words. It counts the new one as one more vote that
-    /// is not up, although it has none as a learner (`server.mayAddMember`), unless it would be the second.
+    /// is not up, although it has none as a learner, unless it would be the second.
     ///
     /// # Errors
     /// It does not: what is missing.
