@@ -22,7 +22,10 @@ use rkadm_core::{
 };
 use serde::{Deserialize, Serialize};
 
-use crate::init::{Cluster, KUBERNETES_DIR};
+use crate::{
+    init::{Cluster, KUBERNETES_DIR},
+    preflight::is_ignored,
+};
 pub use cleanup_network::TIDY_ACTION;
 pub use cleanup_node::{ARCHIVES_OUTPUT, archives};
 pub use etcd_member::{LEAVE_ACTION, LeaveCluster, MEMBER_OUTPUT};
@@ -82,9 +85,8 @@ impl Reset {
     /// Whether what fails a check, or cannot be asked, stops nothing. Force is for what cannot be had any more on a machine
     /// that is broken; room for the archive can.
     fn tolerates(&self, check: &str) -> bool {
-        let ignored = &self.config.ignore_preflight_errors;
         (self.config.force && check != "ArchiveSpace")
-            || ignored.iter().any(|name| name.eq_ignore_ascii_case("all") || name.eq_ignore_ascii_case(check))
+            || is_ignored(&self.config.ignore_preflight_errors, check)
     }
 
     fn admin_kubeconfig(&self) -> PathBuf {

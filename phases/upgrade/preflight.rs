@@ -9,7 +9,7 @@ use super::{
     Upgrading, findings,
     state::{self, Seen},
 };
-use crate::preflight::{Found, Severity, images, judge};
+use crate::preflight::{Found, Severity, images, is_ignored, judge};
 
 pub struct Preflight {
     upgrading: Arc<Upgrading>,
@@ -56,10 +56,9 @@ impl Preflight {
     async fn look(&self, cx: &PlanCx<'_>, seen: Option<&Seen>) -> Vec<Found> {
         let upgrading = &self.upgrading;
         let ignored = &upgrading.request.config.ignore_preflight_errors;
-        let is_health =
-            |name: &String| name.eq_ignore_ascii_case("all") || name.eq_ignore_ascii_case(findings::HEALTH);
+        let health_is_ignored = is_ignored(ignored, findings::HEALTH);
         let passes = |(severity, finding): &Found| {
-            *severity != Severity::Error || finding.check != findings::HEALTH || ignored.iter().any(is_health)
+            *severity != Severity::Error || finding.check != findings::HEALTH || health_is_ignored
         };
         for _ in 1..LOOKS {
             let found = findings::look(cx.host, upgrading, upgrading.version(), seen).await;

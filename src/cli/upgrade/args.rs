@@ -6,7 +6,7 @@ use std::{
 };
 
 use clap::Args;
-use rkadm_core::config::types::{UpgradeApply, UpgradeConfiguration, UpgradeNode};
+use rkadm_core::config::types::{Patches, UpgradeApply, UpgradeConfiguration, UpgradeNode};
 use rkadm_phases::upgrade::{Scope, kubelet::KubeletUpgrade};
 
 use crate::cli::args::{FailurePolicy, absolute};
@@ -186,7 +186,6 @@ impl Settings {
         let file: &UpgradeApply = &config.apply;
         let on = |given: Option<bool>| given.unwrap_or(false);
         let version = args.version.clone().or_else(|| Some(file.kubernetes_version.clone()));
-        let directory = file.patches.as_ref().map(|patches| patches.directory.clone());
         Self {
             version: version.filter(|version| !version.is_empty()),
             dry_run: args.common.dry_run || on(file.dry_run),
@@ -201,7 +200,7 @@ impl Settings {
                 Scope::Cluster,
                 &args.common,
                 (file.certificate_renewal, file.etcd_upgrade),
-                (&file.ignore_preflight_errors, &file.skip_phases, directory),
+                (&file.ignore_preflight_errors, &file.skip_phases, file.patches.as_ref()),
                 config,
             )
         }
@@ -210,7 +209,6 @@ impl Settings {
     /// Of `upgrade node`.
     pub fn of_node(args: &NodeArgs, config: &UpgradeConfiguration) -> Self {
         let file: &UpgradeNode = &config.node;
-        let directory = file.patches.as_ref().map(|patches| patches.directory.clone());
         Self {
             dry_run: args.common.dry_run || file.dry_run.unwrap_or(false),
             kubelet: args.kubelet.upgrade(),
@@ -218,7 +216,7 @@ impl Settings {
                 Scope::Node,
                 &args.common,
                 (file.certificate_renewal, file.etcd_upgrade),
-                (&file.ignore_preflight_errors, &file.skip_phases, directory),
+                (&file.ignore_preflight_errors, &file.skip_phases, file.patches.as_ref()),
                 config,
             )
         }
@@ -228,10 +226,9 @@ impl Settings {
         scope: Scope,
         args: &CommonArgs,
         (certificate_renewal, etcd_upgrade): (Option<bool>, Option<bool>),
-        (ignored, skipped, directory): (&[String], &[String], Option<String>),
+        (ignored, skipped, configured): (&[String], &[String], Option<&Patches>),
         config: &UpgradeConfiguration,
     ) -> Self {
-        let patches = args.patches.as_ref().map(|dir| absolute(dir).display().to_string());
         let skip = if args.skip_phases.is_empty() { skipped.to_vec() } else { args.skip_phases.clone() };
         let base = Self::default_of(scope);
         Self {
@@ -239,7 +236,7 @@ impl Settings {
             etcd_upgrade: args.etcd_upgrade.or(etcd_upgrade).unwrap_or(true),
             ignore_preflight_errors: [ignored, &args.ignore_preflight_errors].concat(),
             skip_phases: skip,
-            patches_dir: patches.or(directory).filter(|dir| !dir.is_empty()),
+            patches_dir: patches(args.patches.as_deref(), configured),
             dry_run: args.dry_run,
             kubeconfig: args.kubeconfig.as_ref().map(absolute),
             backup_dir: args.backup_dir.as_ref().map_or(base.backup_dir.clone(), absolute),
@@ -249,9 +246,9 @@ impl Settings {
     }
 }
 
-/// The directory of patches for who looks at what `apply` would do: the flag's, else the one that `apply` would take.
-pub fn patches(flag: Option<&Path>, config: &UpgradeConfiguration) -> Option<String> {
-    let configured = config.apply.patches.as_ref().map(|patches| patches.directory.clone());
+/// The directory of patches: the flag's, else the configuration's.
+pub fn patches(flag: Option<&Path>, configured: Option<&Patches>) -> Option<String> {
+    let configured = configured.map(|patches| patches.directory.clone());
     let given = flag.map(|dir| absolute(dir).display().to_string());
     given.or(configured).filter(|dir| !dir.is_empty())
 }

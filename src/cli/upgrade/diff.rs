@@ -61,7 +61,8 @@ pub async fn run(session: &Session, args: &DiffArgs) -> Result<(), CommandError>
     let given = wanted(args.version.as_deref(), &config.diff.kubernetes_version)?;
     let settings = Settings {
         kubeconfig: args.kubeconfig.as_ref().map(crate::cli::args::absolute),
-        patches_dir: super::args::patches(args.patches.as_deref(), &config),
+        // What `apply` would take.
+        patches_dir: super::args::patches(args.patches.as_deref(), config.apply.patches.as_ref()),
         dry_run: true,
         ..Settings::default_of(Scope::Cluster)
     };

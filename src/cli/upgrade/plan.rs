@@ -130,7 +130,8 @@ pub async fn run(session: &Session, args: &PlanArgs) -> Result<(), CommandError>
         ignore_preflight_errors: [&config.plan.ignore_preflight_errors[..], &args.ignore_preflight_errors]
             .concat(),
         kubeconfig: args.kubeconfig.as_ref().map(crate::cli::args::absolute),
-        patches_dir: super::args::patches(args.patches.as_deref(), &config),
+        // What `apply` would take.
+        patches_dir: super::args::patches(args.patches.as_deref(), config.apply.patches.as_ref()),
         ..Settings::default_of(Scope::Cluster)
     };
     let host = session.host(PATIENCE);
