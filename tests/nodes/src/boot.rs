@@ -154,6 +154,18 @@ pub(crate) fn off(node: &Node) -> Result<()> {
 pub(crate) fn power_loss(node: &Node) -> Result<()> {
     let leader = Process::of(node.leader()?)?;
     let machine = node.state()?.machine;
+    // Process 1 closes its connections some milliseconds before the others end: a program in the middle of `systemctl start` would
+    // see that fail, and could still react to it.
+    let mut frozen: Vec<Process> = vec![];
+    loop {
+        let mut started = leader.companions();
+        started.retain(|process| !frozen.contains(process));
+        if started.is_empty() {
+            break;
+        }
+        started.iter().try_for_each(Process::freeze)?;
+        frozen.extend(started);
+    }
     for process in machine.iter().chain([&leader]) {
         process.kill()?;
     }

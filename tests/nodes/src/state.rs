@@ -84,12 +84,33 @@ impl Process {
 
     /// SIGKILL. That it has ended already is as good.
     pub fn kill(&self) -> Result<()> {
+        self.signal(Signal::KILL).with_context(|| format!("cannot end process {}", self.pid))
+    }
+
+    /// Runs no instruction more, until it is killed.
+    pub fn freeze(&self) -> Result<()> {
+        self.signal(Signal::STOP).with_context(|| format!("cannot stop process {}", self.pid))
+    }
+
+    fn signal(&self, signal: Signal) -> rustix::io::Result<()> {
         let pid = i32::try_from(self.pid).ok().and_then(Pid::from_raw);
         let Some(pid) = pid.filter(|_| self.alive()) else { return Ok(()) };
-        match rustix::process::kill_process(pid, Signal::KILL) {
-            Err(Errno::SRCH) | Ok(()) => Ok(()),
-            Err(error) => Err(error).with_context(|| format!("cannot end process {}", self.pid)),
+        match rustix::process::kill_process(pid, signal) {
+            Err(Errno::SRCH) => Ok(()),
+            result => result,
         }
+    }
+
+    /// All that run in its namespace of process numbers; what it started in a namespace of their own does not count.
+    pub fn companions(&self) -> Vec<Self> {
+        let namespace = |pid: &str| fs::read_link(format!("/proc/{pid}/ns/pid")).ok();
+        let Some(own) = namespace(&self.pid.to_string()) else { return vec![] };
+        files::entries(Path::new("/proc"))
+            .iter()
+            .filter_map(|entry| entry.file_name()?.to_str())
+            .filter(|pid| namespace(pid).as_ref() == Some(&own))
+            .filter_map(|pid| Self::of(pid.parse().ok()?).ok())
+            .collect()
     }
 
     /// Waits until it has ended.

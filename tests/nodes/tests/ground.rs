@@ -101,9 +101,21 @@ fn network(lab: &Lab, a: &Node, b: &Node) -> Result<()> {
 fn power(node: &Node) -> Result<()> {
     node.write("/var/lib/rkadm/mark", b"kept", 0o600)?;
     let before = node.sh_ok("cat /proc/sys/kernel/random/uuid > /run/mark; cat /etc/machine-id")?;
+    // One that waits for process 1 must not see it end.
+    node.write(
+        "/run/systemd/system/slow.service",
+        b"[Service]\nType=oneshot\nExecStart=sleep 1000\n",
+        0o644,
+    )?;
+    node.sh_ok(
+        "for i in $(seq 20); do \
+           systemd-run -q sh -c 'systemctl start slow || echo $? > /var/lib/rkadm/seen'; \
+         done; until [ $(pgrep -cf '^systemctl start slow') -ge 20 ]; do sleep 0.1; done",
+    )?;
     node.power_loss()?;
     ensure!(!node.running() && node.exec(&["true"]).is_err());
     node.boot()?;
+    ensure!(node.sh("cat /var/lib/rkadm/seen")?.stdout.is_empty(), "somebody saw the power go");
     ensure!(node.read("/var/lib/rkadm/mark")? == b"kept");
     ensure!(node.sh_ok("test ! -e /run/mark; cat /etc/machine-id")? == before);
     node.sh_ok("ctr -n k8s.io images ls")?;
