@@ -125,16 +125,24 @@ fn runner<'a>(session: &'a Session, host: &'a LocalHost, registry: &'a ActionReg
     }
 }
 
+fn not_resumable(Operation { id, status, .. }: &Operation) -> CommandError {
+    let message = format!("operation {id} is {}", status.name());
+    if status.is_settled() {
+        return CommandError::failed(message).hint(format!("look at it: `rkadm op show {id}`"));
+    }
+    // What a part of it stands on may be gone already.
+    CommandError::new(ExitKind::Resumable, format!("{message}: it can only be taken back whole"))
+        .hint(format!("look at it: `rkadm op show {id}`"))
+        .hint(format!("finish that: `rkadm op rollback {id}`; then run its command again"))
+}
+
 /// What an unfinished operation was asked for.
 ///
 /// # Errors
 /// The private copy is gone or damaged.
 pub fn request<R: DeserializeOwned>(session: &Session, operation: &Operation) -> Result<R, CommandError> {
     if !operation.status.is_resumable() {
-        let message = format!("operation {} is {}", operation.id, operation.status.name());
-        return Err(
-            CommandError::failed(message).hint(format!("look at it: `rkadm op show {}`", operation.id))
-        );
+        return Err(not_resumable(operation));
     }
     let private = JournalDir::below(&session.root).private(&operation.id);
     let store = Store::new(Some(private), std::collections::BTreeMap::new());

@@ -189,6 +189,31 @@ rolling back 2 steps
 }
 
 #[test]
+fn rollback_that_was_cut_off_is_finished_and_not_resumed() {
+    if !is_root() {
+        return;
+    }
+    let machine = with_failed_operation();
+    let journal = machine.journal(&machine.operations()[0]);
+    let failed = fs::read_to_string(&journal).unwrap().lines().count();
+    machine.rkadm("op rollback").succeeds();
+    let text = fs::read_to_string(&journal).unwrap();
+    let begun: Vec<_> = text.lines().take(failed + 1).collect();
+    assert!(begun.last().unwrap().contains("rollback-started"), "{begun:?}");
+    fs::write(&journal, begun.join("\n") + "\n").unwrap();
+
+    assert_snapshot!(machine.rkadm("op resume").report(), @r#"
+exit 5
+--- stderr
+Error: operation <ULID> is rolling-back: it can only be taken back whole
+Hint: look at it: `rkadm op show <ULID>`
+Hint: finish that: `rkadm op rollback <ULID>`; then run its command again
+"#);
+    machine.rkadm("op rollback").succeeds();
+    machine.rkadm("op resume").exits(1);
+}
+
+#[test]
 fn rollback_keeps_what_another_hand_made_of_a_file() {
     if !is_root() {
         return;
