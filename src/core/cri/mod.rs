@@ -10,8 +10,8 @@ mod types;
 pub use client::{CriClient, DEFAULT_PULL_TIMEOUT};
 pub use error::CriError;
 pub use types::{
-    CgroupDriver, Condition, Container, ContainerFilter, ContainerState, ContainerStatus, Image, Sandbox,
-    SandboxFilter, Version, trouble,
+    CgroupDriver, Condition, Container, ContainerFilter, ContainerState, ContainerStatus, Image,
+    POD_UID_LABEL, Sandbox, SandboxFilter, Version, trouble,
 };
 
 #[cfg(test)]

@@ -77,6 +77,8 @@ pub struct ContainerFilter {
 /// The kubelet sets these labels on all it makes.
 pub(super) const NAMESPACE_LABEL: &str = "io.kubernetes.pod.namespace";
 pub(super) const CONTAINER_LABEL: &str = "io.kubernetes.container.name";
+/// The label that the kubelet puts on containers: the uid of their pod.
+pub const POD_UID_LABEL: &str = "io.kubernetes.pod.uid";
 
 /// A pod's sandbox.
 #[derive(Debug, Clone, PartialEq, Eq)]

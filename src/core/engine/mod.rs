@@ -10,6 +10,7 @@ pub mod act;
 pub mod action;
 pub mod cancel;
 pub mod content;
+mod crash;
 pub mod diagnosis;
 pub mod event;
 pub mod foreign;

@@ -7,21 +7,21 @@ use std::{
 
 use futures::future::{BoxFuture, FutureExt, join_all};
 
-use super::{Event, act::ActCx, diagnosis::diagnose};
+use super::{
+    Event,
+    act::ActCx,
+    crash::{Crashing, crash_loop},
+    diagnosis::diagnose,
+};
 use crate::{
     etcd::EtcdAccess,
     host::{ApiAccess, HealthTarget, Probe},
     kube::ObjectRef,
-    manifest::Component,
 };
 
 /// First pause between two looks; doubled each time up to [`LONGEST_PAUSE`].
 const FIRST_PAUSE: Duration = Duration::from_millis(15);
 const LONGEST_PAUSE: Duration = Duration::from_millis(60);
-/// The kubelet's unit restarts it after 10 s; a second restart is a crash loop, not an accident.
-const CRASH_LOOP_RESTARTS: u32 = 2;
-/// A component may end once or twice because another one is not there yet.
-const CONTAINER_RESTARTS: u32 = 3;
 /// Calls to the API server are repeated within their own, longer time: a wait must know sooner what is missing.
 const LONGEST_LOOK: Duration = Duration::from_secs(5);
 
@@ -360,35 +360,5 @@ fn kubelet_socket(condition: &Condition) -> Option<&str> {
         Condition::ByKubelet { socket, .. } => Some(socket),
         Condition::All(conditions) => conditions.iter().find_map(kubelet_socket),
         _ => None,
-    }
-}
-
-/// What crashes, and how often it was started again since the wait began.
-struct Crashing {
-    what: String,
-    restarts: u32,
-}
-
-/// Returns when the kubelet, or a container that it runs for the control plane, was started again too often.
-async fn crash_loop(host: &dyn Probe, socket: &str) -> Crashing {
-    let kubelet = async || host.service("kubelet").await.map_or(0, |state| state.restarts);
-    let attempts = async || host.containers(socket, "kube-system").await.unwrap_or_default();
-    let (kubelet_before, before) = (kubelet().await, attempts().await);
-    loop {
-        tokio::time::sleep(Duration::from_secs(1)).await;
-        let restarts = kubelet().await.saturating_sub(kubelet_before);
-        if restarts >= CRASH_LOOP_RESTARTS {
-            return Crashing { what: "the kubelet".into(), restarts };
-        }
-        // Others of the namespace may end for as long as there is no API server.
-        let is_ours = |name: &str| Component::ALL.iter().any(|component| component.name() == name);
-        for container in attempts().await.into_iter().filter(|container| is_ours(&container.name)) {
-            let known = before.iter().find(|before| before.name == container.name);
-            let restarts = container.attempt.saturating_sub(known.map_or(0, |known| known.attempt));
-            // One that is being started has no last words yet.
-            if restarts >= CONTAINER_RESTARTS && !container.running && container.exit_code != 0 {
-                return Crashing { what: container.name, restarts };
-            }
-        }
     }
 }

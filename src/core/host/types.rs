@@ -157,7 +157,9 @@ pub struct ContainerState {
     pub id: String,
     /// Container name, for example `kube-apiserver`.
     pub name: String,
-    /// How often the kubelet has started it before (`attempt`).
+    /// The pod's uid: for a static pod a hash of its manifest. Empty where no kubelet made it.
+    pub pod_uid: String,
+    /// How often the kubelet has started it before in this pod (`attempt`).
     pub attempt: u32,
     /// Whether it runs now.
     pub running: bool,

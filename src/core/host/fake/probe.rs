@@ -182,6 +182,7 @@ impl Probe for FakeHost {
         let running = |sandbox: &Sandbox| ContainerState {
             id: format!("{}-container", sandbox.id),
             name: sandbox.id.clone(),
+            pod_uid: String::new(),
             attempt: 0,
             running: true,
             exit_code: 0,

@@ -107,11 +107,12 @@ impl LocalHost {
             }
         }
         let mut states = vec![];
-        for container in newest.into_values() {
+        for mut container in newest.into_values() {
             let status = runtime.container_status(&container.id).await?;
             states.push(ContainerState {
                 id: status.id,
                 name: status.name,
+                pod_uid: container.labels.remove(cri::POD_UID_LABEL).unwrap_or_default(),
                 attempt: status.attempt,
                 running: status.state == cri::ContainerState::Running,
                 exit_code: status.exit_code,
