@@ -46,6 +46,8 @@ pub fn actions() -> ActionRegistry {
         .with(upgrade::BACKUP_ACTION, NoUndo)
         // Pods that moved away are at home elsewhere.
         .with(upgrade::kubelet::DRAIN_ACTION, NoUndo)
+        .with(upgrade::TAKE_ACTION, upgrade::UndoTake)
+        .with(upgrade::GIVE_BACK_ACTION, upgrade::UndoGiveBack)
         .with(upgrade::GUARD_ACTION, upgrade::UndoGuard)
         .with(upgrade::ETCD_MANIFEST_ACTION, upgrade::UndoEtcdManifest)
         .with(upgrade::SWITCH_ACTION, upgrade::UndoSwitch)

@@ -5,21 +5,31 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use jiff::{SignedDuration, Timestamp};
 use rkadm_core::{
-    engine::{Phase, PhaseError, PhaseMeta, PlanCx, Step, Verdict, step::ObjectSource},
+    engine::{Phase, PhaseError, PhaseMeta, PlanCx, Step, Verdict},
+    host::{ApiAccess, HostError, Probe},
     kube::ObjectRef,
 };
 use serde_json::{Value, json};
 
-use super::{Upgrading, WORKER};
-use crate::objects::named;
+use super::{
+    Upgrading, WORKER,
+    hold::{Hold, Move},
+};
 
 /// Name of the Lease in namespace `kube-system`.
 pub const LEASE: &str = "rkadm-upgrade";
+/// The phase of an upgrade that restarts a control plane, and so the mark of one.
+pub const TAKE: &str = "take-lease";
 /// Longer than any upgrade of one node takes. After that its holder is taken for dead.
 const DURATION: SignedDuration = SignedDuration::from_hours(1);
 
-fn target() -> Result<ObjectRef, PhaseError> {
-    named("Lease", Some("kube-system"), LEASE)
+pub(super) fn target() -> ObjectRef {
+    ObjectRef {
+        api_version: "coordination.k8s.io/v1".into(),
+        kind: "Lease".into(),
+        namespace: Some("kube-system".into()),
+        name: LEASE.into(),
+    }
 }
 
 /// Takes it, where nobody else has it.
@@ -32,28 +42,46 @@ impl Take {
         Self { upgrading: Arc::clone(upgrading) }
     }
 
-    /// What is found when another node has it.
     async fn free(&self, cx: &PlanCx<'_>) -> Result<(), PhaseError> {
         let access = self.upgrading.cluster.admin(cx.host).await?;
-        let live = cx.host.object(&access, &target()?).await?;
-        let own = self.upgrading.cluster.config.node_name();
-        match live.as_ref().and_then(|lease| held(lease, Timestamp::now())) {
-            Some(holder) if holder != own => Err(PhaseError::Unusable {
-                message: format!("another upgrade of this cluster is under way, on {holder}"),
-                hint: format!(
-                    "wait until it has ended; where nobody works there any more: `rkadm op list` on {holder}, and when nothing is \
-                     unfinished there, `kubectl -n kube-system delete lease {LEASE}`"
-                ),
-            }),
-            _ => Ok(()),
+        match other_holder(cx.host, &access, self.upgrading.cluster.config.node_name()).await? {
+            Some(holder) => Err(PhaseError::Unusable { message: under_way(&holder), hint: way_out(&holder) }),
+            None => Ok(()),
         }
     }
+}
+
+/// The node that has it, where that is another one.
+///
+/// # Errors
+/// The API server does not answer or refuses.
+pub async fn other_holder(
+    host: &dyn Probe,
+    access: &ApiAccess,
+    own: &str,
+) -> Result<Option<String>, HostError> {
+    let live = host.object(access, &target()).await?;
+    let holder = live.as_ref().and_then(|lease| held(lease, Timestamp::now()));
+    Ok(holder.filter(|holder| *holder != own).map(str::to_owned))
+}
+
+/// What it means that another node has it.
+pub fn under_way(holder: &str) -> String {
+    format!("another upgrade of this cluster is under way, on {holder}")
+}
+
+/// What to do then.
+pub fn way_out(holder: &str) -> String {
+    format!(
+        "wait until it has ended; where nobody works there any more: `rkadm op list` on {holder}, and when nothing is unfinished \
+         there, `kubectl -n kube-system delete lease {LEASE}`"
+    )
 }
 
 #[async_trait]
 impl Phase for Take {
     fn meta(&self) -> PhaseMeta {
-        PhaseMeta { hidden: true, ..PhaseMeta::new("take-lease", "Keep other upgrades of this cluster out") }
+        PhaseMeta { hidden: true, ..PhaseMeta::new(TAKE, "Keep other upgrades of this cluster out") }
     }
 
     async fn plan(&self, cx: &PlanCx<'_>) -> Result<Verdict, PhaseError> {
@@ -67,9 +95,8 @@ impl Phase for Take {
             return Ok(Verdict::AlreadyDone("it is held".into()));
         }
         self.free(cx).await?;
-        let object = lease(self.upgrading.cluster.config.node_name(), Timestamp::now());
         Ok(Verdict::Apply(vec![
-            Step::Apply { access, objects: vec![ObjectSource::Plain(Box::new(object))], dies_with: None },
+            Step::Action(Arc::new(Hold::new(access, &self.upgrading, Move::Take))),
             Step::Record { name: TAKEN.into(), value: true.into() },
         ]))
     }
@@ -106,17 +133,21 @@ impl Phase for GiveBack {
             return Ok(Verdict::NotApplicable(WORKER.into()));
         }
         let access = self.upgrading.cluster.admin(cx.host).await?;
-        match cx.host.object(&access, &target()?).await? {
+        match cx.host.object(&access, &target()).await? {
             None if !cx.is_dry_run() => Ok(Verdict::AlreadyDone("it is free".into())),
             Some(lease) if lease["spec"]["holderIdentity"] != self.upgrading.cluster.config.node_name() => {
                 Ok(Verdict::NotApplicable("another upgrade holds it by now".into()))
             }
-            _ => Ok(Verdict::Apply(vec![Step::DeleteObject { access, target: target()?, dies_with: None }])),
+            _ => Ok(Verdict::Apply(vec![Step::Action(Arc::new(Hold::new(
+                access,
+                &self.upgrading,
+                Move::GiveBack,
+            )))])),
         }
     }
 }
 
-fn lease(holder: &str, now: Timestamp) -> Value {
+pub(super) fn lease(holder: &str, now: Timestamp) -> Value {
     let now = now.strftime("%Y-%m-%dT%H:%M:%S%.6fZ").to_string();
     json!({
         "apiVersion": "coordination.k8s.io/v1", "kind": "Lease",

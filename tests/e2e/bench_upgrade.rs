@@ -3,11 +3,13 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
-use rkadm_nodes::{Node, NodeSpec, run};
+use rkadm_nodes::{Node, run};
 
-use crate::support::{CONFIG, expect, fresh_of, init, install_network, rkadm, wait};
-
-const TO: &str = "v1.37.2";
+use crate::{
+    bench::timed,
+    support::{CONFIG, Load, Ticket, expect, fresh_of, init, install_network, machine, rkadm, wait},
+    upgrade::{NEW, TO, cluster, spec},
+};
 
 /// Notes every change of what the API server answers, twenty times a second.
 const PROBE: &str = r#"#!/bin/bash
@@ -59,7 +61,6 @@ fn measured(node: &Node, name: &str, plan: &str, work: impl FnOnce() -> Result<(
 #[test]
 #[ignore = "a measurement: make bench"]
 fn bench_upgrade() {
-    let spec = || NodeSpec::new("1.36").images_of(&["1.36", "1.37"]);
     run("bench upgrade rkadm", |lab| {
         let cp1 = fresh_of(lab, "cp1", spec())?;
         cp1.sh_ok(&format!("kubeadm init --config {CONFIG}"))?;
@@ -72,7 +73,7 @@ fn bench_upgrade() {
         let cp1 = fresh_of(lab, "cp1", spec())?;
         expect(&init(&cp1)?, 0, &[])?;
         install_network(&cp1, &[&cp1])?;
-        cp1.install_programs("1.37", &["kubeadm"])?;
+        cp1.install_programs(NEW, &["kubeadm"])?;
         let plan = "kubeadm upgrade plan v1.37.2 --ignore-preflight-errors=all";
         measured(&cp1, "kubeadm, on a cluster of rkadm", plan, || {
             let command = format!("kubeadm upgrade apply {TO} -y --ignore-preflight-errors=all");
@@ -80,4 +81,32 @@ fn bench_upgrade() {
         })?;
         wait(&cp1, "rkadm health -q").map(drop)
     });
+}
+
+/// The second of three control planes, while a client that tries again asks all of them.
+#[test]
+#[ignore = "a measurement: make bench"]
+fn bench_upgrade_node() {
+    for program in ["rkadm", "kubeadm"] {
+        run(&format!("bench upgrade node {program}"), |lab| {
+            let cp1 = cluster(lab)?;
+            let ticket = Ticket::of(&cp1)?;
+            let [cp2, cp3] = ["cp2", "cp3"].map(|name| machine(lab, name, spec()));
+            let (cp2, cp3) = (cp2?, cp3?);
+            for node in [&cp2, &cp3] {
+                expect(&ticket.join(node, true)?, 0, &[])?;
+            }
+            install_network(&cp1, &[&cp1, &cp2, &cp3])?;
+            wait(&cp1, "rkadm health -q")?;
+            expect(&rkadm(&cp1, &["upgrade", "apply", TO, "--yes"])?, 0, &[])?;
+            wait(&cp2, "rkadm health -q")?;
+            cp2.install_programs(NEW, &["kubeadm"])?;
+            let load = Load::start(&cp3, &[&cp1, &cp2, &cp3])?;
+            let flags = if program == "kubeadm" { "--ignore-preflight-errors=all" } else { "" };
+            let took = timed(&cp2, &format!("{program} upgrade node {flags} >/dev/null"))?;
+            load.nothing_is_lost()?;
+            println!("| {program} | upgrade node, second of three {took:.1} s |");
+            wait(&cp2, "rkadm health -q").map(drop)
+        });
+    }
 }

@@ -156,7 +156,23 @@ fn three_control_planes_are_upgraded_under_load() {
         )?;
         // The way back of one of them, when etcd as a whole is of the new minor already.
         wait(&cp1, "rkadm health -q")?;
-        expect(&rkadm(&cp3, &["op", "rollback", &newest(&cp3)?])?, 0, &[])?;
+        let elsewhere = format!(
+            "kubectl create -f - <<<'{}'",
+            serde_json::json!({"apiVersion": "coordination.k8s.io/v1", "kind": "Lease",
+                "metadata": {"name": "rkadm-upgrade", "namespace": "kube-system"},
+                "spec": {"holderIdentity": "cp2", "leaseDurationSeconds": 60,
+                    "renewTime": cp1.sh_ok("date -u +%FT%T.%6NZ")?.trim()}})
+        );
+        wait(&cp1, &elsewhere)?;
+        let way_back = ["op", "rollback", &newest(&cp3)?];
+        let words = ["cannot be taken back", "another upgrade of this cluster is under way, on cp2"];
+        expect(&rkadm(&cp3, &way_back)?, 1, &words)?;
+        kubectl(&cp1, "-n kube-system delete lease rkadm-upgrade")?;
+        expect(&rkadm(&cp3, &way_back)?, 0, &[])?;
+        ensure!(
+            kubectl(&cp1, "-n kube-system get lease -o name")?.lines().all(|name| !name.contains("rkadm")),
+            "the lease of the rollback is left"
+        );
         expect(&rkadm(&cp3, &["upgrade", "node"])?, 0, &["etcd is on its way back to 3.6"])?;
         load.nothing_is_lost()
     });

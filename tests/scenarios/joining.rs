@@ -64,7 +64,12 @@ fn request(control_plane: bool) -> JoinRequest {
     let bootstrap = kubeconfig::build("kubernetes", &server, Some(ca.as_bytes()), "token", &token);
     JoinRequest {
         join: resolve_join(&Documents::none(), &flags, &facts).unwrap(),
-        found: FoundCluster { server, ca, bootstrap: Secret::new(bootstrap.to_yaml().as_str()) },
+        found: FoundCluster {
+            server,
+            ca,
+            bootstrap: Secret::new(bootstrap.to_yaml().as_str()),
+            ..FoundCluster::default()
+        },
         settings: ClusterSettings {
             cluster: rkadm_core::yaml::to_string(&{
                 use rkadm_core::config::types::Kind as _;

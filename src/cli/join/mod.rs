@@ -121,6 +121,13 @@ async fn ask(
                 .detail("Nothing was changed on this machine."));
         }
     };
+    if let Some(url) = &found.elsewhere {
+        let message = format!(
+            "the discovery file names {}, and the cluster says that it is at {url}: this node will use what the file names",
+            found.server
+        );
+        session.reporter.report(Event::Warning { message });
+    }
     Ok(JoinRequest { join, found, settings, environment, only, ..JoinRequest::default() })
 }
 

@@ -12,7 +12,7 @@ use rkadm_core::{
     version::{KubeVersion, skew::Component},
 };
 use rkadm_phases::upgrade::{
-    APPLY,
+    APPLY, lease,
     state::{self, Seen},
 };
 
@@ -52,6 +52,7 @@ pub async fn may_roll_back(
         })
         .collect();
     why.extend(expired(session_root, operation));
+    why.extend(beside(host, operation).await);
     let from = operation.begun().and_then(|begun| begun.config[FROM].as_str()?.parse::<KubeVersion>().ok());
     // A kubelet that goes back to what was there before is older than all that runs.
     let is_kubelet = operation.workflow().ends_with(" kubelet");
@@ -77,6 +78,24 @@ fn expired(root: &Path, operation: &Operation) -> Option<String> {
     Some(format!("a certificate of before, which would come back, expired on {first}"))
 }
 
+/// The name of the Node, as the operation has it.
+async fn own_name(host: &LocalHost, operation: &Operation) -> String {
+    let recorded = operation.begun().and_then(|begun| begun.config["nodeRegistration"]["name"].as_str());
+    match recorded {
+        Some(name) => name.to_owned(),
+        None => host.hostname().await,
+    }
+}
+
+/// Two control planes that restart at the same time could take the quorum away. Where nobody can be asked, no other can begin.
+async fn beside(host: &LocalHost, operation: &Operation) -> Option<String> {
+    let restarts = operation.steps().iter().any(|step| step.phase == lease::TAKE);
+    let access = ApiAccess { kubeconfig: ADMIN_CONF.into(), server: None };
+    let own = own_name(host, operation).await;
+    let holder = lease::other_holder(host, &access, &own).await.ok().flatten().filter(|_| restarts)?;
+    Some(format!("{}: {}", lease::under_way(&holder), lease::way_out(&holder)))
+}
+
 /// The phase that moves kube-proxy; its undo brings it back.
 const PROXY_PHASE: &str = "addon/kube-proxy";
 
@@ -84,12 +103,10 @@ const PROXY_PHASE: &str = "addon/kube-proxy";
 async fn too_new(host: &LocalHost, operation: &Operation, from: &KubeVersion) -> Vec<String> {
     let access = ApiAccess { kubeconfig: ADMIN_CONF.into(), server: None };
     let Ok(seen) = state::look(host, &access).await else { return vec![] };
-    let own = host.hostname().await;
-    let own =
-        operation.begun().and_then(|begun| begun.config["nodeRegistration"]["name"].as_str()).unwrap_or(&own);
+    let own = own_name(host, operation).await;
     let back = Back {
         from,
-        own,
+        own: &own,
         whole: operation.workflow() == APPLY,
         takes_proxy: operation.steps().iter().any(|step| step.phase == PROXY_PHASE),
     };

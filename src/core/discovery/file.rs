@@ -1,8 +1,12 @@
 //! Discovery by a kubeconfig, from a file or from an https URL.
 
-use std::time::{Duration, Instant};
+use std::{
+    path::Path,
+    time::{Duration, Instant},
+};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
+use serde_json::Value;
 use zeroize::Zeroizing;
 
 use super::{CLUSTER_NAME, DiscoveryError, PAUSE, Tell, client, patiently, token};
@@ -39,7 +43,10 @@ pub async fn load(
         let bytes = read(path).map_err(|problem| wrong(path, problem))?;
         Zeroizing::new(String::from_utf8(bytes).map_err(|_| wrong(path, "it is not UTF-8"))?)
     };
-    Kubeconfig::from_yaml(&text).map_err(|error| wrong(path, error.to_string()))
+    let file = Kubeconfig::from_yaml(&text).map_err(|error| wrong(path, error.to_string()))?;
+    // As kubectl does.
+    let dir = Path::new(path).parent().filter(|_| !path.starts_with("https://"));
+    Ok(dir.map_or(file.clone(), |dir| file.with_paths_below(dir)))
 }
 
 /// A URL's server proves itself to the authorities that this machine trusts.
@@ -80,14 +87,25 @@ async fn fetch(
     }
 }
 
-/// URL and authorities of the cluster in the file; where the cluster itself says otherwise, and everybody may read it, what
-/// it says.
+/// The cluster in a file.
+pub struct InFile {
+    /// URL of its API server.
+    pub server: String,
+    /// Its authorities (PEM).
+    pub ca: String,
+    /// Where the cluster says that it is, when that is elsewhere.
+    pub elsewhere: Option<String>,
+}
+
+/// URL and authorities of the cluster in the file, once a server has proved that it is of them. Who names a server there means it: the
+/// one that the cluster tells everybody may be out of reach from here. That is kubeadm's way, too.
 pub async fn discover(
     path: &str,
     given: &Kubeconfig,
+    read: Read<'_>,
     limit: Duration,
     tell: Tell<'_>,
-) -> Result<(String, String), DiscoveryError> {
+) -> Result<InFile, DiscoveryError> {
     // A file for discovery alone has neither user nor context.
     let cluster = match given.current() {
         Ok((cluster, _)) => cluster,
@@ -100,22 +118,33 @@ pub async fn discover(
     if !server.starts_with("https://") {
         return Err(wrong(path, "its server is no https URL"));
     }
-    let ca = cluster.certificate_authority_data.as_deref().unwrap_or_default();
-    let ca = STANDARD.decode(ca).map_err(|_| wrong(path, "certificate-authority-data is not base64"))?;
-    let ca = String::from_utf8(ca).map_err(|_| wrong(path, "certificate-authority-data is not PEM"))?;
+    let ca = match (&cluster.certificate_authority_data, &cluster.certificate_authority) {
+        (None, Some(file)) => read(file).map_err(|problem| wrong(file, problem))?,
+        (data, _) => STANDARD
+            .decode(data.as_deref().unwrap_or_default())
+            .map_err(|_| wrong(path, "certificate-authority-data is not base64"))?,
+    };
+    let ca = String::from_utf8(ca).map_err(|_| wrong(path, "its certificate authority is not PEM"))?;
     if Certificate::bundle_from_pem(ca.as_bytes()).is_err() {
-        return Err(wrong(path, "it has no certificate-authority-data that is a certificate"));
+        return Err(wrong(
+            path,
+            "it has no certificate-authority-data, and no certificate-authority, that is a certificate",
+        ));
     }
     let anybody = kubeconfig::build(CLUSTER_NAME, &server, Some(ca.as_bytes()), "none", &Credentials::None);
     let client = client(&anybody, limit).map_err(|error| DiscoveryError::of_call(&server, &error))?;
     let target = ObjectRef::new("ConfigMap", Some("kube-public"), "cluster-info")
         .map_err(|error| DiscoveryError::of_call(&server, &error))?;
     match patiently(limit, tell, || client.get(&target)).await {
-        Ok(Some(info)) => token::parse(&server, info["data"]["kubeconfig"].as_str().unwrap_or_default()),
+        Ok(Some(info)) => {
+            let said = token::parse(&server, info["data"]["kubeconfig"].as_str().unwrap_or_default());
+            let elsewhere = said.ok().map(|(url, _)| url).filter(|url| *url != server);
+            Ok(InFile { server, ca, elsewhere })
+        }
         // A cluster that tells strangers nothing: the file is what is known.
         Ok(None)
         | Err(crate::kube::KubeError::Forbidden { .. } | crate::kube::KubeError::Unauthorized { .. }) => {
-            Ok((server, ca))
+            Ok(InFile { server, ca, elsewhere: None })
         }
         Err(error) => Err(DiscoveryError::of_call(&server, &error)),
     }
@@ -126,7 +155,6 @@ pub async fn discover(
 /// # Errors
 /// The file's user has nothing to log in with.
 pub fn bootstrap(
-    path: &str,
     given: &Kubeconfig,
     server: &str,
     ca: &str,
@@ -139,13 +167,18 @@ pub fn bootstrap(
     if user == User::default() {
         return Err(DiscoveryError::NoCredentials);
     }
-    let content = |file: &str| read(file).map_err(|problem| wrong(path, problem));
+    let content = |file: &str| read(file).map_err(|problem| wrong(file, problem));
     if let Some(file) = user.client_certificate.take() {
         user.client_certificate_data = Some(STANDARD.encode(content(&file)?));
     }
     if let Some(file) = user.client_key.take() {
         let key = Zeroizing::new(content(&file)?);
         user.client_key_data = Some(kubeconfig::Secret::new(Zeroizing::new(STANDARD.encode(&*key))));
+    }
+    if let Some(Value::String(file)) = user.other.remove("tokenFile") {
+        let token = Zeroizing::new(content(&file)?);
+        let text = std::str::from_utf8(&token).map_err(|_| wrong(&file, "it is not UTF-8"))?;
+        user.token = Some(kubeconfig::Secret::new(Zeroizing::new(text.trim().to_owned())));
     }
     let mut file =
         kubeconfig::build(CLUSTER_NAME, server, Some(ca.as_bytes()), super::TOKEN_USER, &Credentials::None);

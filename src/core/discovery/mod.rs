@@ -38,6 +38,9 @@ pub struct FoundCluster {
     pub ca: String,
     /// The kubeconfig (YAML) that the kubelet asks for its first certificate with, and that is used until then.
     pub bootstrap: Secret,
+    /// Where the cluster says that it is, when a discovery file names another server. Nothing depends on it.
+    #[serde(skip)]
+    pub elsewhere: Option<String>,
 }
 
 /// Whom to tell what is waited for.
@@ -65,19 +68,19 @@ pub async fn find(
     }
     let path = discovery.file.as_ref().map(|file| file.kube_config_path.as_str()).unwrap_or_default();
     let given = file::load(path, read, limit, tell).await?;
-    let (server, ca) = file::discover(path, &given, limit, tell).await?;
+    let file::InFile { server, ca, elsewhere } = file::discover(path, &given, read, limit, tell).await?;
     if let Some(token) = tls_token {
-        return Ok(with_token(server, ca, token));
+        return Ok(FoundCluster { elsewhere, ..with_token(server, ca, token) });
     }
-    let bootstrap = file::bootstrap(path, &given, &server, &ca, read)?;
-    Ok(FoundCluster { server, ca, bootstrap: Secret::new(bootstrap.as_str()) })
+    let bootstrap = file::bootstrap(&given, &server, &ca, read)?;
+    Ok(FoundCluster { server, ca, bootstrap: Secret::new(bootstrap.as_str()), elsewhere })
 }
 
 fn with_token(server: String, ca: String, token: &Secret) -> FoundCluster {
     let credentials = Credentials::Token(token.expose());
     let file = kubeconfig::build(CLUSTER_NAME, &server, Some(ca.as_bytes()), TOKEN_USER, &credentials);
     let bootstrap = Secret::new(file.to_yaml().as_str());
-    FoundCluster { server, ca, bootstrap }
+    FoundCluster { server, ca, bootstrap, elsewhere: None }
 }
 
 /// One try of a call takes this long at most, and a third of the whole time, so that what is waited for is told in between.

@@ -60,7 +60,7 @@ async fn a_file_that_is_no_kubeconfig_is_told_without_its_content() {
 fn a_file_without_a_user_cannot_be_joined_with() {
     let file = kubeconfig::build("a", "https://a", Some(b"x"), "u", &Credentials::None);
     let read = |_: &str| Err("no".to_owned());
-    let error = file::bootstrap("x", &file, "https://a", "x", &read).unwrap_err();
+    let error = file::bootstrap(&file, "https://a", "x", &read).unwrap_err();
     assert!(matches!(error, DiscoveryError::NoCredentials), "{error}");
     assert!(error.hints()[0].contains("--tls-bootstrap-token"));
 }
@@ -70,9 +70,51 @@ fn files_that_a_user_names_are_embedded() {
     let credentials = Credentials::Files { certificate: "/a.crt", key: "/a.key" };
     let file = kubeconfig::build("a", "https://a", Some(b"x"), "u", &credentials);
     let read = |path: &str| Ok(format!("content of {path}").into_bytes());
-    let text = file::bootstrap("x", &file, "https://b", "x", &read).unwrap();
+    let text = file::bootstrap(&file, "https://b", "x", &read).unwrap();
     assert!(!text.contains("/a.crt") && text.contains("https://b"), "{}", text.as_str());
     assert!(text.contains("client-key-data"));
+}
+
+#[test]
+fn a_token_in_a_file_is_embedded() {
+    let mut file = kubeconfig::build("a", "https://a", Some(b"x"), "u", &Credentials::None);
+    file.users[0].user.other.insert("tokenFile".into(), "tok".into());
+    let file = file.with_paths_below(std::path::Path::new("/root"));
+    let read = |path: &str| (path == "/root/tok").then(|| b"abc.def\n".to_vec()).ok_or("no".to_owned());
+    let text = file::bootstrap(&file, "https://b", "x", &read).unwrap();
+    assert!(text.contains("token: abc.def") && !text.contains("tokenFile"), "{}", text.as_str());
+}
+
+/// kubeadm's way: the file names the server that is meant, and the cluster's own word of it is only worth a warning.
+#[tokio::test]
+async fn the_server_of_the_file_is_used() {
+    let other = rcgen::generate_simple_self_signed(["lb".to_owned()]).unwrap().cert.pem();
+    let cluster = kubeconfig::build("", "https://lb:6443", Some(other.as_bytes()), "n", &Credentials::None);
+    for (embedded, info, elsewhere) in [
+        (true, cluster.to_yaml().to_string(), Some("https://lb:6443")),
+        (false, cluster.to_yaml().to_string(), Some("https://lb:6443")),
+        (true, "{}".to_owned(), None),
+    ] {
+        let object = serde_json::json!({"apiVersion": "v1", "kind": "ConfigMap",
+            "metadata": {"name": "cluster-info", "namespace": "kube-public"}, "data": {"kubeconfig": info}});
+        let Server { url, ca, .. } = Server::https(vec![Answer::new(200, &object.to_string())]).await;
+        let mut file = kubeconfig::build("a", &url, Some(ca.as_bytes()), "u", &Credentials::Token("abc.def"));
+        if !embedded {
+            file.clusters[0].cluster.certificate_authority_data = None;
+            file.clusters[0].cluster.certificate_authority = Some("ca.crt".into());
+        }
+        let text = file.to_yaml().to_string();
+        let authority = ca.clone();
+        let read = move |path: &str| match path {
+            "/root/x.conf" => Ok(text.as_bytes().to_vec()),
+            "/root/ca.crt" => Ok(authority.as_bytes().to_vec()),
+            other => Err(format!("{other} is not wanted")),
+        };
+        let found = find(&by_file("/root/x.conf"), &read, &|_| {}).await.unwrap();
+        assert_eq!((found.server.as_str(), found.ca.as_str()), (url.as_str(), ca.as_str()));
+        assert_eq!(found.elsewhere.as_deref(), elsewhere);
+        assert!(found.bootstrap.expose().contains(&url));
+    }
 }
 
 #[test]
