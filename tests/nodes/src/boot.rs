@@ -166,11 +166,18 @@ pub(crate) fn power_loss(node: &Node) -> Result<()> {
         started.iter().try_for_each(Process::freeze)?;
         frozen.extend(started);
     }
+    // `nsenter` stops with what it runs in there, and the machine is not gone before it has taken note of the end.
+    let outside: Vec<_> =
+        frozen.iter().filter_map(Process::parent).filter(|it| !frozen.contains(it)).collect();
     for process in machine.iter().chain([&leader]) {
         process.kill()?;
     }
-    for process in machine.iter().chain([&leader]) {
-        process.wait(Duration::from_secs(10)).with_context(|| format!("{} does not end", node.name()))?;
+    let start = Instant::now();
+    while machine.iter().chain([&leader]).any(Process::alive) {
+        ensure!(start.elapsed() < Duration::from_secs(10), "{} does not end", node.name());
+        // One that was just about to stop has not heard the last one.
+        outside.iter().try_for_each(Process::thaw)?;
+        thread::sleep(Duration::from_millis(10));
     }
     forget(node)
 }

@@ -92,6 +92,16 @@ impl Process {
         self.signal(Signal::STOP).with_context(|| format!("cannot stop process {}", self.pid))
     }
 
+    /// Goes on.
+    pub fn thaw(&self) -> Result<()> {
+        self.signal(Signal::CONT).with_context(|| format!("cannot wake process {}", self.pid))
+    }
+
+    /// What started it.
+    pub fn parent(&self) -> Option<Self> {
+        Self::of(stat(self.pid)?.parent).ok()
+    }
+
     fn signal(&self, signal: Signal) -> rustix::io::Result<()> {
         let pid = i32::try_from(self.pid).ok().and_then(Pid::from_raw);
         let Some(pid) = pid.filter(|_| self.alive()) else { return Ok(()) };
@@ -131,6 +141,7 @@ impl Process {
 
 struct Stat {
     start: u64,
+    parent: u32,
     zombie: bool,
 }
 
@@ -139,7 +150,8 @@ fn stat(pid: u32) -> Option<Stat> {
     // The name before the last bracket may itself hold blanks and brackets.
     let mut fields = text.rsplit_once(')')?.1.split_whitespace();
     let zombie = matches!(fields.next()?, "Z" | "X");
-    Some(Stat { start: fields.nth(18)?.parse().ok()?, zombie })
+    let parent = fields.next()?.parse().ok()?;
+    Some(Stat { start: fields.nth(17)?.parse().ok()?, parent, zombie })
 }
 
 fn boot_id() -> Result<String> {

@@ -112,7 +112,11 @@ fn power(node: &Node) -> Result<()> {
            systemd-run -q sh -c 'systemctl start slow || echo $? > /var/lib/rkadm/seen'; \
          done; until [ $(pgrep -cf '^systemctl start slow') -ge 20 ]; do sleep 0.1; done",
     )?;
+    // And one that was started from outside ends with the machine.
+    let mut outside = node.spawn(&["sleep", "1000"])?;
+    node.sh_ok("until [ $(pgrep -cx sleep) -ge 2 ]; do sleep 0.1; done")?;
     node.power_loss()?;
+    ensure!(!outside.wait()?.success());
     ensure!(!node.running() && node.exec(&["true"]).is_err());
     node.boot()?;
     ensure!(node.sh("cat /var/lib/rkadm/seen")?.stdout.is_empty(), "somebody saw the power go");
