@@ -145,6 +145,12 @@ impl Cert {
         })
     }
 
+    /// All certificates of the file.
+    async fn chain(&self, cx: &PlanCx<'_>) -> Result<Vec<Certificate>, PhaseError> {
+        let Existing::Bytes(pem) = Existing::at(cx, &self.cert()).await? else { return Ok(vec![]) };
+        Certificate::bundle_from_pem(&pem).map_err(|error| unusable(&self.cert(), &error))
+    }
+
     async fn check_existing(
         &self,
         cx: &PlanCx<'_>,
@@ -157,7 +163,11 @@ impl Cert {
                 let path = self.cluster.ca_files(ca.base_name).cert;
                 match Existing::at(cx, &path).await? {
                     Existing::Bytes(pem) => {
-                        Some(Certificate::from_pem(&pem).map_err(|error| unusable(&path, &error))?)
+                        let bundle =
+                            Certificate::bundle_from_pem(&pem).map_err(|error| unusable(&path, &error))?;
+                        // Both authorities while one replaces the other; and a company's may have others between.
+                        let chain = self.chain(cx).await?;
+                        cert.issuer_among(&chain, &bundle).or_else(|| bundle.first()).cloned()
                     }
                     Existing::Absent | Existing::Planned => None,
                 }
@@ -228,7 +238,7 @@ impl Phase for ServiceAccount {
         };
         match (key, existing_public) {
             (Some(key), Existing::Bytes(pem)) => {
-                if String::from_utf8_lossy(&pem).trim() != key.public_key_pem().trim() {
+                if !key.is_among(&pem) {
                     return Err(PhaseError::Unusable {
                         message: format!(
                             "{} is not the public half of {}",

@@ -1,12 +1,15 @@
 //! `kubeconfig/*`: the credentials of the administrator, the kubelet and the control plane's own clients.
 
-use std::sync::Arc;
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use async_trait::async_trait;
 use jiff::Timestamp;
 use rkadm_core::{
     engine::{
-        Phase, PhaseError, PhaseMeta, PlanCx, Verdict,
+        Phase, PhaseError, PhaseMeta, PlanCx, Seen, Step, Verdict,
         content::{Content, KubeconfigContent},
     },
     kubeconfig::{
@@ -14,6 +17,7 @@ use rkadm_core::{
         list::{self, KubeconfigSpec},
     },
     pki::Certificate,
+    text::sha256_hex,
 };
 
 use super::cluster::{Cluster, PRIVATE, PUBLIC_DIR};
@@ -91,6 +95,31 @@ impl Phase for Kubeconfig {
     }
 }
 
+/// What `certs generate-csr` leaves open: the certificate, which was signed elsewhere and lies beside the file, and the authority.
+async fn complete(
+    cx: &PlanCx<'_>,
+    path: &Path,
+    file: &mut kubeconfig::Kubeconfig,
+    ca: &Certificate,
+) -> Result<bool, String> {
+    let Ok((cluster, user)) = file.current() else { return Ok(false) };
+    let without_ca = cluster.certificate_authority.is_none() && cluster.certificate_authority_data.is_none();
+    let waits = user.client_certificate.is_none() && user.client_certificate_data.is_none();
+    let key = user.key().map_err(|error| error.to_string())?.filter(|_| waits);
+    let signed = PathBuf::from(format!("{}.crt", path.display()));
+    let mut changed = without_ca && file.embed_authority(ca);
+    let Some(key) = key else { return Ok(changed) };
+    if let Existing::Bytes(pem) = Existing::at(cx, &signed).await.map_err(|error| error.to_string())? {
+        let certificate =
+            Certificate::from_pem(&pem).map_err(|error| format!("{}: {error}", signed.display()))?;
+        if !key.matches(&certificate) {
+            return Err(format!("{} is not for the key in it", signed.display()));
+        }
+        changed |= file.embed_client(&certificate, &key);
+    }
+    Ok(changed)
+}
+
 impl Kubeconfig {
     async fn check_existing(
         &self,
@@ -103,7 +132,7 @@ impl Kubeconfig {
             message: format!("{} cannot be used: {why}", path.display()),
             hint: format!("move {} away to have a new one made", path.display()),
         };
-        let file = kubeconfig::Kubeconfig::from_yaml(&String::from_utf8_lossy(yaml))
+        let mut file = kubeconfig::Kubeconfig::from_yaml(&String::from_utf8_lossy(yaml))
             .map_err(|error| unusable(error.to_string()))?;
         let ca = match Existing::at(cx, &self.cluster.ca_files("ca").cert).await? {
             Existing::Bytes(pem) => {
@@ -114,6 +143,7 @@ impl Kubeconfig {
         let Some(ca) = ca else {
             return Ok(Verdict::AlreadyDone("uses the existing file".into()));
         };
+        let completed = complete(cx, &path, &mut file, &ca).await.map_err(unusable)?;
         let problems =
             kubeconfig::problems(&file, &Expected { server, ca: &ca, client: None }, Timestamp::now());
         let (fatal, other): (Vec<_>, Vec<_>) = problems.into_iter().partition(KubeconfigProblem::is_fatal);
@@ -123,6 +153,11 @@ impl Kubeconfig {
         }
         for problem in other {
             cx.warn(format!("{} is kept: {problem}", path.display()));
+        }
+        if completed {
+            let text = Content::Private(file.to_yaml().as_bytes().to_vec());
+            let seen = Seen::Sha256(sha256_hex(yaml));
+            return Ok(Verdict::Apply(vec![Step::WriteFile { path, mode: PRIVATE, content: text, seen }]));
         }
         Ok(Verdict::AlreadyDone("uses the existing file".into()))
     }

@@ -25,6 +25,9 @@ pub struct JoinCommand {
     pub endpoint: String,
     /// Pin of the cluster's authority, `sha256:<hex>` of its public key.
     pub ca_cert_hash: String,
+    /// Pins of others, where the cluster has several: who joins wants each of them to be known.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub more_ca_cert_hashes: Vec<String>,
     /// Whether other control planes can join: the cluster has an endpoint that is not one node's own.
     pub control_planes: bool,
 }
@@ -58,13 +61,15 @@ impl Phase for ShowJoinCommand {
                 });
             }
         };
-        let ca = Certificate::from_pem(&pem)
+        let authorities = Certificate::bundle_from_pem(&pem)
             .map_err(|error| PhaseError::Config { message: format!("{}: {error}", path.display()) })?;
         let config = &self.cluster.config;
         let endpoint = config.control_plane_endpoint();
+        let mut hashes = authorities.iter().map(Certificate::spki_hash);
         let value = JoinCommand {
             endpoint: endpoint.trim_start_matches("https://").to_owned(),
-            ca_cert_hash: ca.spki_hash(),
+            ca_cert_hash: hashes.next().unwrap_or_default(),
+            more_ca_cert_hashes: hashes.collect(),
             control_planes: !config.cluster.control_plane_endpoint.is_empty(),
         };
         let value =

@@ -52,8 +52,8 @@ impl Phase for UploadCerts {
         if !self.cluster.config.upload_certs {
             return Ok(Verdict::NotApplicable("not asked for (--upload-certs)".into()));
         }
-        for ca in ["ca.key", "front-proxy-ca.key"] {
-            let path = self.cluster.cert_file(ca);
+        for (_, file) in shared(&self.cluster).filter(|(_, file)| *file != ETCD_CA_KEY) {
+            let path = self.cluster.cert_file(file);
             if Existing::at(cx, &path).await? == Existing::Absent {
                 return Err(PhaseError::Unusable {
                     message: format!(
@@ -97,6 +97,15 @@ impl Phase for UploadCerts {
         ));
         Ok(Verdict::Apply(steps))
     }
+}
+
+/// The one that may be missing: control planes that join bring the certificates of their etcd.
+const ETCD_CA_KEY: &str = "etcd/ca.key";
+
+/// Names in the Secret, and files.
+fn shared(cluster: &Cluster) -> impl Iterator<Item = (&'static str, &'static str)> {
+    let local_etcd = cluster.etcd_data_dir().is_some();
+    encrypt::SHARED_FILES.into_iter().filter(move |(_, file)| local_etcd || !file.starts_with("etcd/"))
 }
 
 fn owners(secret: &Value) -> Value {
@@ -162,12 +171,12 @@ impl ObjectMaker for Certs {
         let uid =
             uid.ok_or_else(|| StepError::Content(format!("{target} has no uid to own the certificates")))?;
         let mut encrypted = BTreeMap::new();
-        let local_etcd = self.cluster.etcd_data_dir().is_some();
-        for (name, file) in encrypt::SHARED_FILES {
-            if !local_etcd && file.starts_with("etcd/") {
+        for (name, file) in shared(&self.cluster) {
+            let path = self.cluster.cert_file(file);
+            if file == ETCD_CA_KEY && cx.host.stat(&path).await?.is_none() {
                 continue;
             }
-            let plain = cx.read(&self.cluster.cert_file(file)).await?;
+            let plain = cx.read(&path).await?;
             encrypted.insert(name.to_owned(), key.encrypt(&plain).map_err(|error| fail(&error))?);
         }
         if let Some(etcd) = &self.cluster.config.cluster.etcd.external {

@@ -108,6 +108,8 @@ pub(super) fn algorithm(renewal: &Renewal, old_key: Option<&[u8]>, ca: KeyAlgori
 pub(super) struct Authority {
     path: PathBuf,
     certificate: Certificate,
+    /// All in the file: while one authority replaces another, both are there, and the old one has signed what is to be renewed.
+    trusted: Vec<Certificate>,
     pub algorithm: KeyAlgorithm,
 }
 
@@ -137,6 +139,8 @@ impl Authority {
         };
         let certificate = Certificate::from_pem(&pem)
             .map_err(|error| wrong(&files.cert, format!("cannot be used: {error}"), bring))?;
+        let trusted = Certificate::bundle_from_pem(&pem)
+            .map_err(|error| wrong(&files.cert, format!("cannot be used: {error}"), bring))?;
         let key = PrivateKey::from_pem(&key)
             .map_err(|error| wrong(&files.key, format!("cannot be used: {error}"), bring))?;
         if !key.matches(&certificate) {
@@ -149,7 +153,7 @@ impl Authority {
             return Err(wrong(&files.cert, why, hint));
         }
         let algorithm = key.algorithm().unwrap_or_default();
-        Ok(Some(Self { path: files.cert.clone(), certificate, algorithm }))
+        Ok(Some(Self { path: files.cert.clone(), certificate, trusted, algorithm }))
     }
 
     /// A certificate is of no use after its authority.
@@ -177,7 +181,7 @@ impl Authority {
             hint: "its names are not to be trusted then; with --config FILE --names-from-config they come from the configuration".into(),
         }
         };
-        if !old.signed_by(&self.certificate) {
+        if old.issuer_among(&[], &self.trusted).is_none() {
             return Err(refuse(format!(
                 "was not signed by {}, or was changed since (its issuer: {:?})",
                 self.path.display(),

@@ -9,10 +9,7 @@ use rkadm_core::{
     engine::Event,
     host::Probe,
     kubeconfig::{self, Credentials, Kubeconfig},
-    pki::{
-        CertSpec, CertUsage, Certificate, KeyAlgorithm, PrivateKey, Sans, issue, list::DEFAULT_DIR,
-        list::LEAF_VALIDITY,
-    },
+    pki::{CertSpec, CertUsage, Certificate, KeyAlgorithm, PrivateKey, Sans, issue, list::LEAF_VALIDITY},
     yaml,
 };
 use serde::Serialize;
@@ -151,7 +148,7 @@ async fn sign(
 /// The cluster that configuration files describe.
 async fn of_files(host: &dyn Probe, args: &UserArgs) -> Result<Target, CommandError> {
     let documents = documents::load(&args.config)?;
-    let facts = facts::gather(host, false).await.map_err(CommandError::failed)?;
+    let facts = facts::without_runtime(host).await.map_err(CommandError::failed)?;
     let config = resolve_init(&documents, &InitFlags::default(), &facts)
         .map_err(|errors| documents::invalid(&errors))?;
     Ok(Target {
@@ -173,7 +170,7 @@ async fn of_machine(host: &dyn Probe) -> Result<Target, CommandError> {
     Ok(Target {
         name: context.map(|context| context.context.cluster.clone()).unwrap_or_default(),
         server: cluster.server.clone(),
-        dir: DEFAULT_DIR.into(),
+        dir: super::certs::own_dir(host).await,
         algorithm: None,
     })
 }

@@ -364,3 +364,29 @@ fn an_authority_that_ends_first_is_mentioned() {
     let stderr = ran.succeeds().stderr();
     assert!(stderr.contains("apiserver: the authority /etc/kubernetes/pki/ca.crt ends first"), "{stderr}");
 }
+
+/// Where the API server has its certificates is where they are renewed, and looked at.
+#[test]
+fn a_directory_of_ones_own_is_found_in_the_manifest() {
+    if !is_root() {
+        return;
+    }
+    let machine = Machine::with_certificates();
+    fs::create_dir_all(machine.path("/srv")).unwrap();
+    fs::rename(machine.path("/etc/kubernetes/pki"), machine.path("/srv/pki")).unwrap();
+    fs::create_dir_all(machine.path("/etc/kubernetes/manifests")).unwrap();
+    fs::write(
+        machine.path("/etc/kubernetes/manifests/kube-apiserver.yaml"),
+        "apiVersion: v1\nkind: Pod\nmetadata: {name: kube-apiserver, namespace: kube-system}\nspec:\n  containers:\n  \
+         - name: kube-apiserver\n    image: x\n    command: [kube-apiserver, --client-ca-file=/srv/pki/ca.crt]\n    \
+         volumeMounts: [{name: pki, mountPath: /srv/pki}]\n  volumes: [{name: pki, hostPath: {path: /srv/pki}}]\n",
+    )
+    .unwrap();
+    let before = fs::read(machine.path("/srv/pki/apiserver.crt")).unwrap();
+    machine.rkadm("certs renew apiserver --no-restart").succeeds();
+    assert_ne!(before, fs::read(machine.path("/srv/pki/apiserver.crt")).unwrap());
+    let shown = machine.rkadm("certs check-expiration");
+    shown.succeeds();
+    assert!(!shown.stdout().contains("!MISSING! apiserver "), "{}", shown.stdout());
+    assert!(!machine.path("/etc/kubernetes/pki").exists());
+}

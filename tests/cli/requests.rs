@@ -123,9 +123,33 @@ fn signed_elsewhere_they_make_a_control_plane_that_init_takes() {
         "{}",
         ran.stderr()
     );
+    // Where only the certificate came back, it lies beside the file.
+    let conf = machine.path("/etc/kubernetes/scheduler.conf");
+    let text = fs::read_to_string(&conf).unwrap();
+    let open: Vec<_> = text.lines().filter(|line| !line.contains("client-certificate-data")).collect();
+    fs::write(&conf, open.join("\n")).unwrap();
+    machine.phase("kubeconfig all").succeeds();
+    for name in ["admin", "scheduler"] {
+        let text = fs::read_to_string(machine.path(&format!("/etc/kubernetes/{name}.conf"))).unwrap();
+        for field in ["certificate-authority-data: L", "client-certificate-data: L", "client-key-data: L"] {
+            assert!(text.contains(field), "{field} is not in {name}.conf");
+        }
+    }
     let ran = machine.phase("kubeconfig all");
     ran.succeeds();
     assert!(!ran.stderr().contains("done in"), "{}", ran.stderr());
+
+    // A certificate of another key, and none.
+    fs::write(&conf, open.join("\n")).unwrap();
+    let signed = machine.path("/etc/kubernetes/scheduler.conf.crt");
+    fs::copy(machine.path("/etc/kubernetes/admin.conf.crt"), &signed).unwrap();
+    let ran = machine.phase("kubeconfig scheduler");
+    ran.exits(1);
+    assert!(ran.stderr().contains("scheduler.conf.crt is not for the key in it"), "{}", ran.stderr());
+    fs::remove_file(&signed).unwrap();
+    let ran = machine.phase("kubeconfig scheduler");
+    ran.exits(1);
+    assert!(ran.stderr().contains("its user has nothing to log in with"), "{}", ran.stderr());
 }
 
 #[test]

@@ -7,10 +7,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 use jiff::{SignedDuration, Timestamp};
-use rkadm_core::{
-    config::{GoDuration, document::Document},
-    pki::list::DEFAULT_DIR,
-};
+use rkadm_core::config::{GoDuration, document::Document};
 use rkadm_phases::expiration::{Expiration, Expirations};
 
 use crate::{
@@ -24,7 +21,7 @@ use crate::{
 /// Where to look, and when to complain.
 #[derive(Debug, Args)]
 pub struct ExpirationArgs {
-    /// Directory of the certificates [default: that of --config, else /etc/kubernetes/pki]
+    /// Directory of the certificates [default: that of --config, of this machine's API server, or /etc/kubernetes/pki]
     #[arg(long, value_name = "DIR")]
     cert_dir: Option<PathBuf>,
     /// Configuration file whose `certificatesDir` is looked at; may be given several times, `-` reads stdin
@@ -44,7 +41,10 @@ pub struct ExpirationArgs {
 /// Runs it.
 pub async fn run(session: &Session, args: &ExpirationArgs) -> Result<(), CommandError> {
     let host = session.host(crate::cli::API_TIMEOUT);
-    let dir = cert_dir(args)?;
+    let dir = match cert_dir(args)? {
+        Some(dir) => dir,
+        None => super::own_dir(&host).await,
+    };
     let found = Expirations::read(&host, &dir, Timestamp::now()).await.map_err(CommandError::failed)?;
     session.printer.result("CertificateExpiration", &found, || human(&found));
     if let Some(path) = &args.prometheus {
@@ -59,15 +59,15 @@ pub async fn run(session: &Session, args: &ExpirationArgs) -> Result<(), Command
     Err(CommandError { details: due, ..CommandError::new(ExitKind::Failed, message).after_result() })
 }
 
-/// The directory of the flag, of the configuration, or the usual one.
-fn cert_dir(args: &ExpirationArgs) -> Result<PathBuf, CommandError> {
+/// The directory of the flag or of the configuration.
+fn cert_dir(args: &ExpirationArgs) -> Result<Option<PathBuf>, CommandError> {
     let documents = documents::load(&args.config)?;
     if let Some(dir) = &args.cert_dir {
-        return Ok(dir.clone());
+        return Ok(Some(dir.clone()));
     }
     let cluster = documents.find("ClusterConfiguration").map(Document::to_value);
     let dir = cluster.and_then(|cluster| cluster["certificatesDir"].as_str().map(str::to_owned));
-    Ok(dir.filter(|dir| !dir.is_empty()).unwrap_or_else(|| DEFAULT_DIR.to_owned()).into())
+    Ok(dir.filter(|dir| !dir.is_empty()).map(PathBuf::from))
 }
 
 /// Those that are expired, about to, or unusable, a line each. What is missing may be meant to be:

@@ -57,7 +57,7 @@ pub async fn run(session: &Session, args: &CsrArgs) -> Result<(), CommandError> 
     }
     let host = session.host(crate::cli::API_TIMEOUT);
     let documents = documents::load(&args.config)?;
-    let facts = facts::gather(&host, false).await.map_err(CommandError::failed)?;
+    let facts = facts::without_runtime(&host).await.map_err(CommandError::failed)?;
     let config = resolve_init(&documents, &InitFlags::default(), &facts)
         .map_err(|errors| documents::invalid(&errors))?;
     let requests = Requests {

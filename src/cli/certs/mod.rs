@@ -7,8 +7,14 @@ mod sign;
 
 pub use generate_csr::resume as resume_requests;
 
+use std::path::PathBuf;
+
 use clap::Subcommand;
-use rkadm_core::pki::encrypt::CertificateKey;
+use rkadm_core::{
+    host::Probe,
+    pki::{encrypt::CertificateKey, list::DEFAULT_DIR},
+};
+use rkadm_phases::static_pods;
 use serde::Serialize;
 
 use self::expiration::ExpirationArgs;
@@ -33,6 +39,11 @@ pub enum CertsCommand {
     ///
     /// It encrypts the certificates that control planes download when they join: 32 random bytes as hex.
     CertificateKey,
+}
+
+/// Where this machine's API server has its certificates, else the usual place. No cluster is asked: its certificates may have expired.
+pub async fn own_dir(host: &dyn Probe) -> PathBuf {
+    static_pods::certificates_dir(host).await.unwrap_or_else(|| DEFAULT_DIR.into())
 }
 
 /// The result of `rkadm certs certificate-key`.

@@ -36,7 +36,7 @@ pub struct RenewArgs {
     /// What to renew: `all`, or names as `certs check-expiration` shows them
     #[arg(required = true, value_parser = names())]
     names: Vec<String>,
-    /// Directory of the certificates [default: that of the configuration, else /etc/kubernetes/pki]
+    /// Directory of the certificates [default: that of --config, of this machine's API server, or /etc/kubernetes/pki]
     #[arg(long, value_name = "DIR")]
     cert_dir: Option<PathBuf>,
     /// Configuration of the cluster, for the algorithm and the validity of new certificates; may be given several times
@@ -105,9 +105,13 @@ pub async fn run(session: &Session, args: &RenewArgs) -> Result<(), CommandError
         .as_ref()
         .map(absolute)
         .or_else(|| config.as_ref().map(|config| config.cert_dir().into()));
+    let dir = match dir {
+        Some(dir) => dir,
+        None => super::own_dir(&host).await,
+    };
     let renewal = Renewal {
         names: if all { vec![] } else { args.names.clone() },
-        cert_dir: dir.unwrap_or_else(|| list::DEFAULT_DIR.into()),
+        cert_dir: dir,
         config,
         names_from_config: args.names_from_config,
         restart: !args.no_restart,
@@ -139,7 +143,7 @@ pub async fn resume(session: &Session, operation: &Operation) -> Result<(), Comm
 
 async fn configured(host: &LocalHost, args: &RenewArgs) -> Result<ResolvedInit, CommandError> {
     let documents = documents::load(&args.config)?;
-    let facts = facts::gather(host, false).await.map_err(CommandError::failed)?;
+    let facts = facts::without_runtime(host).await.map_err(CommandError::failed)?;
     resolve_init(&documents, &InitFlags::default(), &facts).map_err(|errors| documents::invalid(&errors))
 }
 

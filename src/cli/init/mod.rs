@@ -34,14 +34,22 @@ pub fn command() -> Command {
     phase_tree::with_phases(command, &init::metas(), args::of_phase)
 }
 
+/// Phases that have nothing to do with a container runtime: that there are several is no reason to ask which.
+fn makes_files_only(phase: &str) -> bool {
+    ["certs", "kubeconfig"].iter().any(|group| phase.split('/').next() == Some(group))
+}
+
 /// Runs `rkadm init` or one of its phases.
 pub async fn run(session: &Session, matches: &ArgMatches) -> Result<(), CommandError> {
     let (only, matches) = phase_tree::chosen(matches)?;
     let args: InitArgs = typed(matches)?;
     let documents = documents::load(&args.config)?;
     let version_given = args.kubernetes_version.is_some() || documents::names_version(&documents);
-    let facts =
+    let mut facts =
         facts::gather(&session.host(API_TIMEOUT), !version_given).await.map_err(CommandError::failed)?;
+    if only.as_deref().is_some_and(makes_files_only) {
+        facts.cri_sockets.clear();
+    }
     let flags = PhaseFlags::of(matches);
     let config = resolve_init(&documents, &args.flags(&flags), &facts)
         .map_err(|errors| documents::invalid(&errors))?;

@@ -80,10 +80,10 @@ impl Join {
     /// The commands.
     pub fn text(&self) -> String {
         let token = self.token.as_deref().unwrap_or("<value withheld>");
-        let base = format!(
-            "kubeadm join {} --token {token} \\\n    --discovery-token-ca-cert-hash {}",
-            self.command.endpoint, self.command.ca_cert_hash
-        );
+        let mut base = format!("kubeadm join {} --token {token}", self.command.endpoint);
+        for hash in std::iter::once(&self.command.ca_cert_hash).chain(&self.command.more_ca_cert_hashes) {
+            base += &format!(" \\\n    --discovery-token-ca-cert-hash {hash}");
+        }
         let mut out = String::new();
         if self.command.control_planes {
             out += &format!("\nOther control planes join with, as root:\n\n  {base} \\\n    --control-plane");

@@ -214,7 +214,9 @@ async fn make_kubeconfig(cx: &ActCx<'_>, content: &KubeconfigContent) -> Result<
     let key = cx.new_key(content.algorithm).await?;
     let certificate = crate::pki::issue(&content.spec, &key, &ca_cert, &ca_key, Timestamp::now())
         .map_err(PkiError::from)?;
-    let ca_pem = ca_cert.to_pem();
+    // All of them, as they are published: while one authority replaces another, servers have certificates of either.
+    let bundle = Certificate::bundle_from_pem(&cx.read(&content.ca.cert).await?).map_err(PkiError::from)?;
+    let ca_pem: String = bundle.iter().map(Certificate::to_pem).collect();
     let file = kubeconfig::build(
         &content.cluster,
         &content.server,

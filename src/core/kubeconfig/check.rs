@@ -39,6 +39,12 @@ pub enum KubeconfigProblem {
     /// The client certificate itself.
     #[error("client certificate: {0}")]
     Client(CertProblem),
+    /// Nothing says which server to trust.
+    #[error("it has no certificate authority")]
+    NoAuthority,
+    /// Nobody logs in with it.
+    #[error("its user has nothing to log in with")]
+    NoCredentials,
 }
 
 impl KubeconfigProblem {
@@ -46,7 +52,11 @@ impl KubeconfigProblem {
     /// in front of one node; kubeadm warns of it and keeps the file.
     pub const fn is_fatal(&self) -> bool {
         match self {
-            Self::Unusable(_) | Self::WrongCa(_) | Self::NoCertificate => true,
+            Self::Unusable(_)
+            | Self::WrongCa(_)
+            | Self::NoAuthority
+            | Self::NoCredentials
+            | Self::NoCertificate => true,
             Self::WrongServer { .. } => false,
             Self::Client(problem) => problem.is_fatal(),
         }
@@ -71,13 +81,25 @@ pub fn problems(config: &Kubeconfig, expected: &Expected<'_>, now: Timestamp) ->
         Ok(Some(authorities)) if !authorities.contains(expected.ca) => {
             problems.push(KubeconfigProblem::WrongCa(expected.ca.common_name().to_owned()));
         }
+        Ok(None) if cluster.certificate_authority.is_none() => problems.push(KubeconfigProblem::NoAuthority),
         Ok(_) => {}
         Err(error) => problems.push(error.into()),
+    }
+    if expected.client.is_none() && !has_credentials(user) {
+        problems.push(KubeconfigProblem::NoCredentials);
     }
     if let Some(spec) = expected.client {
         check_client(user, spec, expected.ca, now, &mut problems);
     }
     problems
+}
+
+/// A key whose certificate is still to come is none.
+fn has_credentials(user: &User) -> bool {
+    let certificate = user.client_certificate.is_some() || user.client_certificate_data.is_some();
+    let key = user.client_key.is_some() || user.client_key_data.is_some();
+    // `exec`, `tokenFile` and others are among what is not known here.
+    (certificate && key) || user.token.is_some() || !user.other.is_empty()
 }
 
 fn check_client(

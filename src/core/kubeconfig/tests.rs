@@ -116,7 +116,9 @@ fn problems_are_told() {
         texts(&token, &expected, now),
         ["the kubeconfig has no usable current context \"kubernetes-admin@kubernetes\""]
     );
-    let kubelet = build("kubernetes", SERVER, None, "u", &Credentials::Files { certificate: "a", key: "a" });
+    let ca = authority.cert.to_pem();
+    let files = Credentials::Files { certificate: "a", key: "a" };
+    let kubelet = build("kubernetes", SERVER, Some(ca.as_bytes()), "u", &files);
     assert_eq!(texts(&kubelet, &expected, now), ["has no embedded client certificate and key"]);
 }
 
@@ -148,4 +150,26 @@ fn lists_may_be_null_as_go_writes_them() {
         "kind: Config\nclusters: [{name: '', cluster: {server: 'https://a'}}]\ncontexts: null\nusers: null\n";
     let file = Kubeconfig::from_yaml(text).unwrap();
     assert_eq!((file.clusters.len(), file.contexts.len(), file.users.len()), (1, 0, 0));
+}
+
+#[test]
+fn a_file_that_trusts_nobody_or_that_nobody_logs_in_with_is_told() {
+    let now = Timestamp::now();
+    let authority = Authority::new("ca", now);
+    let expected = Expected { server: SERVER, ca: &authority.cert, client: None };
+    let texts = |config: &Kubeconfig| {
+        problems(config, &expected, now).iter().map(ToString::to_string).collect::<Vec<_>>()
+    };
+    let whole = admin(&authority, now);
+    assert_eq!(texts(&whole), [""; 0]);
+    let mut config = whole.clone();
+    config.clusters[0].cluster.certificate_authority_data = None;
+    assert_eq!(texts(&config), ["it has no certificate authority"]);
+    config.clusters[0].cluster.certificate_authority = Some("ca.crt".into());
+    assert_eq!(texts(&config), [""; 0]);
+    let mut config = whole;
+    config.users[0].user.client_certificate_data = None;
+    assert_eq!(texts(&config), ["its user has nothing to log in with"]);
+    config.users[0].user.other.insert("tokenFile".into(), "/token".into());
+    assert_eq!(texts(&config), [""; 0]);
 }

@@ -217,6 +217,16 @@ impl Kubeconfig {
         true
     }
 
+    /// Gives the cluster of the current context an authority, embedded. False when there is no such cluster.
+    pub fn embed_authority(&mut self, ca: &Certificate) -> bool {
+        let context = self.contexts.iter().find(|context| context.name == self.current_context);
+        let Some(name) = context.map(|context| context.context.cluster.clone()) else { return false };
+        let Some(named) = self.clusters.iter_mut().find(|cluster| cluster.name == name) else { return false };
+        named.cluster.certificate_authority = None;
+        named.cluster.certificate_authority_data = Some(STANDARD.encode(ca.to_pem()));
+        true
+    }
+
     fn current_user_mut(&mut self) -> Option<&mut User> {
         let context = self.contexts.iter().find(|context| context.name == self.current_context)?;
         let name = context.context.user.clone();

@@ -94,8 +94,9 @@ impl Certificate {
             not_before: timestamp(cert.validity().not_before)?,
             not_after: timestamp(cert.validity().not_after)?,
             is_ca: cert.is_ca() && may_sign,
-            server_auth: usage.is_some_and(|usage| usage.any || usage.server_auth),
-            client_auth: usage.is_some_and(|usage| usage.any || usage.client_auth),
+            // One that names no purpose is for any: RFC 5280, 4.2.1.12.
+            server_auth: usage.is_none_or(|usage| usage.any || usage.server_auth),
+            client_auth: usage.is_none_or(|usage| usage.any || usage.client_auth),
             serial: cert.raw_serial().to_vec(),
             subject: cert.subject().as_raw().to_vec(),
             issuer: cert.issuer().as_raw().to_vec(),
@@ -191,6 +192,27 @@ impl Certificate {
             return false;
         };
         ca.is_ca && self.issuer == ca.subject && this.verify_signature(Some(ca_cert.public_key())).is_ok()
+    }
+
+    /// The certificate that signed this one, where one of the authorities vouches for it, directly or through others that came with it
+    /// (`chain`, as in the file of a certificate with its intermediates).
+    pub fn issuer_among<'a>(&self, chain: &'a [Self], authorities: &'a [Self]) -> Option<&'a Self> {
+        self.issuer_within(chain, authorities, chain.len())
+    }
+
+    /// `links` ends it where certificates have signed one another.
+    fn issuer_within<'a>(
+        &self,
+        chain: &'a [Self],
+        authorities: &'a [Self],
+        links: usize,
+    ) -> Option<&'a Self> {
+        let direct = authorities.iter().find(|ca| self.signed_by(ca));
+        direct.or_else(|| {
+            let links = links.checked_sub(1)?;
+            let mut others = chain.iter().filter(|link| link.der != self.der && self.signed_by(link));
+            others.find(|link| link.issuer_within(chain, authorities, links).is_some())
+        })
     }
 
     pub(super) fn subject_der(&self) -> &[u8] {

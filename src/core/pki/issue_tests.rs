@@ -360,3 +360,62 @@ fn rustls_accepts_both_sides() {
         assert_eq!(server.peer_certificates().map(<[_]>::len), Some(1));
     }
 }
+
+/// What a company's authority hands out: the certificate, and the one that signed it.
+#[test]
+fn an_authority_vouches_through_those_between() {
+    let now = Timestamp::now();
+    let (root, other) = (Authority::new("ca", now), Authority::new("ca", now));
+    let key = PrivateKey::generate(KeyAlgorithm::EcdsaP256).unwrap();
+    let mut spec = entry("ca").unwrap().spec(&inputs());
+    spec.common_name = "between".into();
+    let (name, id) = (subject(&spec).unwrap(), key_id(&key));
+    let issuer = Issuer {
+        name: root.cert.subject_der(),
+        key: &root.key,
+        subject_key_id: Some(&id),
+        id: root.cert.subject_key_id(),
+    };
+    let cert = sign(&spec, &Subject { name: &name, spki: key.spki_der() }, &issuer, now).unwrap();
+    let between = Authority { cert, key };
+    let (own, _) = leaf("apiserver", &between, now);
+    let roots = [other.cert.clone(), root.cert.clone()];
+    let chain = [own.clone(), between.cert.clone()];
+    assert_eq!(own.issuer_among(&chain, &roots).unwrap().common_name(), "between");
+    assert!(own.issuer_among(&[], &roots).is_none());
+    assert!(own.issuer_among(&chain, &[other.cert.clone()]).is_none());
+    let (direct, _) = leaf("apiserver", &root, now);
+    assert_eq!(direct.issuer_among(&[], &roots).unwrap(), &root.cert);
+    // Two that have signed one another, and nobody else them.
+    let loops = [other.cert.clone(), between.cert.clone(), other.cert.clone()];
+    assert!(own.issuer_among(&loops, &[]).is_none());
+}
+
+#[test]
+fn a_certificate_without_purposes_is_for_any() {
+    let made = rcgen::generate_simple_self_signed(["node1".to_owned()]).unwrap();
+    let cert = Certificate::from_pem(made.cert.pem().as_bytes()).unwrap();
+    assert!(cert.allows(CertUsage::Server) && cert.allows(CertUsage::Client));
+    assert!(!cert.allows(CertUsage::Ca));
+}
+
+/// kube-apiserver takes a file of several while the key of service accounts is replaced.
+#[test]
+fn a_public_key_is_found_among_others_in_any_form() {
+    for algorithm in [KeyAlgorithm::EcdsaP256, KeyAlgorithm::Rsa2048] {
+        let (key, other) =
+            (PrivateKey::generate(algorithm).unwrap(), PrivateKey::generate(algorithm).unwrap());
+        let both = other.public_key_pem() + &key.public_key_pem();
+        assert!(key.is_among(both.as_bytes()) && other.is_among(both.as_bytes()));
+        assert!(!key.is_among(other.public_key_pem().as_bytes()) && !key.is_among(b""));
+        // A private key is none of them.
+        assert!(!key.is_among(key.to_pem().as_bytes()));
+    }
+    let now = Timestamp::now();
+    let authority = Authority::with("ca", KeyAlgorithm::Rsa2048, now);
+    assert!(authority.key.is_among(authority.cert.to_pem().as_bytes()));
+    let dir = tempfile::tempdir().unwrap();
+    let path = write(&dir, "sa.key", &authority.key.to_pem());
+    let old = openssl(&["rsa", "-in", &path, "-RSAPublicKey_out"]);
+    assert!(old.contains("BEGIN RSA PUBLIC KEY") && authority.key.is_among(old.as_bytes()), "{old}");
+}

@@ -182,6 +182,19 @@ impl PrivateKey {
         pem::encode("PUBLIC KEY", &self.spki).to_string()
     }
 
+    /// Whether a file of public keys has the public half of this one. kube-apiserver takes several in one file, in any of these forms:
+    /// `PUBLIC KEY`, `RSA PUBLIC KEY` and `CERTIFICATE`; so it is while the key of service accounts is replaced.
+    pub fn is_among(&self, pem: &[u8]) -> bool {
+        // What PKCS #1 says of a key is the end of what X.509 says.
+        let text = String::from_utf8_lossy(pem).replace("RSA PUBLIC KEY", "PUBLIC KEY");
+        pem::sections(text.as_bytes()).flatten().any(|section| match section.kind {
+            SectionKind::PublicKey => self.spki.ends_with(&section.der) && section.der.len() > 64,
+            SectionKind::Certificate => Certificate::from_der(section.der.to_vec())
+                .is_ok_and(|certificate| self.matches(&certificate)),
+            _ => false,
+        })
+    }
+
     /// The public half as DER SubjectPublicKeyInfo.
     pub fn spki_der(&self) -> &[u8] {
         &self.spki
