@@ -82,10 +82,11 @@ impl Action for Hold {
     async fn act(&self, cx: &ActCx<'_>) -> Result<(), StepError> {
         let OwnLease { access, node, .. } = &self.lease;
         cx.unless_cancelled(async {
-            Ok(match self.what {
+            match self.what {
                 Move::Take => cx.host.apply(access, &lease(node, Timestamp::now())).await?,
                 Move::GiveBack => cx.host.delete(access, &target()).await?,
-            })
+            }
+            Ok(())
         })
         .await
     }

@@ -97,7 +97,7 @@ async fn the_server_of_the_file_is_used() {
     ] {
         let object = serde_json::json!({"apiVersion": "v1", "kind": "ConfigMap",
             "metadata": {"name": "cluster-info", "namespace": "kube-public"}, "data": {"kubeconfig": info}});
-        let Server { url, ca, .. } = Server::https(vec![Answer::new(200, &object.to_string())]).await;
+        let Server { url, ca, .. } = Server::https(vec![Answer::new(200, object.to_string())]).await;
         let mut file = kubeconfig::build("a", &url, Some(ca.as_bytes()), "u", &Credentials::Token("abc.def"));
         if !embedded {
             file.clusters[0].cluster.certificate_authority_data = None;

@@ -383,7 +383,7 @@ fn an_authority_vouches_through_those_between() {
     let chain = [own.clone(), between.cert.clone()];
     assert_eq!(own.issuer_among(&chain, &roots).unwrap().common_name(), "between");
     assert!(own.issuer_among(&[], &roots).is_none());
-    assert!(own.issuer_among(&chain, &[other.cert.clone()]).is_none());
+    assert!(own.issuer_among(&chain, std::slice::from_ref(&other.cert)).is_none());
     let (direct, _) = leaf("apiserver", &root, now);
     assert_eq!(direct.issuer_among(&[], &roots).unwrap(), &root.cert);
     // Two that have signed one another, and nobody else them.
