@@ -15,7 +15,7 @@ use std::path::Path;
 use clap::{Args, Subcommand};
 use jiff::{SignedDuration, Timestamp};
 use rkadm_core::{
-    backup::{Backup, BackupError, Manifest, retention::Policy},
+    backup::{Backup, BackupError, Catalog, Manifest, retention::Policy},
     config::GoDuration,
     drill::Record,
 };
@@ -206,9 +206,26 @@ async fn chosen(
     }
     let place = dir.place(session)?;
     let catalog = catalog(&place).await?;
-    let latest = catalog.latest(Timestamp::now()).map(|backup| backup.name.clone());
+    let latest = catalog.latest(Timestamp::now());
     let latest = latest.ok_or_else(|| failed(BackupError::None(whole(&*place))))?;
-    fetch(place, latest, Into::Scratch(scratch)).await
+    refuse_older(&catalog, latest)?;
+    fetch(place, latest.name.clone(), Into::Scratch(scratch)).await
+}
+
+/// The latest is not the latest where a newer one cannot be read: to go on with an older one is for somebody to say.
+pub fn refuse_older(catalog: &Catalog, latest: &Backup) -> Result<(), CommandError> {
+    let newer = catalog.unreadable_after(latest);
+    if newer.is_empty() {
+        return Ok(());
+    }
+    let message = "which backup is the latest cannot be told: one that may be newer cannot be read";
+    let mut error = CommandError::failed(message);
+    for (path, why) in newer {
+        error = error.detail(format!("{}: {why}", path.display()));
+    }
+    Err(error
+        .hint(format!("the latest that can be read: {}; name it to take it", latest.path.display()))
+        .hint("or move what is no backup away"))
 }
 
 /// For `map_err`, which gives errors away.

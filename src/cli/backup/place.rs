@@ -13,8 +13,8 @@ use rkadm_core::backup::{
     catalog::remove,
     place::{self, Access, Bucket, Directory, Location, Place},
     retention::Policy,
+    scratch::Scratch,
 };
-use tempfile::TempDir;
 
 use super::failed;
 use crate::cli::{
@@ -120,7 +120,7 @@ pub struct Local {
     /// Its name there.
     pub name: String,
     /// Removes what was fetched for the time being.
-    _scratch: Option<TempDir>,
+    _scratch: Option<Scratch>,
 }
 
 impl Local {
@@ -167,8 +167,7 @@ pub async fn fetch(place: Arc<dyn Place>, name: String, into: Into) -> Result<Lo
                 (dir, None)
             }
             Into::Scratch(dir) => {
-                let made = tempfile::Builder::new().prefix(".rkadm-fetched-").tempdir_in(&dir);
-                let made = made.map_err(BackupError::io("write to", dir))?;
+                let made = Scratch::make(&dir)?;
                 (made.path().to_owned(), Some(made))
             }
         };

@@ -4,7 +4,10 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use rkadm_core::{
-    backup::{BackupError, beside, crypt::Identities, label::Label, manifest::Snapshot, open, read},
+    backup::{
+        BackupError, beside, crypt::Identities, label::Label, manifest::Snapshot, open, read,
+        scratch::Scratch,
+    },
     engine::Event,
     etcd::snapshot::{FileHash, Report},
 };
@@ -80,8 +83,8 @@ pub async fn run(session: &Session, args: &VerifyArgs) -> Result<(), CommandErro
         let near = path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
         let dir = scratch.as_deref().unwrap_or(near);
         // Of this function, so that it goes when the work is stopped.
-        let unpacked = tempfile::Builder::new().prefix(".rkadm-verify-").tempdir_in(dir);
-        let unpacked = unpacked.map_err(BackupError::io("write to", dir)).map_err(failed)?;
+        // What a killed one left is swept: it holds the secrets of an encrypted backup.
+        let unpacked = Scratch::make(dir).map_err(failed)?;
         let into = unpacked.path().to_owned();
         let work = blocking(move || opened(&path, &into, &identity, encrypted));
         session.unless_stopped(work).await??

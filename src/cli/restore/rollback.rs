@@ -32,9 +32,16 @@ pub async fn may_roll_back(
         return refuse(format!("the old data is no longer in {}", aside.display()));
     }
     // Control planes that joined since hold the restored data: going back here alone would split the cluster in two.
-    if let Ok(members) = host.etcd_members(&restore.node.access).await
-        && members.len() > 1
-    {
+    // An etcd that does not answer, such as for want of the others, has them on its disk.
+    let members = match host.etcd_members(&restore.node.access).await {
+        Ok(members) => members,
+        Err(_) => match host.etcd_stored(&restore.node.data_dir).await {
+            Ok((members, _)) => members,
+            // There is nothing by which others could live.
+            Err(_) => vec![],
+        },
+    };
+    if members.len() > 1 {
         let names: Vec<_> = members.iter().map(Member::describe).collect();
         return refuse(format!("etcd has {} members by now: {}", members.len(), names.join(", ")));
     }

@@ -19,7 +19,7 @@ use rkadm_phases::restore::{Encryption, NodeEtcd, Source};
 use crate::cli::{
     Session,
     args::absolute,
-    backup::{DEFAULT_DIR, Into, Local, catalog, fetch, named, open, whole},
+    backup::{DEFAULT_DIR, Into, Local, catalog, fetch, named, open, refuse_older, whole},
     exit::CommandError,
 };
 use crate::output::text;
@@ -55,6 +55,7 @@ pub async fn find(
         return Err(nothing(error));
     }
     if let Some(backup) = choice.backup {
+        refuse_older(&catalog, backup).map_err(nothing)?;
         for message in passed {
             session.reporter.report(Event::Warning { message });
         }

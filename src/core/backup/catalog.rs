@@ -81,6 +81,17 @@ impl Catalog {
         self.good(now).next()
     }
 
+    /// Files that may be newer than this one and cannot be read: whoever asks for the latest would get an older one. A name tells when it
+    /// was made; one without may be of any time.
+    pub fn unreadable_after(&self, chosen: &Backup) -> Vec<&(PathBuf, String)> {
+        let time = chosen.manifest.created_at.strftime("%Y%m%dT%H%M%SZ").to_string();
+        let is_older = |path: &PathBuf| {
+            let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            made_at(&name).is_some_and(|made| made <= time.as_str())
+        };
+        self.unreadable.iter().filter(|(path, _)| !is_older(path)).collect()
+    }
+
     /// Those that verified, newest first.
     fn good(&self, now: Timestamp) -> impl Iterator<Item = &Backup> {
         let past = move |backup: &&Backup| backup.manifest.created_at <= now + SignedDuration::from_mins(5);
@@ -125,6 +136,15 @@ impl Catalog {
         }
         gone
     }
+}
+
+/// The time in the name of a backup, as [`Manifest::file_name`] makes it.
+fn made_at(name: &str) -> Option<&str> {
+    let stem = name.split('.').next()?;
+    let (before, _revision) = stem.rsplit_once("-r")?;
+    let time = before.rsplit('-').next()?;
+    let digits = time.bytes().filter(u8::is_ascii_digit).count();
+    (time.len() == 16 && digits == 14 && time.ends_with('Z')).then_some(time)
 }
 
 /// What a restore takes, and what it passes over.

@@ -28,6 +28,8 @@ const MOST_MANIFEST: u64 = 16 << 20;
 const MOST_NAME: usize = 4096;
 /// More is no configuration of a control plane.
 const MOST_FILE: u64 = 64 << 20;
+/// All of them together: they are kept in memory.
+const MOST_OF_ALL: u64 = 512 << 20;
 
 /// Where the contents of an archive go.
 #[derive(Debug)]
@@ -293,6 +295,11 @@ fn parse(path: &Path, entry: &mut tar::Entry<'_, impl Read>) -> Result<(Manifest
         return Err(not_a_backup(path, &why));
     }
     let manifest: Manifest = serde_json::from_slice(&text).map_err(|error| not_a_backup(path, &error))?;
+    let all: u64 = manifest.files.iter().map(|file| file.size).fold(0, u64::saturating_add);
+    if all > MOST_OF_ALL {
+        let why = format!("its manifest names {} files with {all} bytes", manifest.files.len());
+        return Err(BackupError::Damaged { path: path.to_owned(), why });
+    }
     for file in &manifest.files {
         let clean = Path::new(&file.path);
         let plain = clean

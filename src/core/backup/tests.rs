@@ -332,3 +332,22 @@ fn a_catalog_knows_its_own_and_removes_nothing_else() {
     assert!(!dir.path().join(format!("{second}.drill.json")).exists());
     assert!(Catalog::read(&place::Directory(dir.path().join("nowhere"))).unwrap().backups.is_empty());
 }
+
+#[test]
+fn what_cannot_be_read_and_may_be_newer_is_told_of() {
+    let dir = tempfile::tempdir().unwrap();
+    let named = |name: &str, bytes: &[u8]| fs::write(dir.path().join(name), bytes).unwrap();
+    named(&sample().file_name("tar"), &whole(&sample()));
+    named("rkadm-backup-cp-r1-20260101T000000Z-r5.tar.gz", b"older");
+    let place = place::Directory(dir.path().to_owned());
+    let newer = || {
+        let catalog = Catalog::read(&place).unwrap();
+        let latest = catalog.latest("2026-11-25T04:00:00Z".parse().unwrap()).unwrap();
+        let files = catalog.unreadable_after(latest);
+        files.iter().map(|(path, _)| path.file_name().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    assert!(newer().is_empty());
+    named("rkadm-backup-cp1-20261125T033000Z-r9.tar.gz", b"newer");
+    named("rkadm-backup-mine.tar", b"of any time");
+    assert_eq!(newer(), ["rkadm-backup-cp1-20261125T033000Z-r9.tar.gz", "rkadm-backup-mine.tar"]);
+}

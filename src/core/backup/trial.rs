@@ -205,7 +205,7 @@ fn prove(trial: &Trial, target: &Path, keys: u64) -> Result<(), BackupError> {
 
 /// Makes a data directory of old data, with a revision beyond all that was served meanwhile: whoever watched then would wait
 /// for revisions that the old data reaches much later, and miss what happens until then. False, with nothing made, where
-/// nothing was served, or where the old data is only complete together with its log. Blocks.
+/// nothing was served, where the old data is only complete together with its log, or where it is of several members. Blocks.
 ///
 /// # Errors
 /// What an earlier try left cannot be removed.
@@ -215,6 +215,10 @@ pub fn rebase(root: &Path, rebase: &Rebase) -> Result<bool, BackupError> {
     let report = |dir: &Path| snapshot::verify(&dir.join("member/snap/db"), VerifyOptions::default());
     let Ok(served) = report(&below(root, &rebase.served)) else { return Ok(false) };
     let Ok(verified) = report(&old) else { return Ok(false) };
+    // What is made has one member: of several, only the data as it is finds the others again.
+    if verified.report.contents.members.iter().filter(|member| !member.learner).count() > 1 {
+        return Ok(false);
+    }
     // An API server writes before it serves anybody.
     let seen = served.report.revision;
     let complete =

@@ -88,7 +88,8 @@ async fn carry_out(order: &Order) -> Result<Findings, Fault> {
         return Err(Fault::Backup(format!("etcd has revision {has}, the backup {wanted}")));
     }
     let hash = client.hash_kv(CLIENT_URL, order.expected.revision).await.map_err(said)?;
-    let keys = client.count("").await.map_err(said)?;
+    // Leases go on in here, and keys expire while the hash is computed.
+    let keys = client.count("", order.expected.revision).await.map_err(said)?;
     let found = Expected { revision: status.revision, hash_kv: hash.hash, keys };
     compare(&order.expected, &found)?;
     let api_server = match &order.api_server {
@@ -132,7 +133,7 @@ fn compare(expected: &Expected, found: &Expected) -> Result<(), Fault> {
 
 async fn serve(order: &Order, api: &ApiOrder, etcd: &EtcdClient) -> Result<ApiFindings, Fault> {
     let prefix = format!("{}/namespaces/", api.prefix.trim_end_matches('/'));
-    let expected = etcd.count(&prefix).await.map_err(|error| Fault::machine(&error))?;
+    let expected = etcd.count(&prefix, 0).await.map_err(|error| Fault::machine(&error))?;
     let mut server = Program::start("kube-apiserver", &api.program, &api.arguments, &order.dir, API_SERVER)
         .map_err(|error| Fault::Machine(format!("kube-apiserver cannot be started: {error}")))?;
     let file = fs::read(&api.kubeconfig).map_err(|error| Fault::machine(&error))?;

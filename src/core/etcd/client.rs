@@ -115,11 +115,11 @@ impl EtcdClient {
         Ok(answer.members.into_iter().map(Member::from).collect())
     }
 
-    /// How many keys begin with `prefix`; with the empty one, all.
-    pub async fn count(&self, prefix: &str) -> Result<u64, EtcdError> {
+    /// How many keys begin with `prefix` as of a revision, 0 for now; with the empty one, all.
+    pub async fn count(&self, prefix: &str, revision: i64) -> Result<u64, EtcdError> {
         let range_end = behind(prefix);
         let key = if prefix.is_empty() { vec![0] } else { prefix.as_bytes().to_vec() };
-        let request = proto::RangeRequest { key, range_end, count_only: true };
+        let request = proto::RangeRequest { key, range_end, revision, count_only: true };
         let answer: proto::RangeResponse = self.any(KV, "Range", request).await?;
         Ok(u64::try_from(answer.count).unwrap_or(0))
     }

@@ -51,6 +51,9 @@ pub(super) struct RangeRequest {
     /// The first key behind the range; a zero byte: to the end of all keys.
     #[prost(bytes = "vec", tag = "2")]
     pub(super) range_end: Vec<u8>,
+    /// As of then; 0 for now.
+    #[prost(int64, tag = "4")]
+    pub(super) revision: i64,
     #[prost(bool, tag = "9")]
     pub(super) count_only: bool,
 }

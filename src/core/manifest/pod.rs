@@ -65,7 +65,9 @@ pub fn encryption_config(server: &Pod) -> Option<PathBuf> {
 /// How this machine reaches the etcd that the pod runs, as the client that kubeadm makes for probes.
 pub fn etcd_access(etcd: &Pod) -> EtcdAccess {
     let urls = flag(etcd, "listen-client-urls").unwrap_or_else(|| "https://127.0.0.1:2379".into());
-    let first = urls.split(',').next().unwrap_or_default().to_owned();
+    // Where it listens on all addresses, it is asked at one for which its certificate is good.
+    let first = urls.split(',').next().unwrap_or_default();
+    let first = first.replace("//0.0.0.0:", "//127.0.0.1:").replace("//[::]:", "//[::1]:");
     let ca = flag(etcd, "trusted-ca-file").unwrap_or_else(|| "/etc/kubernetes/pki/etcd/ca.crt".into());
     let ca = PathBuf::from(ca);
     let pki = ca.parent().unwrap_or(Path::new("/")).to_owned();
@@ -91,6 +93,19 @@ mod tests {
         assert_eq!(found("/etc/kubernetes/enc").unwrap(), Path::new("/srv/e"));
         assert_eq!(found("/etc/kubernetes/x.yaml").unwrap(), Path::new("/k/x.yaml"));
         assert_eq!(found("/enc/c.yaml"), None);
+    }
+
+    #[test]
+    fn an_etcd_that_listens_everywhere_is_asked_at_the_loopback() {
+        for (urls, asked) in [
+            ("https://127.0.0.1:2379,https://10.0.0.1:2379", "https://127.0.0.1:2379"),
+            ("https://0.0.0.0:2379", "https://127.0.0.1:2379"),
+            ("https://[::]:2379", "https://[::1]:2379"),
+            ("https://10.0.0.0:2379", "https://10.0.0.0:2379"),
+        ] {
+            let etcd = pod(&format!("{{name: etcd, command: [etcd, '--listen-client-urls={urls}']}}"), "[]");
+            assert_eq!(etcd_access(&etcd).endpoints, [asked]);
+        }
     }
 
     #[test]

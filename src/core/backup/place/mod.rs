@@ -145,7 +145,8 @@ pub fn fetch(place: &dyn Place, name: &str, dir: &Path) -> Result<PathBuf, Backu
 }
 
 fn copy(place: &dyn Place, name: &str, dir: &Path, bytes: Option<u64>) -> Result<PathBuf, BackupError> {
-    let (path, partial) = (dir.join(name), dir.join(format!(".{name}{PARTIAL}")));
+    // Not the name of a backup that is being made: who makes one removes what others left of theirs.
+    let (path, partial) = (dir.join(name), dir.join(format!(".fetched-{name}{PARTIAL}")));
     let _ = fs::remove_file(&partial);
     let mut file = create(&partial)?;
     let copied = place.open(name).and_then(|mut from| {
