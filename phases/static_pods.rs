@@ -80,6 +80,15 @@ pub async fn certificates_dir(host: &dyn Probe) -> Option<PathBuf> {
     }
 }
 
+/// How large etcd's database may grow before it takes no more writes, in bytes; `None` without a limit. `flag` is the value of
+/// `--quota-backend-bytes`, where it is set: 0 is etcd's own default of 2 GiB, less is no limit.
+pub fn etcd_quota(flag: Option<&str>) -> Option<i64> {
+    match flag.and_then(|text| text.parse().ok()).unwrap_or(0) {
+        0 => Some(2 << 30),
+        quota => Some(quota).filter(|quota| *quota > 0),
+    }
+}
+
 /// Client URLs of the control planes' members of etcd, as the API server knows their static pods.
 pub async fn etcd_client_urls(host: &dyn Probe, access: &ApiAccess) -> Result<Vec<String>, HostError> {
     let pods = host.select(access, "Pod", "kube-system", ETCD_LABELS).await?;

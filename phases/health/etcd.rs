@@ -13,8 +13,6 @@ use rkadm_core::{
 use super::Check;
 use crate::static_pods;
 
-/// etcd's own quota where its manifest sets none.
-const DEFAULT_QUOTA: i64 = 2 << 30;
 /// Behind by more entries of the log, a member is not merely a moment late.
 const LAG: u64 = 1000;
 pub(crate) const NAME: &str = "etcd";
@@ -38,8 +36,8 @@ pub async fn look(host: &dyn Probe) -> Vec<Check> {
             return vec![Check::failed(NAME, error.to_string(), hint)];
         }
     };
-    let quota = flag(&pod, "quota-backend-bytes").and_then(|quota| quota.parse().ok());
-    let mut checks = vec![room(&status, quota.filter(|quota| *quota > 0).unwrap_or(DEFAULT_QUOTA))];
+    let quota = static_pods::etcd_quota(flag(&pod, "quota-backend-bytes").as_deref());
+    let mut checks = vec![room(&status, quota)];
     match host.etcd_members(&access).await {
         Ok(members) => checks.extend(of_members(host, &access, &members, &status).await),
         Err(error) => checks.push(Check::failed(
@@ -51,17 +49,12 @@ pub async fn look(host: &dyn Probe) -> Vec<Check> {
     checks
 }
 
-fn room(status: &MemberStatus, quota: i64) -> Check {
-    let percent = |bytes: i64| bytes.saturating_mul(100) / quota.max(1);
+fn room(status: &MemberStatus, quota: Option<i64>) -> Check {
     let mib = |bytes: i64| bytes >> 20;
-    let sum = format!(
-        "{} serves revision {}, {} MiB of {} MiB",
-        status.version,
-        status.revision,
-        mib(status.db_size),
-        mib(quota)
-    );
-    if percent(status.db_size) < 80 {
+    let of = quota.map(|quota| format!(" of {} MiB", mib(quota))).unwrap_or_default();
+    let sum =
+        format!("{} serves revision {}, {} MiB{of}", status.version, status.revision, mib(status.db_size));
+    if quota.is_none_or(|quota| status.db_size.saturating_mul(100) / quota < 80) {
         return Check::ok(NAME, sum);
     }
     let free = status.db_size - status.db_size_in_use;

@@ -39,6 +39,9 @@ pub struct NodeEtcd {
     pub encryption: Option<PathBuf>,
     /// Below what the API server keeps its objects.
     pub prefix: String,
+    /// How many bytes its database may have before it takes no more writes; none without a limit.
+    #[serde(default)]
+    pub quota: Option<i64>,
 }
 
 impl NodeEtcd {
@@ -87,6 +90,7 @@ impl NodeEtcd {
             pki,
             api_url: server.as_ref().and_then(api_server_url),
             prefix: etcd_prefix(server.as_ref()),
+            quota: static_pods::etcd_quota(flag(&etcd, "quota-backend-bytes").as_deref()),
             encryption: server.as_ref().and_then(encryption_config),
         })
     }

@@ -98,6 +98,7 @@ pub async fn survey_one_of_several(host: &dyn Probe, restore: &Restore) -> Resul
 /// Whether the backup belongs here.
 async fn backup(host: &dyn Probe, restore: &Restore, found: &mut Survey) -> Result<(), PhaseError> {
     version(restore, found);
+    quota(restore, found);
     keys(host, restore, found).await?;
     encryption(host, restore, found).await
 }
@@ -123,6 +124,7 @@ async fn machine(host: &dyn Probe, restore: &Restore, found: &mut Survey) {
 pub async fn fits(host: &dyn Probe, restore: &Restore, files: &[LostFile]) -> Survey {
     let mut found = Survey::default();
     version(restore, &mut found);
+    quota(restore, &mut found);
     room::all(host, restore, files, &mut found).await;
     let data = restore.node.data_dir.join("member");
     if !matches!(host.stat(&data).await, Ok(None)) {
@@ -258,6 +260,20 @@ fn version(restore: &Restore, found: &mut Survey) {
         let hint = "upgrade etcd first, or use a backup of an older etcd: etcd refuses data of a newer one";
         found.doubt("EtcdVersion", false, message, hint);
     }
+}
+
+/// etcd counts the file and not what is in it, and a restored one is as large as it was.
+fn quota(restore: &Restore, found: &mut Survey) {
+    let size = i64::try_from(restore.source.size).unwrap_or(i64::MAX);
+    let Some(quota) = restore.node.quota.filter(|quota| size > quota / 100 * 95) else { return };
+    let message = format!(
+        "the database of the backup has {} MiB, and etcd takes no more writes at {} MiB here",
+        size >> 20,
+        quota >> 20
+    );
+    let hint = "the control plane could only be read. Raise --quota-backend-bytes first, in etcd.yaml or in the configuration \
+                (etcd.local.extraArgs), and defragment afterwards. To restore all the same: --force";
+    found.doubt("EtcdQuota", true, message, hint);
 }
 
 /// Major and minor.

@@ -208,6 +208,25 @@ fn data_of_a_newer_etcd_is_refused() {
 }
 
 #[test]
+fn data_beyond_the_quota_of_etcd_is_told_of() {
+    if !is_root() {
+        return;
+    }
+    let machine = control_plane();
+    let manifest = machine.path("/etc/kubernetes/manifests/etcd.yaml");
+    let text = fs::read_to_string(&manifest).unwrap();
+    let flag = "'--listen-client-urls=";
+    let with = |quota: &str| text.replacen(flag, &format!("'--quota-backend-bytes={quota}', {flag}"), 1);
+    fs::write(&manifest, with("4096")).unwrap();
+    let words =
+        ["[EtcdQuota] the database of the backup has", "etcd takes no more writes at 0 MiB here", "--force"];
+    refused(&machine, "big.db", &fixture("3.6"), 3, &words);
+    fs::write(&manifest, with("-1")).unwrap();
+    let ran = refused(&machine, "unlimited.db", &fixture("3.6"), 3, &["[EtcdMembers]"]);
+    assert!(!ran.stderr().contains("[EtcdQuota]"), "{}", ran.report());
+}
+
+#[test]
 fn an_etcd_that_does_not_answer_is_known_from_its_data() {
     if !is_root() {
         return;

@@ -24,7 +24,10 @@ use rkadm_core::{
 use serde::{Deserialize, Serialize};
 
 use super::{NodeEtcd, Restore, Source, repair, report, swap, trial};
-use crate::init::{self, Cluster, Environment};
+use crate::{
+    init::{self, Cluster, Environment},
+    static_pods,
+};
 
 pub use files::own_static_pod;
 pub use nodes::{REMOVED_OUTPUT, RemoveNodes};
@@ -65,6 +68,7 @@ impl ClusterRestore {
                 "https://{}:2380",
                 bracketed(&config.local_api_endpoint.advertise_address)
             )],
+            quota: static_pods::etcd_quota(args::value(&local.extra_args, "quota-backend-bytes")),
             data_dir: local.data_dir.into(),
             // Only what is in it changes places: the directory itself may be a file system of its own.
             mounted: true,

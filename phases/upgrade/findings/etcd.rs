@@ -25,8 +25,6 @@ use crate::{
 /// The oldest version that every member must be of before the first one goes to this minor.
 static FLOORS: [((u64, u64), semver::Version); 2] =
     [((3, 6), semver::Version::new(3, 5, 26)), ((3, 7), semver::Version::new(3, 6, 11))];
-/// etcd's own quota where its manifest sets none.
-const DEFAULT_QUOTA: i64 = 2 << 30;
 /// Below it, fragmentation is nothing to speak of.
 const SMALL: i64 = 100 << 20;
 const NAME: &str = "EtcdMembers";
@@ -67,10 +65,9 @@ pub async fn look(host: &dyn Probe, upgrading: &Upgrading) -> Vec<Found> {
             "see that nobody is about to take another control plane back",
         ));
     }
-    let quota =
-        flag(&pod, "quota-backend-bytes").and_then(|text| text.parse().ok()).filter(|quota| *quota > 0);
+    let quota = static_pods::etcd_quota(flag(&pod, "quota-backend-bytes").as_deref());
     for (member, status) in asked.iter().filter_map(|(member, status)| Some((member, status.as_ref()?))) {
-        found.extend(of_status(member, status, quota.unwrap_or(DEFAULT_QUOTA)));
+        found.extend(of_status(member, status, quota));
     }
     let there = image_tag(&pod).and_then(|tag| etcd_version(&tag));
     let wanted = desired_pod(host, &upgrading.cluster, Component::Etcd, &[]).await.ok();
@@ -115,7 +112,7 @@ fn of_members(asked: &[(&Member, Option<MemberStatus>)]) -> Vec<Found> {
     found
 }
 
-fn of_status(member: &Member, status: &MemberStatus, quota: i64) -> Vec<Found> {
+fn of_status(member: &Member, status: &MemberStatus, quota: Option<i64>) -> Vec<Found> {
     let name = member.describe();
     let mut found: Vec<_> = status
         .errors
@@ -128,7 +125,7 @@ fn of_status(member: &Member, status: &MemberStatus, quota: i64) -> Vec<Found> {
             )
         })
         .collect();
-    if status.db_size > quota / 10 * 8 {
+    if let Some(quota) = quota.filter(|quota| status.db_size > quota / 10 * 8) {
         let message =
             format!("member {name} uses {} of its quota of {} MiB", mib(status.db_size), mib(quota));
         found.push(warning("EtcdSize", message, "compact and defragment it, or raise quota-backend-bytes"));
@@ -247,6 +244,7 @@ mod tests {
             db_size_in_use: 100 << 20,
             ..MemberStatus::default()
         };
-        assert_eq!(messages(of_status(&member(1), &status, DEFAULT_QUOTA)).len(), 3);
+        assert_eq!(messages(of_status(&member(1), &status, static_pods::etcd_quota(None))).len(), 3);
+        assert_eq!(messages(of_status(&member(1), &status, static_pods::etcd_quota(Some("-1")))).len(), 2);
     }
 }
