@@ -126,6 +126,16 @@ pub async fn fits(host: &dyn Probe, restore: &Restore, files: &[LostFile]) -> Su
     version(restore, &mut found);
     quota(restore, &mut found);
     room::all(host, restore, files, &mut found).await;
+    if let (Some(theirs), None) = (&restore.source.encryption, &restore.node.encryption) {
+        let message = format!(
+            "objects in the backup are encrypted as {} told its API server, and the configuration starts the new one without",
+            theirs.path
+        );
+        let hint = "nobody could read them, Secrets above all: the flag was in the manifest and not in the cluster's configuration. Put \
+                    encryption-provider-config into apiServer.extraArgs of --config FILE, and its file into extraVolumes. To restore all \
+                    the same: --force";
+        found.doubt("Encryption", true, message, hint);
+    }
     let data = restore.node.data_dir.join("member");
     if !matches!(host.stat(&data).await, Ok(None)) {
         let message = format!("this machine has data of an etcd in {}", data.display());
@@ -362,6 +372,23 @@ mod tests {
 
     use super::*;
     use crate::restore::Encryption;
+
+    #[tokio::test]
+    async fn a_new_control_plane_that_could_not_read_the_objects_is_told_of() {
+        let checks = async |of_backup: Option<&str>, here: Option<&str>| {
+            let mut restore = Restore::default();
+            restore.source.encryption =
+                of_backup.map(|path| Encryption { path: path.into(), sha256: String::new() });
+            restore.node.encryption = here.map(Into::into);
+            let found = fits(&FakeHost::new(World::ready()), &restore, &[]).await;
+            let told = found.against(false).into_iter().filter(|it| it.check == "Encryption");
+            told.map(|it| it.message).collect::<Vec<_>>()
+        };
+        let told = checks(Some("/srv/enc.yaml"), None).await;
+        assert!(told[0].contains("as /srv/enc.yaml told its API server"), "{told:?}");
+        assert!(checks(Some("/srv/enc.yaml"), Some("/srv/enc.yaml")).await.is_empty());
+        assert!(checks(None, None).await.is_empty());
+    }
 
     #[test]
     fn data_of_a_newer_etcd_is_refused_and_of_an_older_one_is_not() {

@@ -81,7 +81,8 @@ impl ClusterRestore {
             },
             pki,
             api_url: Some(config.local_api_url()),
-            encryption: None,
+            encryption: args::value(&config.cluster.api_server.extra_args, "encryption-provider-config")
+                .map(PathBuf::from),
             prefix: args::value(&config.cluster.api_server.extra_args, "etcd-prefix")
                 .unwrap_or(storage::PREFIX)
                 .to_owned(),

@@ -46,6 +46,8 @@ pub struct Lost {
     pub fingerprints: BTreeMap<String, String>,
     /// Where API servers listened; `None` where no manifest tells it.
     pub secure_port: Option<u16>,
+    /// Where the API server had the keys of encryption at rest; `None` where it had none, or no manifest tells it.
+    pub encryption: Option<String>,
     /// The cluster's settings, or why they cannot be read.
     pub settings: Settings,
 }
@@ -119,6 +121,7 @@ pub fn read(path: &Path, identities: &Identities, scratch: &Path) -> Result<Lost
         keys: report.records.keys,
         objects: report.directories.as_ref().map(|directories| storage::objects(directories, &prefix)),
         storage_version: report.contents.storage_version.clone(),
+        encryption: flag("encryption-provider-config"),
         secure_port: flag("secure-port").and_then(|port| port.parse().ok()),
         settings,
         ..Lost::default()

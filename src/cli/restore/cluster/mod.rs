@@ -27,7 +27,7 @@ use rkadm_core::{
 };
 use rkadm_phases::{
     init::Environment,
-    restore::{self, CLUSTER_WORKFLOW, ClusterRestore, RemoveNodes, Source},
+    restore::{self, CLUSTER_WORKFLOW, ClusterRestore, Encryption, RemoveNodes, Source},
 };
 
 use super::{UNKNOWN, confirm, refuse, source, unfinished};
@@ -88,7 +88,7 @@ pub struct ClusterArgs {
     /// Only show what would be done
     #[arg(long)]
     dry_run: bool,
-    /// Go on although a machine of the lost cluster answers
+    /// Go on although a machine of the lost cluster answers, its objects could not be read here, or they are too many for etcd's quota
     #[arg(long)]
     force: bool,
     /// What to do when a step fails
@@ -178,8 +178,8 @@ pub async fn run(session: &Session, args: &ClusterArgs) -> Result<(), CommandErr
     };
     let host = session.host(API_TIMEOUT);
     let survey = restore::fits(&host, &request.restore(), &request.files).await;
-    refuse(&survey, "the cluster of this backup cannot be restored here", false)?;
-    for message in survey.told(false) {
+    refuse(&survey, "the cluster of this backup cannot be restored here", args.force)?;
+    for message in survey.told(args.force) {
         session.reporter.report(Event::Warning { message });
     }
     let elsewhere: Vec<_> =
@@ -294,7 +294,8 @@ fn describe(file: &Path, identity: &IdentityArgs, lost: &Lost) -> Source {
         objects: lost.objects.clone(),
         storage_version: lost.storage_version.clone(),
         fingerprints: lost.fingerprints.clone(),
-        encryption: None,
+        // Whether its content is the same is not in question: it comes from the backup, too.
+        encryption: lost.encryption.clone().map(|path| Encryption { path, sha256: String::new() }),
     }
 }
 
