@@ -125,15 +125,13 @@ pub fn uploaded(joining: &Joining) -> Result<Vec<SharedFile>, String> {
     }
     let mut files = vec![];
     for (name, path) in wanted {
-        let encrypted = settings.encrypted(name);
-        // An authority whose key is kept elsewhere: kubeadm leaves its value empty, rkadm leaves it out. What it would sign is asked for
-        // by who needs it.
-        let may_miss = name == "etcd-ca.key" || encrypted.as_ref().is_some_and(Vec::is_empty);
-        let Some(encrypted) = encrypted.filter(|bytes| !bytes.is_empty()) else {
-            if may_miss {
-                continue;
-            }
-            return Err(format!("{name} is missing in Secret kube-system/kubeadm-certs"));
+        let encrypted = match settings.encrypted(name) {
+            // An authority whose key is kept elsewhere: kubeadm leaves its value empty, rkadm leaves it out. What it would sign is asked
+            // for by who needs it.
+            Some(bytes) if bytes.is_empty() => continue,
+            None if name == "etcd-ca.key" => continue,
+            Some(bytes) => bytes,
+            None => return Err(format!("{name} is missing in Secret kube-system/kubeadm-certs")),
         };
         let plain = key.decrypt(&encrypted).map_err(|_| {
             "--certificate-key does not fit the uploaded certificates: it is of an earlier upload, or mistyped".to_owned()

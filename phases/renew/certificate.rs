@@ -137,10 +137,12 @@ impl Authority {
         let Existing::Bytes(pem) = Existing::at(cx, &files.cert).await? else {
             return Err(wrong(&files.cert, "is missing".into(), bring));
         };
-        let certificate = Certificate::from_pem(&pem)
-            .map_err(|error| wrong(&files.cert, format!("cannot be used: {error}"), bring))?;
         let trusted = Certificate::bundle_from_pem(&pem)
             .map_err(|error| wrong(&files.cert, format!("cannot be used: {error}"), bring))?;
+        // The first signs; a bundle without one is no bundle.
+        let Some(certificate) = trusted.first().cloned() else {
+            return Err(wrong(&files.cert, "is missing".into(), bring));
+        };
         let key = PrivateKey::from_pem(&key)
             .map_err(|error| wrong(&files.key, format!("cannot be used: {error}"), bring))?;
         if !key.matches(&certificate) {

@@ -84,7 +84,7 @@ impl Action for Hold {
         cx.unless_cancelled(async {
             match self.what {
                 Move::Take => cx.host.apply(access, &lease(node, Timestamp::now())).await?,
-                Move::GiveBack => cx.host.delete(access, &target()).await?,
+                Move::GiveBack => cx.host.delete(access, &target()?).await?,
             }
             Ok(())
         })
@@ -98,7 +98,7 @@ impl OwnLease {
     }
 
     async fn is_held(&self, host: &dyn Actuator, access: &ApiAccess) -> Result<bool, StepError> {
-        let live = host.object(access, &target()).await?;
+        let live = host.object(access, &target()?).await?;
         Ok(live.is_some_and(|lease| lease["spec"]["holderIdentity"] == self.node.as_str()))
     }
 
@@ -137,7 +137,7 @@ impl UndoAction for UndoTake {
         // It ends by itself: no reason to be stuck.
         let Some(access) = own.reachable(host).await else { return Ok(()) };
         if own.is_held(host, &access).await? {
-            host.delete(&access, &target()).await?;
+            host.delete(&access, &target()?).await?;
         }
         Ok(())
     }
@@ -185,7 +185,7 @@ mod tests {
     }
 
     async fn holder(host: &FakeHost) -> Option<String> {
-        let lease = host.object(&access(), &target()).await.unwrap();
+        let lease = host.object(&access(), &target().unwrap()).await.unwrap();
         lease.and_then(|lease| lease["spec"]["holderIdentity"].as_str().map(str::to_owned))
     }
 
@@ -203,7 +203,7 @@ mod tests {
         UndoTake.undo(&host, &data(false)).await.unwrap();
         assert_eq!(holder(&host).await.as_deref(), Some("cp2"));
 
-        host.delete(&access(), &target()).await.unwrap();
+        host.delete(&access(), &target().unwrap()).await.unwrap();
         for _ in 0..2 {
             UndoGiveBack.undo(&host, &data(false)).await.unwrap();
             // What a resume took once more is not given back while older steps are still there.

@@ -23,13 +23,8 @@ pub const TAKE: &str = "take-lease";
 /// Longer than any upgrade of one node takes. After that its holder is taken for dead.
 const DURATION: SignedDuration = SignedDuration::from_hours(1);
 
-pub(super) fn target() -> ObjectRef {
-    ObjectRef {
-        api_version: "coordination.k8s.io/v1".into(),
-        kind: "Lease".into(),
-        namespace: Some("kube-system".into()),
-        name: LEASE.into(),
-    }
+pub(super) fn target() -> Result<ObjectRef, HostError> {
+    ObjectRef::new("Lease", Some("kube-system"), LEASE).map_err(HostError::from)
 }
 
 /// Takes it, where nobody else has it.
@@ -60,7 +55,7 @@ pub async fn other_holder(
     access: &ApiAccess,
     own: &str,
 ) -> Result<Option<String>, HostError> {
-    let live = host.object(access, &target()).await?;
+    let live = host.object(access, &target()?).await?;
     let holder = live.as_ref().and_then(|lease| held(lease, Timestamp::now()));
     Ok(holder.filter(|holder| *holder != own).map(str::to_owned))
 }
@@ -133,7 +128,7 @@ impl Phase for GiveBack {
             return Ok(Verdict::NotApplicable(WORKER.into()));
         }
         let access = self.upgrading.cluster.admin(cx.host).await?;
-        match cx.host.object(&access, &target()).await? {
+        match cx.host.object(&access, &target()?).await? {
             None if !cx.is_dry_run() => Ok(Verdict::AlreadyDone("it is free".into())),
             Some(lease) if lease["spec"]["holderIdentity"] != self.upgrading.cluster.config.node_name() => {
                 Ok(Verdict::NotApplicable("another upgrade holds it by now".into()))

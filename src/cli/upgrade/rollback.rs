@@ -89,10 +89,12 @@ async fn own_name(host: &LocalHost, operation: &Operation) -> String {
 
 /// Two control planes that restart at the same time could take the quorum away. Where nobody can be asked, no other can begin.
 async fn beside(host: &LocalHost, operation: &Operation) -> Option<String> {
-    let restarts = operation.steps().iter().any(|step| step.phase == lease::TAKE);
+    if !operation.steps().iter().any(|step| step.phase == lease::TAKE) {
+        return None;
+    }
     let access = ApiAccess { kubeconfig: ADMIN_CONF.into(), server: None };
     let own = own_name(host, operation).await;
-    let holder = lease::other_holder(host, &access, &own).await.ok().flatten().filter(|_| restarts)?;
+    let holder = lease::other_holder(host, &access, &own).await.ok().flatten()?;
     Some(format!("{}: {}", lease::under_way(&holder), lease::way_out(&holder)))
 }
 

@@ -14,7 +14,7 @@ use super::{
     crypt::{self, Identities},
     format::Compression,
     label::{self, Label},
-    manifest::PREFIX,
+    manifest::{PREFIX, time_in_name},
     place::Place,
     read,
     retention::{Candidate, Policy},
@@ -84,7 +84,7 @@ impl Catalog {
     /// Files that may be newer than this one and cannot be read: whoever asks for the latest would get an older one. A name tells when it
     /// was made; one without may be of any time.
     pub fn unreadable_after(&self, chosen: &Backup) -> Vec<&(PathBuf, String)> {
-        let time = chosen.manifest.created_at.strftime("%Y%m%dT%H%M%SZ").to_string();
+        let time = time_in_name(chosen.manifest.created_at);
         let is_older = |path: &PathBuf| {
             let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
             made_at(&name).is_some_and(|made| made <= time.as_str())

@@ -160,9 +160,14 @@ pub struct Verified {
 impl Manifest {
     /// Name of the archive: `rkadm-backup-<node>-<time>-r<revision>`, with the time in UTC so that names sort by it.
     pub fn file_name(&self, extension: &str) -> String {
-        let time = self.created_at.strftime("%Y%m%dT%H%M%SZ");
+        let time = time_in_name(self.created_at);
         format!("{PREFIX}{}-{time}-r{}.{extension}", self.node, self.snapshot.revision)
     }
+}
+
+/// A time as names of archives have it: in UTC, so that names sort by it.
+pub fn time_in_name(time: Timestamp) -> String {
+    time.strftime("%Y%m%dT%H%M%SZ").to_string()
 }
 
 /// What the entry [`MANIFEST_SUM`] holds.

@@ -45,8 +45,10 @@ pub async fn load(
     };
     let file = Kubeconfig::from_yaml(&text).map_err(|error| wrong(path, error.to_string()))?;
     // As kubectl does.
-    let dir = Path::new(path).parent().filter(|_| !path.starts_with("https://"));
-    Ok(dir.map_or(file.clone(), |dir| file.with_paths_below(dir)))
+    Ok(match Path::new(path).parent() {
+        Some(dir) if !path.starts_with("https://") => file.with_paths_below(dir),
+        _ => file,
+    })
 }
 
 /// A URL's server proves itself to the authorities that this machine trusts.
