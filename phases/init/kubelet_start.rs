@@ -33,7 +33,7 @@ use crate::{
 pub const KUBELET: &str = "kubelet";
 /// The kubelet's own kubeconfig.
 pub const KUBELET_CONF: &str = "kubelet.conf";
-/// Name of the action in journals: never renamed.
+/// Name of the action in journals: never renamed. (Once it was also what started the kubelet.)
 pub const KUBELET_ACTION: &str = "run-kubelet";
 
 /// Writes the kubelet's configuration and starts it.
@@ -95,13 +95,14 @@ pub async fn kubelet_steps(
         ("instance-config.yaml", local_socket.then(|| kubelet::instance_config(socket))),
         ("config.yaml", Some(kubelet::to_yaml(&settings))),
     ];
-    let mut writes = first;
-    writes.extend(directory(cx, dir, PRIVATE_DIR).await?);
+    let mut before = first;
+    before.extend(directory(cx, dir, PRIVATE_DIR).await?);
+    let mut writes = vec![];
     for (name, text) in files.into_iter().filter_map(|(name, text)| Some((name, text?))) {
         writes.extend(text_file(cx, dir.join(name), PUBLIC, text).await?);
     }
     let is_active = cx.host.service(KUBELET).await?.active == "active";
-    if writes.is_empty() && is_active {
+    if before.is_empty() && writes.is_empty() && is_active {
         return Ok(vec![]);
     }
     // Without its configuration it ends as soon as it has started, and systemd starts it again, over and over: whoever
@@ -110,17 +111,20 @@ pub async fn kubelet_steps(
     // Stopped first, so that it does not start with half of its files; and so that an undo, which goes backwards,
     // brings the unit back to its state last of all, with its old files in place.
     let mut steps = vec![Step::Service { unit: KUBELET.into(), verb: ServiceVerb::Stop }];
-    steps.extend(writes);
-    steps.push(Step::Action(Arc::new(RunKubelet {
+    steps.extend(before);
+    // Before the files: the unit is enabled, so a machine that boots starts the kubelet by itself once it has them.
+    steps.push(Step::Action(Arc::new(NoteBefore {
         socket: config.node_registration.cri_socket.clone(),
         was_active: is_active && was_configured,
         node,
     })));
+    steps.extend(writes);
+    steps.push(Step::Service { unit: KUBELET.into(), verb: ServiceVerb::Start });
     Ok(steps)
 }
 
-/// Starts the kubelet. What comes of that is more than a unit's state: pods, mounts, files.
-struct RunKubelet {
+/// Notes what there is before the kubelet runs. What comes of it is more than a unit's state: pods, mounts, files.
+struct NoteBefore {
     socket: String,
     /// Whether the kubelet ran when this was planned, before the step that stops it.
     was_active: bool,
@@ -161,13 +165,15 @@ struct Before {
 }
 
 #[async_trait]
-impl Action for RunKubelet {
+impl Action for NoteBefore {
     fn name(&self) -> &'static str {
         KUBELET_ACTION
     }
 
     fn describe(&self) -> String {
-        "start service kubelet".into()
+        format!(
+            "note the pods, mounts and files of before the kubelet, below {KUBELET_DIR} and in the runtime, for a rollback"
+        )
     }
 
     async fn prepare(&self, host: &dyn Actuator) -> Result<Value, StepError> {
@@ -184,8 +190,8 @@ impl Action for RunKubelet {
         serde_json::to_value(before).map_err(|error| StepError::Content(error.to_string()))
     }
 
-    async fn act(&self, cx: &ActCx<'_>) -> Result<(), StepError> {
-        Ok(cx.host.control_service(KUBELET, ServiceVerb::Restart).await?)
+    async fn act(&self, _cx: &ActCx<'_>) -> Result<(), StepError> {
+        Ok(())
     }
 }
 
