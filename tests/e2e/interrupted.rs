@@ -55,9 +55,28 @@ fn ctrl_c_and_rollback_leave_the_machine_as_it_was() {
             ensure!(stdout.contains("is rolled back"), "{stdout}");
             before.unchanged(&node)?;
         }
+        power_loss_before_the_kubelet_is_started(&node)?;
+        let stdout = expect(&rkadm(&node, &["op", "rollback"])?, 0, &[])?;
+        ensure!(stdout.contains("is rolled back"), "{stdout}");
+        before.unchanged(&node)?;
         expect(&init(&node)?, 0, &[])?;
         healthy(&node)
     });
+}
+
+/// The kubelet has its files, and no rkadm has started it: the machine does when it boots, as the unit is enabled.
+fn power_loss_before_the_kubelet_is_started(node: &Node) -> Result<()> {
+    node.sh_ok(
+        r#"cp /usr/bin/systemctl /run/real-systemctl
+        printf '#!/bin/sh\ncase "$*" in *"start kubelet"*) touch /run/held; sleep 600;; esac\nexec /run/real-systemctl "$@"\n' > /run/held-systemctl
+        chmod +x /run/held-systemctl && mount --bind /run/held-systemctl /usr/bin/systemctl"#,
+    )?;
+    let running = Running::init(node)?;
+    wait(node, "test -e /run/held")?;
+    node.power_loss()?;
+    drop(running);
+    node.boot()?;
+    wait(node, "test -e /var/lib/kubelet/pki && test -n \"$(crictl pods -q)\"").map(drop)
 }
 
 #[test]
