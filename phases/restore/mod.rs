@@ -2,6 +2,7 @@
 //!
 //! All that takes time and can fail is done beside the data in use, before anything is stopped. What was in use is kept.
 
+mod backup;
 mod check;
 mod cluster;
 mod node;
@@ -52,6 +53,9 @@ pub struct Source {
     pub file: PathBuf,
     /// Whether it is a plain snapshot, with nothing that says where it is from.
     pub plain: bool,
+    /// Whether nothing tells that its bytes are those that were written: the copy of a member's own file has no hash at its end.
+    #[serde(default)]
+    pub unhashed: bool,
     /// Files with private keys that open it.
     #[serde(default)]
     pub identities: Vec<PathBuf>,

@@ -1,25 +1,18 @@
 //! What speaks against restoring this backup here, found out without changing anything.
 
-use std::collections::BTreeMap;
-
 use rkadm_core::{
-    backup::{collect, lost::LostFile, manifest::File, trial::bump_over},
+    backup::{lost::LostFile, trial::bump_over},
     engine::{PhaseError, phase::Finding},
     etcd::Member,
     host::Probe,
-    text::sha256_hex,
 };
 
-use super::{Restore, room, survivor};
+use super::{
+    Restore,
+    backup::{self, data},
+    room, survivor,
+};
 use crate::init::KUBELET;
-
-/// Authorities and their certificates, and the key of service accounts.
-const KEYS: [(&str, &str); 4] = [
-    ("ca", "ca.crt"),
-    ("etcd/ca", "etcd/ca.crt"),
-    ("front-proxy-ca", "front-proxy-ca.crt"),
-    ("sa", "sa.key"),
-];
 
 /// Something that speaks against it.
 #[derive(Debug, Clone)]
@@ -73,7 +66,7 @@ pub async fn survey(host: &dyn Probe, restore: &Restore) -> Result<Survey, Phase
         survivor::members(host, restore, &mut found).await;
     } else {
         members(host, restore, &mut found).await;
-        backup(host, restore, &mut found).await?;
+        backup::belongs(host, restore, &mut found).await?;
     }
     machine(host, restore, &mut found).await;
     Ok(found)
@@ -90,17 +83,9 @@ pub async fn survey_one_of_several(host: &dyn Probe, restore: &Restore) -> Resul
         Ok(Known::Stored(why)) => found.warnings.push(format!("etcd does not answer: {why}")),
         Err(why) => found.warnings.push(format!("which members etcd had cannot be known here: {why}")),
     }
-    backup(host, restore, &mut found).await?;
+    backup::belongs(host, restore, &mut found).await?;
     machine(host, restore, &mut found).await;
     Ok(found)
-}
-
-/// Whether the backup belongs here.
-async fn backup(host: &dyn Probe, restore: &Restore, found: &mut Survey) -> Result<(), PhaseError> {
-    version(restore, found);
-    quota(restore, found);
-    keys(host, restore, found).await?;
-    encryption(host, restore, found).await
 }
 
 /// Whether the machine is able.
@@ -123,8 +108,7 @@ async fn machine(host: &dyn Probe, restore: &Restore, found: &mut Survey) {
 /// Looks at what a machine that was never part of the cluster must have, for its data and for these files.
 pub async fn fits(host: &dyn Probe, restore: &Restore, files: &[LostFile]) -> Survey {
     let mut found = Survey::default();
-    version(restore, &mut found);
-    quota(restore, &mut found);
+    data(restore, &mut found);
     room::all(host, restore, files, &mut found).await;
     if let (Some(theirs), None) = (&restore.source.encryption, &restore.node.encryption) {
         let message = format!(
@@ -257,115 +241,6 @@ fn several(members: &[Member]) -> Option<String> {
     Some(format!("{} voting members: {}", voters.len(), names.join(", ")))
 }
 
-fn version(restore: &Restore, found: &mut Survey) {
-    let data = restore.source.storage_version.as_deref().unwrap_or("3.5.0");
-    let Some(tag) = &restore.node.version else { return };
-    let (Some(data_line), Some(line)) = (line(data), line(tag)) else {
-        found.warnings.push(format!("the version of etcd cannot be told from its image's tag {tag:?}"));
-        return;
-    };
-    if data_line > line {
-        let message =
-            format!("the snapshot has the format of etcd {data}, and the etcd of this machine is {tag}");
-        let hint = "upgrade etcd first, or use a backup of an older etcd: etcd refuses data of a newer one";
-        found.doubt("EtcdVersion", false, message, hint);
-    }
-}
-
-/// etcd counts the file and not what is in it, and a restored one is as large as it was.
-fn quota(restore: &Restore, found: &mut Survey) {
-    let size = i64::try_from(restore.source.size).unwrap_or(i64::MAX);
-    let Some(quota) = restore.node.quota.filter(|quota| size > quota / 100 * 95) else { return };
-    let message = format!(
-        "the database of the backup has {} MiB, and etcd takes no more writes at {} MiB here",
-        size >> 20,
-        quota >> 20
-    );
-    let hint = "the control plane could only be read. Raise --quota-backend-bytes first, in etcd.yaml or in the configuration \
-                (etcd.local.extraArgs), and defragment afterwards. To restore all the same: --force";
-    found.doubt("EtcdQuota", true, message, hint);
-}
-
-/// Major and minor.
-fn line(version: &str) -> Option<(u64, u64)> {
-    let mut parts = version.trim_start_matches('v').split(['.', '-']);
-    Some((parts.next()?.parse().ok()?, parts.next()?.parse().ok()?))
-}
-
-async fn keys(host: &dyn Probe, restore: &Restore, found: &mut Survey) -> Result<(), PhaseError> {
-    let backed_up = &restore.source.fingerprints;
-    if restore.source.plain {
-        let text = "a plain snapshot does not say which keys belong to it: with those of another cluster, no token and no \
-                    client certificate of the snapshot's time works";
-        found.warnings.push(text.into());
-    }
-    if !restore.source.plain && backed_up.is_empty() {
-        let message = "the backup does not say which keys it belongs to".to_owned();
-        found.doubt("Keys", true, message, "when it is surely this cluster's: --force");
-    }
-    let (mut files, mut contents) = (vec![], BTreeMap::new());
-    for (_, file) in KEYS {
-        if let Some(bytes) = host.read(&restore.node.pki.join(file)).await? {
-            let path = restore.node.pki.join(file).display().to_string();
-            let size = bytes.len() as u64;
-            files.push(File { path: path.clone(), size, sha256: String::new(), mode: 0, uid: 0, gid: 0 });
-            contents.insert(path, bytes);
-        }
-    }
-    let here = collect::fingerprints(&files, &contents, &restore.node.pki);
-    let mut wrong = vec![];
-    for (name, file) in KEYS {
-        let Some(theirs) = backed_up.get(name) else { continue };
-        let path = restore.node.pki.join(file);
-        match here.get(name) {
-            Some(ours) if ours == theirs => {}
-            Some(_) => wrong.push(format!("{} has another key", path.display())),
-            None => wrong.push(format!("{} is missing or cannot be read", path.display())),
-        }
-    }
-    if !wrong.is_empty() {
-        let message = format!("the keys of this machine are not those of the backup: {}", wrong.join("; "));
-        let file = restore.source.file.display();
-        let unpack = if restore.source.file.extension().is_some_and(|extension| extension == "age") {
-            format!("age -d -i KEY {file} > FILE; tar -xf FILE")
-        } else {
-            format!("tar -xf {file}")
-        };
-        let hint = format!(
-            "tokens, client certificates or members of the backup's cluster would not be accepted. The matching files are in \
-             the archive: `{unpack} -C DIR files/etc/kubernetes/pki`. To restore all the same: --force"
-        );
-        found.doubt("Keys", true, message, &hint);
-    }
-    Ok(())
-}
-
-async fn encryption(host: &dyn Probe, restore: &Restore, found: &mut Survey) -> Result<(), PhaseError> {
-    let Some(theirs) = &restore.source.encryption else { return Ok(()) };
-    let Some(path) = &restore.node.encryption else {
-        let message = format!(
-            "objects in the backup are encrypted as {} told its API server, and that of this machine is started without",
-            theirs.path
-        );
-        let hint = format!(
-            "nobody could read them, Secrets above all. Put the file from the archive (files{}) in its place, and \
-             --encryption-provider-config with its volume into kube-apiserver.yaml. To restore all the same: --force",
-            theirs.path
-        );
-        found.doubt("Encryption", true, message, &hint);
-        return Ok(());
-    };
-    let here = host.read(path).await?.map(|bytes| sha256_hex(&bytes));
-    if here.as_ref() != Some(&theirs.sha256) {
-        found.warnings.push(format!(
-            "{} is not as {} was when the backup was made: what was written with a key that is no longer in it cannot be read",
-            path.display(),
-            theirs.path
-        ));
-    }
-    Ok(())
-}
-
 #[cfg(test)]
 mod tests {
     use rkadm_core::host::fake::{FakeHost, World};
@@ -388,43 +263,6 @@ mod tests {
         assert!(told[0].contains("as /srv/enc.yaml told its API server"), "{told:?}");
         assert!(checks(Some("/srv/enc.yaml"), Some("/srv/enc.yaml")).await.is_empty());
         assert!(checks(None, None).await.is_empty());
-    }
-
-    #[test]
-    fn data_of_a_newer_etcd_is_refused_and_of_an_older_one_is_not() {
-        let found = |data: Option<&str>, tag: &str| {
-            let mut restore = Restore::default();
-            restore.source.storage_version = data.map(str::to_owned);
-            restore.node.version = Some(tag.into());
-            let mut found = Survey::default();
-            version(&restore, &mut found);
-            found.doubts.len()
-        };
-        assert_eq!(found(Some("3.7.0"), "3.6.5-0"), 1);
-        assert_eq!(found(Some("3.6.0"), "3.6.5-0"), 0);
-        assert_eq!(found(None, "3.6.5-0"), 0);
-        assert_eq!(found(Some("3.6.0"), "v3.10.0"), 0);
-    }
-
-    #[tokio::test]
-    async fn encrypted_objects_want_an_api_server_that_reads_them() {
-        let host = FakeHost::new(World::ready().with_file("/enc.yaml", "keys"));
-        let found = async |of_backup: Option<&str>, here: Option<&str>| {
-            let mut restore = Restore::default();
-            restore.source.encryption = of_backup
-                .map(|text| Encryption { path: "/srv/enc.yaml".into(), sha256: sha256_hex(text.as_bytes()) });
-            restore.node.encryption = here.map(Into::into);
-            let mut found = Survey::default();
-            encryption(&host, &restore, &mut found).await.unwrap();
-            (found.against(false).into_iter().map(|it| it.message).collect::<String>(), found.warnings)
-        };
-        assert_eq!(found(None, None).await, (String::new(), vec![]));
-        assert_eq!(found(None, Some("/enc.yaml")).await, (String::new(), vec![]));
-        assert_eq!(found(Some("keys"), Some("/enc.yaml")).await, (String::new(), vec![]));
-        let (_, other) = found(Some("other keys"), Some("/enc.yaml")).await;
-        assert!(other[0].starts_with("/enc.yaml is not as /srv/enc.yaml was"), "{other:?}");
-        let (against, _) = found(Some("keys"), None).await;
-        assert!(against.contains("as /srv/enc.yaml told its API server"), "{against}");
     }
 
     #[test]

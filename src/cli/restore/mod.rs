@@ -144,7 +144,11 @@ async fn run_etcd(session: &Session, args: &EtcdArgs) -> Result<(), CommandError
         Session::require_root("restore etcd")?;
         // What was begun was confirmed, and goes on with the backup that it began with.
         if let Some(operation) = unfinished(session, WORKFLOW, &args.digest())? {
-            let restore = operation::request(session, &operation)?;
+            let mut restore: Restore = operation::request(session, &operation)?;
+            // The disk with the key may be mounted elsewhere by now.
+            if !args.identity.absolute().is_empty() {
+                restore.source.identities = args.identity.absolute();
+            }
             return execute(
                 session,
                 restore,

@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use rkadm_core::{
     backup::{BackupError, catalog::Choice, crypt::Identities, place::Location, read, source::below, trial},
     engine::Event,
-    etcd::snapshot::{self, VerifyOptions},
+    etcd::snapshot::{self, FileHash, VerifyOptions},
     host::Probe,
     kube::storage,
     pki::Certificate,
@@ -143,6 +143,7 @@ fn archive(path: &Path, identities: Vec<PathBuf>) -> Result<Source, BackupError>
     Ok(Source {
         file: path.to_owned(),
         plain: false,
+        unhashed: false,
         identities,
         sha256: checked.sha256,
         bytes: fs::metadata(path).map_err(BackupError::io("read", path))?.len(),
@@ -166,6 +167,7 @@ fn plain(path: &Path, prefix: &str) -> Result<Source, BackupError> {
     Ok(Source {
         file: path.to_owned(),
         plain: true,
+        unhashed: report.hash == FileHash::Absent,
         sha256,
         bytes: meta.len(),
         size: report.size,

@@ -11,7 +11,7 @@ use k8s_openapi::api::core::v1::Pod;
 
 use super::{BackupError, crypt::Identities, open, trial};
 use crate::{
-    etcd::snapshot,
+    etcd::snapshot::{self, FileHash},
     kube::storage::{self, Objects, StorageError},
     manifest::pod,
     yaml,
@@ -26,6 +26,8 @@ pub struct Lost {
     pub sha256: String,
     /// Whether the backup is a plain snapshot, with nothing beside the data.
     pub plain: bool,
+    /// Whether it has no hash at its end, as the copy of a member's own file.
+    pub unhashed: bool,
     /// When it was taken, and on which machine.
     pub taken: Option<(Timestamp, String)>,
     /// Where the members of its etcd answered clients.
@@ -114,6 +116,7 @@ pub fn read(path: &Path, identities: &Identities, scratch: &Path) -> Result<Lost
     let report = &opened.snapshot.report;
     let mut lost = Lost {
         plain: opened.manifest.is_none(),
+        unhashed: opened.manifest.is_none() && report.hash == FileHash::Absent,
         sha256: opened.sha256.clone().unwrap_or_default(),
         client_urls: report.contents.members.iter().flat_map(|member| member.client_urls.clone()).collect(),
         size: report.size,

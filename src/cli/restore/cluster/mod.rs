@@ -283,6 +283,7 @@ fn describe(file: &Path, identity: &IdentityArgs, lost: &Lost) -> Source {
     Source {
         file: file.to_owned(),
         plain: lost.plain,
+        unhashed: lost.unhashed,
         identities: identity.absolute(),
         sha256: lost.sha256.clone(),
         bytes: lost.size,
