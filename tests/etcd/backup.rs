@@ -94,9 +94,31 @@ fn what_came_of_a_drill_is_kept_in_the_bucket_and_goes_with_its_backup() -> Resu
     ensure!(list["items"][0]["drill"]["findings"] == drilled["findings"], "{list}");
     ensure!(list["items"][1]["drill"]["findings"]["keys"] == 50, "{list}");
 
+    // One that is for others hides no other; but what is the latest is not known then.
+    let of_archive = |method: &str, target: &str| {
+        method == "GET" && target.ends_with(".tar.gz") && !target.contains("list-type")
+    };
+    let denied = "<Error><Code>AccessDenied</Code><Message>Not for you</Message></Error>";
+    let one = || Faults::start(of_archive, Fault::Answer(403, denied), 1);
+    let output = site.command(&one()?.url(), &format!("backup list --dir {BUCKET} -o json")).output()?;
+    let list: Value = serde_json::from_slice(&output.stdout)?;
+    ensure!(list["items"].as_array().is_some_and(|items| items.len() == 1), "{list}");
+    ensure!(list["unreadable"][0]["why"].as_str().is_some_and(|why| why.contains("Not for you")), "{list}");
+    let output = site
+        .command(&one()?.url(), &format!("backup prune --keep-last 1 --dir {BUCKET} -o json"))
+        .output()?;
+    let pruned: Value = serde_json::from_slice(&output.stdout)?;
+    ensure!(pruned["removed"] == serde_json::json!([]), "{pruned}");
+    // Rights that read none of them are no rights.
+    let faults = Faults::start(of_archive, Fault::Answer(403, denied), usize::MAX)?;
+    let output = site.command(&faults.url(), &format!("backup list --dir {BUCKET}")).output()?;
+    ensure!(
+        output.status.code() == Some(1) && said(&output).contains("s3:ListBucket, GetObject"),
+        "{output:?}"
+    );
+
     // Who may read and not write learns both.
     let of_record = |method: &str, target: &str| method == "PUT" && target.contains(".drill.json");
-    let denied = "<Error><Code>AccessDenied</Code><Message>Not for you</Message></Error>";
     let faults = Faults::start(of_record, Fault::Answer(403, denied), usize::MAX)?;
     let output = site.command(&faults.url(), &drill("latest")).output()?;
     let words = "the backup works, but what came of the drill cannot be kept beside it";

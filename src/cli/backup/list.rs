@@ -21,6 +21,14 @@ pub struct ListArgs {
 #[derive(Debug, Serialize)]
 struct List<'a> {
     items: Vec<Shown<'a>>,
+    /// Files with the name of a backup that cannot be read as one.
+    unreadable: Vec<Unreadable<'a>>,
+}
+
+#[derive(Debug, Serialize)]
+struct Unreadable<'a> {
+    file: String,
+    why: &'a str,
 }
 
 /// Runs it.
@@ -30,7 +38,12 @@ pub async fn run(session: &Session, args: &ListArgs) -> Result<(), CommandError>
     for (_, why) in &catalog.unreadable {
         session.reporter.report(Event::Warning { message: why.clone() });
     }
-    let list = List { items: catalog.backups.iter().map(Shown::of_backup).collect() };
+    let unreadable =
+        catalog.unreadable.iter().map(|(path, why)| Unreadable { file: path.display().to_string(), why });
+    let list = List {
+        items: catalog.backups.iter().map(Shown::of_backup).collect(),
+        unreadable: unreadable.collect(),
+    };
     session.printer.result("BackupList", &list, || {
         if list.items.is_empty() {
             return format!("{}\n", BackupError::None(whole(&*place)).to_string() + ".");

@@ -53,6 +53,7 @@ impl Catalog {
     /// The place cannot be read.
     pub fn read(place: &dyn Place) -> Result<Self, BackupError> {
         let mut catalog = Self::default();
+        let mut refused = None;
         let names = place.names()?;
         let is_there = |wanted: &str| names.binary_search_by(|(name, _)| name.as_str().cmp(wanted)).is_ok();
         for (name, bytes) in names.iter().filter(|(name, _)| is_ours(name)) {
@@ -67,9 +68,18 @@ impl Catalog {
                 // One that another one removed meanwhile.
                 Err(BackupError::Absent(_)) => {}
                 // The place as a whole fails.
-                Err(error @ BackupError::Bucket { .. }) => return Err(error),
+                Err(error @ BackupError::Bucket { denied: false, .. }) => return Err(error),
+                // One object may be for others, or in an archive class of storage.
+                Err(error @ BackupError::Bucket { .. }) => {
+                    catalog.unreadable.push((path, error.to_string()));
+                    refused.get_or_insert(error);
+                }
                 Err(error) => catalog.unreadable.push((path, error.to_string())),
             }
+        }
+        // All of them: these are no rights to read backups with.
+        if let (true, Some(error)) = (catalog.backups.is_empty(), refused) {
+            return Err(error);
         }
         catalog.backups.sort_by_key(|backup| std::cmp::Reverse(backup.manifest.created_at));
         catalog.unreadable.sort();
