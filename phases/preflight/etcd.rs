@@ -38,7 +38,8 @@ async fn client_files(host: &dyn Probe, etcd: &ExternalEtcd) -> Vec<Found> {
             Err(fault) => found.push(error(CHECK, fault.to_string(), hint)),
         }
     }
-    if let [_, certificate, key] = contents.as_slice() {
+    // An authority alone is fine: such an etcd asks for no client certificate.
+    if let [.., certificate, key] = contents.as_slice() {
         let pair = (Certificate::from_pem(certificate), PrivateKey::from_pem(key));
         match pair {
             (Err(why), _) => {
@@ -59,14 +60,14 @@ async fn client_files(host: &dyn Probe, etcd: &ExternalEtcd) -> Vec<Found> {
 
 async fn version(host: &dyn Probe, etcd: &ExternalEtcd, endpoint: &str) -> Option<Found> {
     const CHECK: &str = "ExternalEtcdVersion";
-    let trust = if endpoint.starts_with("https:") {
-        Trust::Client {
+    let trust = match (endpoint.starts_with("https:"), etcd.cert_file.is_empty()) {
+        (false, _) => Trust::Plain,
+        (true, true) => Trust::Ca(etcd.ca_file.clone().into()),
+        (true, false) => Trust::Client {
             ca: etcd.ca_file.clone().into(),
             certificate: etcd.cert_file.clone().into(),
             key: etcd.key_file.clone().into(),
-        }
-    } else {
-        Trust::Plain
+        },
     };
     let url = format!("{}/version", endpoint.trim_end_matches('/'));
     let hint = "the API server will need it: see that it runs, and that this machine reaches it";

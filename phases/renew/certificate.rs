@@ -59,7 +59,12 @@ impl Phase for RenewCertificate {
         };
         let spec = match renewal.configured(|_, inputs| entry.spec(inputs)) {
             Some(spec) if renewal.names_from_config => spec?,
-            _ => authority.spec_of(&cert, &old?, renewal)?,
+            _ => match old? {
+                old if authority.is_strange(&old) && !renewal.is_named(self.target.name) => {
+                    return Ok(authority.left(cx, &cert, &old));
+                }
+                old => authority.spec_of(&cert, &old, renewal)?,
+            },
         };
         authority.warn_of_its_end(cx, self.target, &spec);
         let algorithm = algorithm(renewal, old_key.as_deref(), authority.algorithm);
@@ -172,6 +177,23 @@ impl Authority {
         }
     }
 
+    /// Whether another authority signed it, or it was changed since.
+    pub fn is_strange(&self, old: &Certificate) -> bool {
+        old.issuer_among(&[], &self.trusted).is_none()
+    }
+
+    fn strangeness(&self, old: &Certificate) -> String {
+        let issuer = old.issuer_common_name();
+        format!("was not signed by {}, or was changed since (its issuer: {issuer:?})", self.path.display())
+    }
+
+    /// Of all that there is, one that is strange is left as it is: whoever signed it signs the next one.
+    pub fn left(&self, cx: &PlanCx<'_>, path: &Path, old: &Certificate) -> Verdict {
+        let why = self.strangeness(old);
+        cx.warn(format!("{} {why}: it is left as it is", path.display()));
+        Verdict::NotApplicable(why)
+    }
+
     /// The certificate to issue in place of one that is there.
     ///
     /// # Errors
@@ -183,12 +205,8 @@ impl Authority {
             hint: "its names are not to be trusted then; with --config FILE --names-from-config they come from the configuration".into(),
         }
         };
-        if old.issuer_among(&[], &self.trusted).is_none() {
-            return Err(refuse(format!(
-                "was not signed by {}, or was changed since (its issuer: {:?})",
-                self.path.display(),
-                old.issuer_common_name()
-            )));
+        if self.is_strange(old) {
+            return Err(refuse(self.strangeness(old)));
         }
         let spec = CertSpec::of(old, &self.certificate, LEAF_VALIDITY);
         let mut spec =

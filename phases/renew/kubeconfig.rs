@@ -58,7 +58,13 @@ impl Phase for RenewKubeconfig {
         let spec = match configured {
             Some(spec) if self.renewal.names_from_config => spec?,
             _ => match user.certificate().map_err(|error| bad(&error))? {
+                Some(old) if authority.is_strange(&old) && !self.renewal.is_named(self.target.name) => {
+                    return Ok(authority.left(cx, &path, &old));
+                }
                 Some(old) => authority.spec_of(&path, &old, &self.renewal)?,
+                None if !self.renewal.is_named(self.target.name) => {
+                    return Ok(Verdict::NotApplicable("it holds no client certificate".into()));
+                }
                 None => {
                     return Err(PhaseError::Unusable {
                         message: format!("{} holds no client certificate", path.display()),

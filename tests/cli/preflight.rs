@@ -164,6 +164,12 @@ fn an_external_etcd_without_its_files_or_that_does_not_answer() {
         "{}",
         ran.stderr()
     );
+    // One that asks for no client certificate: the authority is enough.
+    let alone = config.replace(", certFile: /pki/client.crt, keyFile: /pki/client.key", "");
+    assert_ne!(alone, config);
+    let told = line(&preflight(&machine, &alone), "ExternalEtcdVersion");
+    assert!(told.contains("etcd at https://127.0.0.1:1 does not answer"), "{told}");
+    assert!(told.contains("refused"), "{told}");
 }
 
 #[test]

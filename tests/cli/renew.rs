@@ -177,6 +177,33 @@ fn a_certificate_that_was_edited_by_hand() {
 }
 
 #[test]
+fn of_all_the_one_that_somebody_else_signed_is_left_as_it_is() {
+    if !is_root() {
+        return;
+    }
+    let machine = with_kubeconfigs();
+    // Signed by the authority of etcd, which the API server's clients do not ask.
+    for file in ["crt", "key"] {
+        fs::copy(machine.pki(&format!("etcd/server.{file}")), machine.pki(&format!("apiserver.{file}")))
+            .unwrap();
+    }
+    let (old, other) =
+        (fs::read(machine.pki("apiserver.crt")).unwrap(), fs::read(machine.pki("etcd/peer.crt")).unwrap());
+    let ran = machine.rkadm("certs renew all --no-restart -o json");
+    ran.succeeds();
+    let result: Value = serde_json::from_str(&ran.stdout()).unwrap();
+    assert_eq!(result["renewed"].as_array().unwrap().len(), 10, "{result}");
+    assert_eq!(result["notRenewed"][0]["name"], "apiserver", "{result}");
+    assert!(result["notRenewed"][0]["why"].as_str().unwrap().contains("was not signed by"), "{result}");
+    assert_eq!(fs::read(machine.pki("apiserver.crt")).unwrap(), old);
+    assert_ne!(fs::read(machine.pki("etcd/peer.crt")).unwrap(), other);
+    assert!(ran.stderr().contains("it is left as it is"), "{}", ran.stderr());
+    // Whoever names it learns why not, and how.
+    let ran = machine.rkadm("certs renew apiserver --no-restart");
+    assert!(ran.exits(1).stderr().contains("--names-from-config"), "{}", ran.stderr());
+}
+
+#[test]
 fn an_authority_that_expired_or_has_another_key() {
     if !is_root() {
         return;
