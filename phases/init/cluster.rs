@@ -215,6 +215,11 @@ impl Cluster {
         self.config.timeouts.control_plane_component_health_check.unwrap_or(GoDuration::from_secs(240))
     }
 
+    /// How long an upgrade may take to replace static pods. A file that only knows of health means that.
+    pub fn upgrade_timeout(&self) -> GoDuration {
+        self.config.timeouts.upgrade_manifests.unwrap_or_else(|| self.health_timeout())
+    }
+
     /// How long the kubelet may take to become healthy.
     pub fn kubelet_timeout(&self) -> GoDuration {
         self.config.timeouts.kubelet_health_check.unwrap_or(GoDuration::from_secs(240))

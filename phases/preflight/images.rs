@@ -54,8 +54,15 @@ fn is_used(cluster: &Cluster, image: Image) -> bool {
     }
 }
 
-/// The steps that pull them.
+/// The steps that pull them: one by one, unless `imagePullSerial` is false. (Each is a line of progress then.)
 pub fn pulls(cluster: &Cluster, missing: Vec<String>) -> Vec<Step> {
-    let socket = &cluster.config.node_registration.cri_socket;
-    missing.into_iter().map(|image| Step::PullImage { socket: socket.clone(), image }).collect()
+    let node = &cluster.config.node_registration;
+    let pull = |images| Step::PullImages { socket: node.cri_socket.clone(), images };
+    if missing.is_empty() {
+        return vec![];
+    }
+    if node.image_pull_serial == Some(false) {
+        return vec![pull(missing)];
+    }
+    missing.into_iter().map(|image| pull(vec![image])).collect()
 }

@@ -69,7 +69,7 @@ impl Phase for ControlPlane {
         let restart: BTreeSet<_> = changed.union(&renewed.used_by).copied().collect();
         let socket = self.upgrading.cluster.config.node_registration.cri_socket.clone();
         let healthy = self.healthy(&wanted, &restart);
-        let timeout = self.upgrading.cluster.health_timeout().as_std();
+        let timeout = self.upgrading.cluster.upgrade_timeout().as_std();
         let etcd = if restart.contains(&Component::Etcd) { etcd_before(cx).await? } else { None };
         let names: Vec<_> = restart.iter().map(|component| component.name()).collect();
         let service = |verb| Step::Service { unit: KUBELET.into(), verb };

@@ -24,7 +24,7 @@ use crate::{
     preflight::{Found, images, machine, runtime, storage},
 };
 
-pub use health::CHECK as HEALTH;
+pub use health::{CHECK as HEALTH, look as health};
 pub use later::look as of_later_steps;
 
 /// Looks at everything on this machine and in its cluster, all at once. `last` is where the upgrade goes in the end, by further steps.

@@ -6,7 +6,7 @@ use std::{
 };
 
 use clap::Args;
-use rkadm_core::config::types::{Patches, UpgradeApply, UpgradeConfiguration, UpgradeNode};
+use rkadm_core::config::types::{ImagePullPolicy, Patches, UpgradeApply, UpgradeConfiguration, UpgradeNode};
 use rkadm_phases::upgrade::{Scope, kubelet::KubeletUpgrade};
 
 use crate::cli::args::{FailurePolicy, absolute};
@@ -154,6 +154,8 @@ pub struct Settings {
     pub kubeconfig: Option<PathBuf>,
     pub backup_dir: PathBuf,
     pub timeouts: rkadm_core::config::types::Timeouts,
+    /// When images are pulled ahead, and whether one at a time.
+    pub pull: (Option<ImagePullPolicy>, Option<bool>),
     /// Of `node`.
     pub kubelet: Option<KubeletUpgrade>,
 }
@@ -177,6 +179,7 @@ impl Settings {
             kubeconfig: None,
             backup_dir: crate::cli::backup::DEFAULT_DIR.into(),
             timeouts: rkadm_core::config::types::Timeouts::default().with_defaults(),
+            pull: (None, None),
             kubelet: None,
         }
     }
@@ -192,6 +195,7 @@ impl Settings {
             force: args.force || on(file.force_upgrade),
             yes: args.yes || args.force || on(file.force_upgrade),
             print_config: args.print_config || on(file.print_config),
+            pull: (file.image_pull_policy, file.image_pull_serial),
             allow_prereleases: args.allow_experimental_upgrades
                 || args.allow_release_candidate_upgrades
                 || on(file.allow_experimental_upgrades)
@@ -212,6 +216,7 @@ impl Settings {
         Self {
             dry_run: args.common.dry_run || file.dry_run.unwrap_or(false),
             kubelet: args.kubelet.upgrade(),
+            pull: (file.image_pull_policy, file.image_pull_serial),
             ..Self::common(
                 Scope::Node,
                 &args.common,

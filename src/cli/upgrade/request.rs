@@ -59,6 +59,7 @@ pub async fn find(host: &LocalHost, settings: &Settings) -> Result<Found, Comman
     node.ignore_preflight_errors.clone_from(&settings.ignore_preflight_errors);
     node.skip_phases.clone_from(&settings.skip_phases);
     node.dry_run = settings.dry_run;
+    (node.image_pull_policy, node.image_pull_serial) = settings.pull;
     let cluster = stored_version(&stored.cluster).map_err(|error| wrong(&error))?;
     Ok(Found { stored, node, cluster, own })
 }

@@ -84,6 +84,8 @@ fn told_anew(mut upgrade: Upgrade, settings: &Settings) -> Upgrade {
     upgrade.config.ignore_preflight_errors.clone_from(&settings.ignore_preflight_errors);
     upgrade.config.skip_phases.clone_from(&settings.skip_phases);
     upgrade.config.timeouts = settings.timeouts.clone();
+    let registration = &mut upgrade.config.node_registration;
+    (registration.image_pull_policy, registration.image_pull_serial) = settings.pull;
     if let (Some(old), Some(new)) = (&mut upgrade.kubelet, &settings.kubelet) {
         (old.drain_seconds, old.unmanaged, old.empty_dir) = (new.drain_seconds, new.unmanaged, new.empty_dir);
     }

@@ -17,7 +17,7 @@ use super::{
     wait::{self, WaitError},
 };
 use crate::{
-    host::{Actuator, ApiAccess, FileKind, HostError},
+    host::{Actuator, ApiAccess, FileKind, HostError, images::pull_images},
     kube::{KubeError, ObjectRef},
     pki::{CertificateError, IssueError, KeyAlgorithm, KeyError, KeyPool, PrivateKey, RandomUnavailable},
     text::sha256_hex,
@@ -231,8 +231,12 @@ pub async fn act(step: &Step, cx: &ActCx<'_>) -> Result<(), StepError> {
         Step::Patch { access, target, change, .. } => {
             cx.unless_cancelled(patch(cx.host, access, target, change)).await
         }
-        Step::PullImage { socket, image } => {
-            cx.unless_cancelled(async { Ok(cx.host.pull_image(socket, image).await?) }).await
+        Step::PullImages { socket, images } => {
+            cx.unless_cancelled(async {
+                let pulled = pull_images(cx.host, socket, images, true).await;
+                Ok(pulled.into_iter().collect::<Result<Vec<_>, _>>().map(drop)?)
+            })
+            .await
         }
         Step::NewSecret { name, kind } => match cx.store.secret(name) {
             Ok(Some(_)) => Ok(()),

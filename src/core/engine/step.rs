@@ -212,12 +212,12 @@ pub enum Step {
         /// As in [`Step::Apply`].
         dies_with: Option<PathBuf>,
     },
-    /// An image that the container runtime must hold.
-    PullImage {
+    /// Images that the container runtime must hold, pulled at once.
+    PullImages {
         /// The runtime's socket URL.
         socket: String,
-        /// Full reference.
-        image: String,
+        /// Full references.
+        images: Vec<String>,
     },
     /// A secret made at apply time, kept in the operation's private folder until the operation ends.
     NewSecret {
@@ -263,7 +263,7 @@ impl Step {
             Self::DeleteObject { .. } => "delete-object",
             Self::Apply { .. } => "apply",
             Self::Patch { .. } => "patch",
-            Self::PullImage { .. } => "pull-image",
+            Self::PullImages { .. } => "pull-image",
             Self::NewSecret { .. } => "new-secret",
             Self::Record { .. } => "record",
             Self::Wait { .. } => "wait",
@@ -286,7 +286,7 @@ impl Step {
             }
             Self::Unmount { dir, .. } => vec![dir.display().to_string()],
             Self::Archive { archive, .. } => vec![archive.display().to_string()],
-            Self::PullImage { image, .. } => vec![image.clone()],
+            Self::PullImages { images, .. } => images.clone(),
             Self::Run { .. }
             | Self::Feed { .. }
             | Self::StopPods { .. }
@@ -326,7 +326,10 @@ impl Step {
                 format!("apply {}", names.join(", "))
             }
             Self::Patch { target, change, .. } => format!("patch {target}: {}", change.describe()),
-            Self::PullImage { image, .. } => format!("pull image {image}"),
+            Self::PullImages { images, .. } => match images.as_slice() {
+                [image] => format!("pull image {image}"),
+                several => format!("pull images at once: {}", several.join(", ")),
+            },
             Self::NewSecret { kind, .. } => format!("generate {}", kind.title()),
             Self::Record { name, value } => format!("record {name} = {value}"),
             Self::Wait { condition, timeout } => {

@@ -230,7 +230,7 @@ impl Undo {
             | Step::StopPods { .. }
             | Step::Unmount { .. }
             | Step::CommitPoint { .. }
-            | Step::PullImage { .. }
+            | Step::PullImages { .. }
             | Step::NewSecret { .. }
             | Step::Record { .. }
             | Step::Wait { .. } => Ok(Self::Nothing),

@@ -109,7 +109,7 @@ impl<'a> Overlay<'a> {
             | Step::DeleteObject { .. }
             | Step::CommitPoint { .. }
             | Step::Patch { .. }
-            | Step::PullImage { .. }
+            | Step::PullImages { .. }
             | Step::NewSecret { .. }
             | Step::Record { .. }
             | Step::Wait { .. } => {}

@@ -12,7 +12,10 @@ use crate::config::{
     ResolvedInit, component,
     document::Documents,
     error::{ConfigError, ConfigErrors, Problems, Warning},
-    types::{ClusterConfiguration, Kind, LocalApiEndpoint, NodeRegistration, Timeouts, UpgradeConfiguration},
+    types::{
+        ClusterConfiguration, ImagePullPolicy, Kind, LocalApiEndpoint, NodeRegistration, Timeouts,
+        UpgradeConfiguration,
+    },
     validate::{node::check_ignored, other_kinds::check_upgrade},
 };
 use crate::version::{KubeVersion, NEWEST};
@@ -89,6 +92,10 @@ pub struct UpgradedNode {
     pub skip_phases: Vec<String>,
     /// Show the plan only.
     pub dry_run: bool,
+    /// When images are pulled ahead.
+    pub image_pull_policy: Option<ImagePullPolicy>,
+    /// One pull at a time.
+    pub image_pull_serial: Option<bool>,
 }
 
 /// The configuration of this node once the cluster is of `version`. What an operator configured is kept as it is; what was
@@ -125,6 +132,8 @@ pub fn upgraded(
         node_registration: NodeRegistration {
             name: node.name.clone(),
             cri_socket: node.cri_socket.clone(),
+            image_pull_policy: node.image_pull_policy,
+            image_pull_serial: node.image_pull_serial,
             ..NodeRegistration::default()
         },
         local_api_endpoint: node.endpoint.clone(),
