@@ -166,15 +166,26 @@ pub(crate) fn power_loss(node: &Node) -> Result<()> {
         started.iter().try_for_each(Process::freeze)?;
         frozen.extend(started);
     }
-    // `nsenter` stops with what it runs in there, and the machine is not gone before it has taken note of the end.
+    // `nsenter` stops with what it runs in there, and the machine is not gone before it has taken note of the end. Woken, it wakes what it
+    // runs: that has to be dead by then.
     let outside: Vec<_> =
         frozen.iter().filter_map(Process::parent).filter(|it| !frozen.contains(it)).collect();
+    let others: Vec<_> = frozen.iter().filter(|process| **process != leader).collect();
+    let start = Instant::now();
+    let in_time = || -> Result<()> {
+        ensure!(start.elapsed() < Duration::from_secs(10), "{} does not end", node.name());
+        Ok(())
+    };
+    others.iter().try_for_each(|process| process.kill())?;
+    while others.iter().any(|process| process.alive()) {
+        in_time()?;
+        thread::sleep(Duration::from_millis(1));
+    }
     for process in machine.iter().chain([&leader]) {
         process.kill()?;
     }
-    let start = Instant::now();
     while machine.iter().chain([&leader]).any(Process::alive) {
-        ensure!(start.elapsed() < Duration::from_secs(10), "{} does not end", node.name());
+        in_time()?;
         // One that was just about to stop has not heard the last one.
         outside.iter().try_for_each(Process::thaw)?;
         thread::sleep(Duration::from_millis(10));
