@@ -9,7 +9,7 @@ use x509_parser::time::ASN1Time;
 use x509_parser::x509::AttributeTypeAndValue;
 
 use super::key::sha256;
-use super::{CertUsage, Sans, hex, pem};
+use super::{CertUsage, Sans, hex, pem, signature};
 
 /// Text or bytes that are not a certificate.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -191,7 +191,10 @@ impl Certificate {
         else {
             return false;
         };
-        ca.is_ca && self.issuer == ca.subject && this.verify_signature(Some(ca_cert.public_key())).is_ok()
+        let (signature, key) = (&this.signature_value, ca_cert.public_key());
+        ca.is_ca
+            && self.issuer == ca.subject
+            && signature::is_of(key, &this.signature_algorithm, signature, this.tbs_certificate.as_ref())
     }
 
     /// The certificate that signed this one, where one of the authorities vouches for it, directly or through others that came with it

@@ -15,6 +15,7 @@ pub mod list;
 mod pem;
 mod pool;
 mod request;
+mod signature;
 mod spec;
 mod x509;
 

@@ -7,7 +7,7 @@ use x509_parser::prelude::{FromDer, ParsedExtension};
 
 use super::certificate::{attribute_text, first_common_name, sans};
 use super::issue::{Issuer, Subject, issuer_of, sign};
-use super::{CertSpec, Certificate, IssueError, PrivateKey, Sans, pem};
+use super::{CertSpec, Certificate, IssueError, PrivateKey, Sans, pem, signature};
 
 /// Text or bytes that are not a signing request to be trusted.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -48,8 +48,11 @@ impl ReceivedRequest {
     fn from_der(der: &[u8]) -> Result<Self, RequestError> {
         let malformed = |error: &dyn ToString| RequestError::Malformed(error.to_string());
         let (_, request) = X509CertificationRequest::from_der(der).map_err(|error| malformed(&error))?;
-        request.verify_signature().map_err(|_| RequestError::Signature)?;
         let info = &request.certification_request_info;
+        let (algorithm, signature) = (&request.signature_algorithm, &request.signature_value);
+        if !signature::is_of(&info.subject_pki, algorithm, signature, info.raw) {
+            return Err(RequestError::Signature);
+        }
         let names = request.requested_extensions().and_then(|mut extensions| {
             extensions.find_map(|extension| match extension {
                 ParsedExtension::SubjectAlternativeName(names) => Some(sans(&names.general_names)),
