@@ -77,7 +77,7 @@ pub struct KeepArgs {
     /// Keep the newest of each of N months
     #[arg(long, value_name = "N", default_value_t = 0, hide_default_value = true)]
     keep_monthly: usize,
-    /// Keep all that are not older: `36h`, `14d`
+    /// Keep all that are not older than the newest by more than this: `36h`, `14d`
     #[arg(long, value_name = "TIME", value_parser = time)]
     keep_within: Option<SignedDuration>,
 }

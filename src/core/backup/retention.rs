@@ -17,7 +17,8 @@ pub struct Policy {
     pub weekly: usize,
     /// Of months.
     pub monthly: usize,
-    /// All that are not older.
+    /// All that are not older than the newest by more than this. Not older than now: where no backup has been made for a while,
+    /// the old ones are all there is.
     pub within: Option<SignedDuration>,
 }
 
@@ -53,7 +54,10 @@ impl Policy {
         let verified = || order.iter().filter(|index| candidates[**index].verified);
         kept.extend(verified().next().copied());
         kept.extend(verified().find(|index| !candidates[**index].condemned).copied());
-        kept.extend(order.iter().filter(|index| self.within.is_some_and(|within| age(index) <= within)));
+        let newest = order.first().map(age).unwrap_or_default();
+        kept.extend(
+            order.iter().filter(|index| self.within.is_some_and(|within| age(index) - newest <= within)),
+        );
         for (count, format) in [
             (self.hourly, "%Y-%m-%d %H"),
             (self.daily, "%Y-%m-%d"),
@@ -113,7 +117,11 @@ mod tests {
         assert_eq!(kept(&Policy { weekly: 2, ..Policy::default() }, &many()), ["24.18", "22.18"]);
         assert_eq!(kept(&Policy { monthly: 2, ..Policy::default() }, &many()), ["24.18", "31.18"]);
         let within = Some(SignedDuration::from_hours(9));
-        assert_eq!(kept(&Policy { within, ..Policy::default() }, &many()), ["24.18", "24.12"]);
+        let policy = Policy { within, ..Policy::default() };
+        assert_eq!(kept(&policy, &many()), ["24.18", "24.12"]);
+        // Months after the last one.
+        let gone = policy.expendable(&many(), at("2027-02-01T00:00:00Z"));
+        assert_eq!(gone, (2..160).collect::<Vec<_>>());
     }
 
     #[test]
