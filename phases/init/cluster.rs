@@ -215,9 +215,9 @@ impl Cluster {
         self.config.timeouts.control_plane_component_health_check.unwrap_or(GoDuration::from_secs(240))
     }
 
-    /// How long an upgrade may take to replace static pods. A file that only knows of health means that.
+    /// How long an upgrade may take to replace static pods.
     pub fn upgrade_timeout(&self) -> GoDuration {
-        self.config.timeouts.upgrade_manifests.unwrap_or_else(|| self.health_timeout())
+        self.config.timeouts.upgrade_manifests.unwrap_or(GoDuration::from_secs(300))
     }
 
     /// How long the kubelet may take to become healthy.

@@ -6,6 +6,7 @@ mod backup;
 mod control_plane;
 mod etcd_manifest;
 pub mod findings;
+pub mod gate;
 mod guard;
 mod hold;
 pub mod kubelet;

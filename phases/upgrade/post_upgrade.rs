@@ -14,14 +14,9 @@ use rkadm_core::{
     manifest::{Component, pod::container},
 };
 
-use super::{
-    LOOKS, PAUSE, Upgrading,
-    control_plane::SWITCHED,
-    findings::{self, HEALTH},
-};
+use super::{Upgrading, control_plane::SWITCHED};
 use crate::{
     objects::{named, wanted},
-    preflight::{Severity, is_ignored},
     static_pods,
 };
 
@@ -42,8 +37,7 @@ impl PostUpgrade {
 impl Phase for PostUpgrade {
     fn meta(&self) -> PhaseMeta {
         PhaseMeta::new("post-upgrade", "Run post upgrade tasks").help(
-            "Apply the API server's rights on kubelets, wait until the cluster sees the new pods of this node as \
-             ready, and look at everything that `rkadm health` looks at.",
+            "Apply the API server's rights on kubelets, and wait until the cluster sees the new pods of this node as ready.",
         )
     }
 
@@ -62,40 +56,6 @@ impl Phase for PostUpgrade {
         steps.push(Step::Record { name: REVERSIBLE.into(), value: true.into() });
         Ok(Verdict::Apply(steps))
     }
-
-    /// The gate before was the same: whoever goes on, to another node or to the next minor, goes on from a cluster that is well.
-    async fn verify(&self, cx: &PlanCx<'_>) -> Result<(), PhaseError> {
-        if !self.upgrading.request.control_plane {
-            return Ok(());
-        }
-        let ignored = is_ignored(&self.upgrading.request.config.ignore_preflight_errors, HEALTH);
-        let mut looks = if ignored { 1 } else { LOOKS };
-        let ill = loop {
-            let ill = ill(cx.host).await;
-            looks -= 1;
-            if ill.is_empty() {
-                return Ok(());
-            }
-            if looks == 0 {
-                break ill;
-            }
-            tokio::time::sleep(PAUSE).await;
-        };
-        let message = format!("not everything is well after the upgrade: {}", ill.join("; "));
-        if ignored {
-            cx.warn(message);
-            return Ok(());
-        }
-        let hint = "`rkadm health` tells more; mend it and run the command again; --ignore-preflight-errors=ClusterHealth takes it as it is"
-            .into();
-        Err(PhaseError::Unusable { message, hint })
-    }
-}
-
-/// What `rkadm health` finds broken.
-async fn ill(host: &dyn Probe) -> Vec<String> {
-    let found = findings::health(host, None).await.into_iter();
-    found.filter(|(severity, _)| *severity == Severity::Error).map(|(_, finding)| finding.message).collect()
 }
 
 impl PostUpgrade {
@@ -132,38 +92,4 @@ pub(super) async fn not_seen(
         }
     }
     Ok(missing)
-}
-
-#[cfg(test)]
-mod tests {
-    use std::collections::BTreeMap;
-
-    use rkadm_core::{
-        engine::{PlanMode, event::Silent, store::Store},
-        host::fake::{FakeHost, World},
-    };
-
-    use super::*;
-
-    #[tokio::test(start_paused = true)]
-    async fn an_upgrade_does_not_end_well_where_not_everything_is_well() {
-        let end = async |ignored: &[&str]| {
-            let mut upgrading = Upgrading::default();
-            upgrading.request.control_plane = true;
-            upgrading.request.config.ignore_preflight_errors =
-                ignored.iter().map(|name| (*name).to_owned()).collect();
-            let phase = PostUpgrade::new(&Arc::new(Upgrading::new(upgrading.request)));
-            // Nothing runs here that could be well.
-            let (host, store) = (FakeHost::new(World::ready()), Store::new(None, BTreeMap::new()));
-            let cx = PlanCx { host: &host, store: &store, mode: PlanMode::Apply, reporter: &Silent };
-            let begun = tokio::time::Instant::now();
-            (phase.verify(&cx).await.map_err(|error| (error.to_string(), error.hints())), begun.elapsed())
-        };
-        let (end_of_it, waited) = end(&[]).await;
-        let (message, hints) = end_of_it.unwrap_err();
-        assert!(message.starts_with("not everything is well after the upgrade: kubelet"), "{message}");
-        assert!(hints[0].contains("run the command again"), "{hints:?}");
-        assert_eq!(waited, PAUSE * (LOOKS - 1), "what starts may need a moment");
-        assert_eq!(end(&["clusterhealth"]).await, (Ok(()), Duration::ZERO));
-    }
 }

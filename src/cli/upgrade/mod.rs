@@ -5,6 +5,7 @@ mod confirm;
 mod diff;
 mod downtime;
 mod fleet;
+mod gate;
 mod hops;
 mod offers;
 mod plan;

@@ -21,7 +21,7 @@ use super::{
     confirm,
     diff::QUIET,
     downtime::Measuring,
-    hops, report,
+    gate, hops, report,
     request::{self, Found},
     unfinished::{self, after, unfinished},
 };
@@ -330,6 +330,10 @@ async fn execute(
     match done {
         Ok(Some(done)) => {
             report::finished(session, &upgrading, &done, downtime, then).await;
+            let is_whole = only.as_deref().is_none_or(|only| only == kubelet::GROUP);
+            if is_whole && upgrading.request.control_plane {
+                gate::pass(session, &upgrading, &done.operation).await?;
+            }
             let quiet = |phase: &str| QUIET.contains(&phase);
             Ok(done.phases.iter().any(|line| line.outcome == Some(Outcome::Done) && !quiet(&line.phase)))
         }

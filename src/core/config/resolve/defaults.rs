@@ -211,7 +211,12 @@ pub(in crate::config) fn upgrade_with_defaults(mut upgrade: UpgradeConfiguration
     }
     apply.image_pull_policy.get_or_insert_default();
     node.image_pull_policy.get_or_insert_default();
-    upgrade.timeouts = Some(upgrade.timeouts.unwrap_or_default().with_defaults());
+    let mut timeouts = upgrade.timeouts.unwrap_or_default();
+    // Pods that may take longer to become healthy may take longer to be replaced.
+    let patience = timeouts.control_plane_component_health_check;
+    timeouts.upgrade_manifests =
+        timeouts.upgrade_manifests.or_else(|| patience.filter(|it| it.as_std().as_secs() > 300));
+    upgrade.timeouts = Some(timeouts.with_defaults());
     upgrade
 }
 
