@@ -90,15 +90,19 @@ pub async fn kubelet_steps(
         extra_args: &config.node_registration.kubelet_extra_args,
     };
     let dir = Path::new(KUBELET_DIR);
-    let files = [
+    let files: Vec<_> = [
         ("kubeadm-flags.env", Some(kubelet::flags_env(&flags))),
         ("instance-config.yaml", local_socket.then(|| kubelet::instance_config(socket))),
         ("config.yaml", Some(kubelet::to_yaml(&settings))),
-    ];
+    ]
+    .into_iter()
+    .filter_map(|(name, text)| Some((name, text?)))
+    .collect();
+    let names: Vec<_> = files.iter().map(|(name, _)| (*name).to_owned()).collect();
     let mut before = first;
     before.extend(directory(cx, dir, PRIVATE_DIR).await?);
     let mut writes = vec![];
-    for (name, text) in files.into_iter().filter_map(|(name, text)| Some((name, text?))) {
+    for (name, text) in files {
         writes.extend(text_file(cx, dir.join(name), PUBLIC, text).await?);
     }
     let is_active = cx.host.service(KUBELET).await?.active == "active";
@@ -117,6 +121,7 @@ pub async fn kubelet_steps(
         socket: config.node_registration.cri_socket.clone(),
         was_active: is_active && was_configured,
         node,
+        writes: names,
     })));
     steps.extend(writes);
     steps.push(Step::Service { unit: KUBELET.into(), verb: ServiceVerb::Start });
@@ -130,6 +135,8 @@ struct NoteBefore {
     was_active: bool,
     /// The Node object that the kubelet makes, where it joins a cluster that was there before.
     node: Option<NewNode>,
+    /// Names in the kubelet's directory that are rkadm's to write, and to take back: they have undos of their own.
+    writes: Vec<String>,
 }
 
 /// The Node object that comes with a kubelet.
@@ -178,9 +185,12 @@ impl Action for NoteBefore {
 
     async fn prepare(&self, host: &dyn Actuator) -> Result<Value, StepError> {
         let sandboxes = host.sandboxes(&self.socket).await?;
+        let mut entries = host.list(KUBELET_DIR.as_ref()).await?;
+        entries
+            .extend(self.writes.iter().filter(|name| !entries.contains(name)).cloned().collect::<Vec<_>>());
         let before = Before {
             socket: self.socket.clone(),
-            entries: host.list(KUBELET_DIR.as_ref()).await?,
+            entries,
             sandboxes: sandboxes.into_iter().map(|sandbox| sandbox.id).collect(),
             mounts: host.mounts_below(KUBELET_DIR.as_ref()).await?,
             was_active: self.was_active,
@@ -239,9 +249,6 @@ impl UndoAction for UndoKubelet {
         if before.was_active {
             return Ok(());
         }
-        if before.without_kubeconfig {
-            host.remove_file(&Cluster::kubeconfig(KUBELET_CONF)).await?;
-        }
         remove_sandboxes(host, &before).await?;
         let dir = Path::new(KUBELET_DIR);
         for mount in host.mounts_below(dir).await?.into_iter().rev() {
@@ -254,10 +261,18 @@ impl UndoAction for UndoKubelet {
                 host.remove_tree(&dir.join(name)).await?;
             }
         }
-        // Last: the machine is clean then, whatever the cluster answers.
-        if let Some(NewNode { access, name, stays: false }) = &before.node {
+        // Last: the machine is clean then but for the file that says that there may be a Node, whatever the cluster answers. Before the
+        // kubelet has its certificate, it has made none, and nobody needs to be asked.
+        let kubeconfig = Cluster::kubeconfig(KUBELET_CONF);
+        let made_a_node = !before.without_kubeconfig || host.stat(&kubeconfig).await?.is_some();
+        if let Some(NewNode { access, name, stays: false }) = &before.node
+            && made_a_node
+        {
             let target = ObjectRef::new("Node", None, name).map_err(HostError::from)?;
             host.delete(access, &target).await?;
+        }
+        if before.without_kubeconfig {
+            host.remove_file(&kubeconfig).await?;
         }
         Ok(())
     }
