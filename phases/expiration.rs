@@ -46,6 +46,9 @@ pub struct Expiration {
     /// Why the file cannot be used.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
+    /// Another authority signed it than the one of this machine, which therefore does not renew it.
+    #[serde(skip)]
+    pub strange: bool,
 }
 
 impl Expirations {
@@ -66,7 +69,7 @@ impl Files<'_> {
     async fn read(&self) -> Result<Expirations, HostError> {
         let local_etcd = self.has_local_etcd().await?;
         let mut found = Expirations { certificates: vec![], certificate_authorities: vec![] };
-        let mut signers = Signers { files: self, keys: BTreeMap::new() };
+        let mut signers = Signers { files: self, keys: BTreeMap::new(), bundles: BTreeMap::new() };
         for entry in certificates::ENTRIES {
             if entry.needs_local_etcd() && !local_etcd {
                 continue;
@@ -74,9 +77,11 @@ impl Files<'_> {
             let file = self.host.read(&self.dir.join(entry.cert_file())).await?;
             let certificate = file.map(|pem| Certificate::from_pem(&pem).map_err(|error| error.to_string()));
             let elsewhere = signers.is_elsewhere(entry.ca.unwrap_or(entry)).await?;
+            let strange = signers.is_strange(entry.ca, certificate.as_ref()).await?;
             let list =
                 if entry.is_ca() { &mut found.certificate_authorities } else { &mut found.certificates };
-            list.push(self.expiration(entry.id, entry.ca, elsewhere, certificate));
+            let expiration = self.expiration(entry.id, entry.ca, elsewhere, certificate);
+            list.push(Expiration { strange, ..expiration });
         }
         let ca = certificates::entry("ca");
         for spec in kubeconfigs::FILES.iter().filter(|spec| spec.renewable) {
@@ -84,7 +89,9 @@ impl Files<'_> {
             let file = self.host.read(&Cluster::kubeconfig(spec.file)).await?;
             let certificate = file.and_then(|yaml| client_certificate(&yaml));
             let elsewhere = signers.is_elsewhere(ca).await?;
-            found.certificates.push(self.expiration(spec.file, Some(ca), elsewhere, certificate));
+            let strange = signers.is_strange(Some(ca), certificate.as_ref()).await?;
+            let expiration = self.expiration(spec.file, Some(ca), elsewhere, certificate);
+            found.certificates.push(Expiration { strange, ..expiration });
         }
         found.certificates.sort_by(|a, b| a.name.cmp(&b.name));
         found.certificate_authorities.sort_by(|a, b| a.name.cmp(&b.name));
@@ -118,14 +125,16 @@ impl Files<'_> {
             ca_name: ca.map(|ca| ca.id),
             missing,
             error,
+            strange: false,
         }
     }
 }
 
-/// Where the keys of the authorities are; each is looked for once.
+/// Where the keys of the authorities are, and what they signed; each is looked for once.
 struct Signers<'a> {
     files: &'a Files<'a>,
     keys: BTreeMap<&'static str, bool>,
+    bundles: BTreeMap<&'static str, Vec<Certificate>>,
 }
 
 impl Signers<'_> {
@@ -137,6 +146,21 @@ impl Signers<'_> {
         let elsewhere = self.files.host.stat(&self.files.dir.join(ca.key_file())).await?.is_none();
         self.keys.insert(ca.id, elsewhere);
         Ok(elsewhere)
+    }
+
+    /// The authority is here, and signed something else.
+    async fn is_strange(
+        &mut self,
+        ca: Option<&CertEntry>,
+        certificate: Option<&Result<Certificate, String>>,
+    ) -> Result<bool, HostError> {
+        let (Some(ca), Some(Ok(certificate))) = (ca, certificate) else { return Ok(false) };
+        if !self.bundles.contains_key(ca.id) {
+            let pem = self.files.host.read(&self.files.dir.join(ca.cert_file())).await?.unwrap_or_default();
+            self.bundles.insert(ca.id, Certificate::bundle_from_pem(&pem).unwrap_or_default());
+        }
+        let bundle = self.bundles.get(ca.id).map(Vec::as_slice).unwrap_or_default();
+        Ok(!bundle.is_empty() && certificate.issuer_among(&[], bundle).is_none())
     }
 }
 

@@ -67,8 +67,8 @@ pub(crate) async fn ending(
 }
 
 fn renewed_by(one: &Expiration) -> Option<&'static Target> {
-    // A new one takes its names from the old, so that has to be readable.
-    let can_be = one.ca_name.is_some() && !one.externally_managed && one.error.is_none();
+    // A new one takes its names from the old, so that has to be readable, and worth trusting.
+    let can_be = one.ca_name.is_some() && !one.externally_managed && !one.strange && one.error.is_none();
     TARGETS.iter().find(|target| can_be && target.name == one.name)
 }
 
@@ -77,6 +77,10 @@ fn ends(one: &Expiration) -> Option<Check> {
         (None, _) => "an authority is replaced, not renewed: plan it in time".to_owned(),
         (_, true) => {
             "its authority is kept elsewhere: rkadm certs generate-csr, and have it signed there".into()
+        }
+        _ if one.strange => {
+            "another authority than that of this machine signed it, and signs the next one; or rkadm certs renew with --names-from-config"
+                .into()
         }
         _ => format!("rkadm certs renew {}", one.name),
     };
@@ -121,11 +125,13 @@ mod tests {
             ca_name,
             missing: false,
             error: error.map(str::to_owned),
+            strange: false,
         };
         let by = |one: Expiration| renewed_by(&one).map(|target| target.name);
         assert_eq!(by(one("apiserver", Some("ca"), false, None)), Some("apiserver"));
         assert_eq!(by(one("apiserver", Some("ca"), true, None)), None);
         assert_eq!(by(one("apiserver", Some("ca"), false, Some("no PEM"))), None);
         assert_eq!(by(one("ca", None, false, None)), None);
+        assert_eq!(by(Expiration { strange: true, ..one("apiserver", Some("ca"), false, None) }), None);
     }
 }

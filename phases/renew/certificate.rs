@@ -109,6 +109,9 @@ pub(super) fn algorithm(renewal: &Renewal, old_key: Option<&[u8]>, ca: KeyAlgori
     old.unwrap_or(ca)
 }
 
+/// How the reason begins why a certificate is left that somebody else signed.
+pub const STRANGE: &str = "was not signed by";
+
 /// The authority that signs, found fit to.
 pub(super) struct Authority {
     path: PathBuf,
@@ -184,13 +187,16 @@ impl Authority {
 
     fn strangeness(&self, old: &Certificate) -> String {
         let issuer = old.issuer_common_name();
-        format!("was not signed by {}, or was changed since (its issuer: {issuer:?})", self.path.display())
+        format!("{STRANGE} {}, or was changed since (its issuer: {issuer:?})", self.path.display())
     }
 
     /// Of all that there is, one that is strange is left as it is: whoever signed it signs the next one.
     pub fn left(&self, cx: &PlanCx<'_>, path: &Path, old: &Certificate) -> Verdict {
         let why = self.strangeness(old);
-        cx.warn(format!("{} {why}: it is left as it is", path.display()));
+        cx.warn(format!(
+            "{} {why}: it is left as it is. Whoever signed it signs the next one, or --config FILE --names-from-config makes it anew",
+            path.display()
+        ));
         Verdict::NotApplicable(why)
     }
 

@@ -17,6 +17,7 @@ use rkadm_core::{
 use serde::{Deserialize, Serialize};
 
 use crate::init::{Cluster, Environment};
+pub use certificate::STRANGE;
 pub use restart::RESTART_ACTION;
 pub use target::{TARGETS, Target};
 

@@ -198,6 +198,19 @@ fn of_all_the_one_that_somebody_else_signed_is_left_as_it_is() {
     assert_eq!(fs::read(machine.pki("apiserver.crt")).unwrap(), old);
     assert_ne!(fs::read(machine.pki("etcd/peer.crt")).unwrap(), other);
     assert!(ran.stderr().contains("it is left as it is"), "{}", ran.stderr());
+    // Authorities that were replaced signed none of them: whoever does this by the clock must not take it for done.
+    let replaced = with_kubeconfigs();
+    for name in ["ca", "etcd/ca", "front-proxy-ca"] {
+        for file in ["crt", "key"] {
+            let name = format!("{name}.{file}");
+            fs::copy(machine.pki(&name), replaced.pki(&name)).unwrap();
+        }
+    }
+    let before = replaced.tree("/etc");
+    let ran = replaced.rkadm("certs renew all --no-restart");
+    let stderr = ran.exits(1).stderr();
+    assert!(stderr.contains("nothing was renewed: none of the certificates was signed by"), "{stderr}");
+    assert!(replaced.tree("/etc") == before, "nothing is changed");
     // Whoever names it learns why not, and how.
     let ran = machine.rkadm("certs renew apiserver --no-restart");
     assert!(ran.exits(1).stderr().contains("--names-from-config"), "{}", ran.stderr());

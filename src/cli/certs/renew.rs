@@ -13,7 +13,7 @@ use rkadm_core::{
 };
 use rkadm_phases::{
     init::Cluster,
-    renew::{self, Renewal, TARGETS},
+    renew::{self, Renewal, STRANGE, TARGETS},
     static_pods,
 };
 use serde::Serialize;
@@ -162,6 +162,13 @@ async fn execute(
     if let Some(done) = done {
         let result = result(host, &renewal, &done).await;
         session.printer.result("CertificateRenewal", &result, || text(&result));
+        // Such as after the authority was replaced: whoever runs this by the clock must not take it for done.
+        if result.renewed.is_empty() && result.not_renewed.iter().any(|left| left.why.starts_with(STRANGE)) {
+            let message =
+                "nothing was renewed: none of the certificates was signed by the authorities that are here";
+            let hint = "where the authorities were replaced: --config FILE --names-from-config";
+            return Err(CommandError::failed(message).hint(hint).after_result());
+        }
     }
     Ok(())
 }
