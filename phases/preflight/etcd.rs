@@ -38,8 +38,7 @@ async fn client_files(host: &dyn Probe, etcd: &ExternalEtcd) -> Vec<Found> {
             Err(fault) => found.push(error(CHECK, fault.to_string(), hint)),
         }
     }
-    // An authority alone is fine: such an etcd asks for no client certificate.
-    if let [.., certificate, key] = contents.as_slice() {
+    if let [_, certificate, key] = contents.as_slice() {
         let pair = (Certificate::from_pem(certificate), PrivateKey::from_pem(key));
         match pair {
             (Err(why), _) => {

@@ -164,6 +164,9 @@ fn an_external_etcd_without_its_files_or_that_does_not_answer() {
         "{}",
         ran.stderr()
     );
+    fs::remove_file(machine.path("/pki/client.key")).unwrap();
+    let told = preflight(&machine, &config).stderr();
+    assert!(told.contains("/pki/client.key doesn't exist") && !told.contains("cannot be used"), "{told}");
     // One that asks for no client certificate: the authority is enough.
     let alone = config.replace(", certFile: /pki/client.crt, keyFile: /pki/client.key", "");
     assert_ne!(alone, config);

@@ -62,6 +62,7 @@ impl Catalog {
                 Ok((manifest, recipients)) => {
                     // Each question to a bucket takes its time.
                     let drilled = is_there(&record::name(&name));
+                    // Where it may not be read, nobody knows whether this one works: nothing may be removed for it.
                     let drill = if drilled { record::read(place, &name)? } else { None };
                     catalog.backups.push(Backup { path, name, bytes, recipients, manifest, drill });
                 }

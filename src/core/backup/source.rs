@@ -77,10 +77,12 @@ pub fn access(pods: &StaticPods) -> Result<EtcdAccess, BackupError> {
         pod::flag(server, name)
             .ok_or_else(|| BackupError::Source(format!("the API server's manifest has no --{name}")))
     };
+    // Such an etcd may ask for no client certificate, or serve without TLS.
+    let given = |name: &str| pod::flag(server, name).unwrap_or_default().into();
     Ok(EtcdAccess {
         endpoints: needed("etcd-servers")?.split(',').map(str::to_owned).collect(),
-        ca: needed("etcd-cafile")?.into(),
-        certificate: needed("etcd-certfile")?.into(),
-        key: needed("etcd-keyfile")?.into(),
+        ca: given("etcd-cafile"),
+        certificate: given("etcd-certfile"),
+        key: given("etcd-keyfile"),
     })
 }

@@ -299,8 +299,12 @@ fn discard_partial(dir: &Path) -> Result<(), BackupError> {
 /// A client with the files that the access names, on the machine at `root`.
 pub fn client(root: &Path, access: &EtcdAccess) -> Result<EtcdClient, BackupError> {
     let read = |path: &Path| fs::read(below(root, path)).map_err(BackupError::io("read", path));
-    let identity = Identity { certificate: read(&access.certificate)?, key: read(&access.key)?.into() };
-    let tls = Tls { identity: Some(identity), ..Tls::ca(read(&access.ca)?) };
+    let is_given = |path: &Path| !path.as_os_str().is_empty();
+    let mut tls = if is_given(&access.ca) { Tls::ca(read(&access.ca)?) } else { Tls::default() };
+    if is_given(&access.certificate) {
+        let (certificate, key) = (read(&access.certificate)?, read(&access.key)?.into());
+        tls.identity = Some(Identity { certificate, key });
+    }
     Ok(EtcdClient::new(&access.endpoints, &tls)?)
 }
 

@@ -20,7 +20,7 @@ use crate::{
     host::{Actuator, ApiAccess, FileKind, HostError, images::pull_images},
     kube::{KubeError, ObjectRef},
     pki::{CertificateError, IssueError, KeyAlgorithm, KeyError, KeyPool, PrivateKey, RandomUnavailable},
-    text::sha256_hex,
+    text::{chain, sha256_hex},
 };
 
 /// What is wrong with a key or certificate.
@@ -233,8 +233,18 @@ pub async fn act(step: &Step, cx: &ActCx<'_>) -> Result<(), StepError> {
         }
         Step::PullImages { socket, images } => {
             cx.unless_cancelled(async {
-                let pulled = pull_images(cx.host, socket, images, true).await;
-                Ok(pulled.into_iter().collect::<Result<Vec<_>, _>>().map(drop)?)
+                let pulled = images.iter().zip(pull_images(cx.host, socket, images, true).await);
+                let mut failed: Vec<_> =
+                    pulled.filter_map(|(image, pull)| Some((image, pull.err()?))).collect();
+                // One error keeps its kind; several are told together.
+                match failed.len() {
+                    0 => Ok(()),
+                    1 => Err(failed.remove(0).1.into()),
+                    _ => {
+                        let each = failed.iter().map(|(image, error)| format!("{image}: {}", chain(error)));
+                        Err(StepError::Content(each.collect::<Vec<_>>().join("; ")))
+                    }
+                }
             })
             .await
         }

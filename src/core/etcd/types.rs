@@ -12,9 +12,9 @@ use super::proto;
 pub struct EtcdAccess {
     /// Client URLs, tried in this order.
     pub endpoints: Vec<String>,
-    /// CA file that the members' certificates are checked against.
+    /// CA file that the members' certificates are checked against; empty where they serve without TLS.
     pub ca: PathBuf,
-    /// Client certificate file.
+    /// Client certificate file; empty where etcd asks for none.
     pub certificate: PathBuf,
     /// Its key file.
     pub key: PathBuf,

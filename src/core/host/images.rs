@@ -5,6 +5,7 @@ use std::time::Duration;
 use futures::{StreamExt as _, stream};
 
 use super::{Actuator, HostError};
+use crate::cri::CriError;
 
 /// Images pulled at the same time: enough to fill a line, few enough for a registry that limits connections.
 const AT_ONCE: usize = 4;
@@ -40,6 +41,8 @@ async fn pull(host: &dyn Actuator, socket: &str, image: &str, always: bool) -> R
     for _ in 1..TRIES {
         match host.pull_image(socket, image).await {
             Ok(()) => return Ok(Pull::Pulled),
+            // One that hung for a quarter of an hour has had its time.
+            Err(HostError::Cri(error @ CriError::Timeout { .. })) => return Err(error.into()),
             Err(HostError::Cri(error)) if error.is_transient() => host.pause(PAUSE).await,
             Err(error) => return Err(error),
         }

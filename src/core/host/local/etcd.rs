@@ -34,13 +34,20 @@ impl LocalHost {
         if let Some(client) = clients.get(&known) {
             return Ok(client.clone());
         }
-        let tls = Tls { identity: Some(Identity { certificate, key: key.into() }), ..Tls::ca(ca) };
+        let mut tls = if ca.is_empty() { Tls::default() } else { Tls::ca(ca) };
+        if !certificate.is_empty() {
+            tls.identity = Some(Identity { certificate, key: key.into() });
+        }
         let client = EtcdClient::new(&access.endpoints, &tls)?;
         clients.insert(known, client.clone());
         Ok(client)
     }
 
+    /// Empty where none is named.
     async fn etcd_file(&self, path: &Path) -> Result<Vec<u8>, HostError> {
+        if path.as_os_str().is_empty() {
+            return Ok(vec![]);
+        }
         self.read(path).await?.ok_or_else(|| HostError::File {
             what: "read",
             path: path.to_owned(),
