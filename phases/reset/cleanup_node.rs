@@ -151,6 +151,7 @@ impl CleanupNode {
         etcd: Option<&MemberOutput>,
         runs: bool,
     ) -> Result<Vec<Step>, PhaseError> {
+        self.reset.keeps_its_archive(&what)?;
         let Some(dir) = &self.reset.archive_dir else {
             let why = "nothing is kept of what is removed (--no-archive)".into();
             return Ok(vec![Step::CommitPoint { why }, Step::Remove { what, archive: None }]);
@@ -173,6 +174,14 @@ impl CleanupNode {
             steps.push(Step::Record { name: ARCHIVES_OUTPUT.into(), value });
         }
         let archive = all.last().map(|last| last.path.clone());
+        if etcd.is_some_and(|etcd| etcd.leave_out) {
+            // The control plane without its data: its etcd would begin a new and empty cluster, and its API server serve that to whoever
+            // reaches it by the address of the old one.
+            let why = "etcd's data of the member that left are not kept, and without them this control plane must not start again";
+            steps.push(Step::CommitPoint { why: why.into() });
+            steps.push(Step::Remove { what, archive: None });
+            return Ok(steps);
+        }
         steps.push(Step::Remove { what, archive });
         if etcd.is_none_or(|etcd| etcd.removed.is_none()) {
             steps.push(Step::Record { name: REVERSIBLE.into(), value: true.into() });

@@ -28,9 +28,12 @@ impl DeleteNode {
 #[async_trait]
 impl Phase for DeleteNode {
     fn meta(&self) -> PhaseMeta {
-        PhaseMeta::new("delete-node", "Delete the Node object of this machine").help(
-            "Delete the Node object while the API server can still be reached. Only with --delete-node.",
-        )
+        PhaseMeta::new("delete-node", "Delete the Node object of this machine")
+            .help(
+                "Delete the Node object while the API server can still be reached. Only with --delete-node.",
+            )
+            // Later, nobody may be there to ask: the API server of this machine, or its credentials, have gone meanwhile.
+            .once()
     }
 
     async fn plan(&self, cx: &PlanCx<'_>) -> Result<Verdict, PhaseError> {

@@ -295,7 +295,8 @@ impl LeaveCluster {
         let name = mine.describe();
         let known = MemberOutput {
             removed: Some(name.clone()),
-            leave_out: size > SMALL,
+            // Forced, it may not have left in the end.
+            leave_out: size > SMALL && !self.reset.config.force,
             id: mine.id,
             others: others.clone(),
             ..MemberOutput::of(local)

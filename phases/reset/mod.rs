@@ -16,7 +16,7 @@ use std::{
 use rkadm_core::{
     archive::Removal,
     config::{GoDuration, types::ResetConfiguration},
-    engine::{Phase, PhaseMeta, Workflow},
+    engine::{Phase, PhaseError, PhaseMeta, Workflow},
     etcd::EtcdAccess,
     netfilter::Owners,
 };
@@ -55,6 +55,23 @@ pub struct Reset {
 }
 
 impl Reset {
+    /// The archive must not be in what is removed.
+    ///
+    /// # Errors
+    /// It would be.
+    fn keeps_its_archive(&self, what: &[Removal]) -> Result<(), PhaseError> {
+        let Some(dir) = &self.archive_dir else { return Ok(()) };
+        let Some(removal) = what.iter().find(|removal| dir.starts_with(&removal.path)) else { return Ok(()) };
+        Err(PhaseError::Unusable {
+            message: format!(
+                "the archive in {} would be removed with {}, which it is to keep",
+                dir.display(),
+                removal.path.display()
+            ),
+            hint: "put it elsewhere with --archive-dir, or keep nothing with --no-archive".into(),
+        })
+    }
+
     /// The phases, in order. The command's name is the operation's.
     pub fn workflow(self: &Arc<Self>) -> Workflow {
         let phases: Vec<Box<dyn Phase>> = vec![

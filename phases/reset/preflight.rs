@@ -38,6 +38,7 @@ impl Phase for Preflight {
         for removal in &all {
             cleanup_node::refuse_what_is_everybodys(removal)?;
         }
+        self.reset.keeps_its_archive(&all)?;
         let mut findings = vec![];
         if cx.host.uid() != 0 && !cx.is_dry_run() {
             findings.push(finding("IsPrivilegedUser", "this is not root", "sudo rkadm reset"));

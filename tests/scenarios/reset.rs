@@ -87,6 +87,54 @@ async fn a_failure_after_the_member_left_is_taken_back_to_there() {
     assert_eq!(machine.host.world().members.len(), 2);
 }
 
+/// Its etcd would begin a new and empty cluster behind the address of the old one.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_control_plane_whose_large_data_are_not_kept_never_starts_again() {
+    let large = async || {
+        let machine = one_of_three().await;
+        machine.host.edit(|world| world.tree_bytes = 1 << 30);
+        machine
+    };
+    let undisturbed = large().await;
+    undisturbed.run_reset(&reset()).await.unwrap();
+    let changes = undisturbed.host.changes();
+    let removal = changes.iter().position(|change| change.starts_with("rm -r")).unwrap();
+    for (change, what) in changes.iter().enumerate().skip(removal) {
+        let machine = large().await;
+        machine.host.inject(change, Fault::CrashAfter);
+        assert!(machine.crashes_in_reset(&reset()).await);
+        let _ = machine.roll_back().await;
+        let world = machine.host.world();
+        let has = |path: &str| world.paths.contains_key(Path::new(path));
+        assert!(
+            !has("/etc/kubernetes/manifests/etcd.yaml") || has("/var/lib/etcd/member"),
+            "after {what}: a control plane without its data"
+        );
+        assert_eq!(world.archives.len(), 1, "what else was removed is kept");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn data_of_a_member_that_may_not_have_left_are_kept() {
+    let machine = one_of_three().await;
+    machine.host.edit(|world| world.tree_bytes = 1 << 30);
+    machine.run_reset(&with(|reset| reset.config.force = true)).await.unwrap();
+    let archives = machine.host.world().archives;
+    assert!(
+        archives.values().all(|kept| kept.paths.keys().any(|path| path.starts_with("/var/lib/etcd/member")))
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_archive_in_what_is_removed_is_refused() {
+    let machine = one_of_three().await;
+    let before = machine.host.world();
+    let inside = with(|reset| reset.archive_dir = Some("/var/lib/etcd/archives".into()));
+    let error = machine.run_reset(&inside).await.expect_err("the archive would be removed");
+    assert!(error.to_string().contains("would be removed with /var/lib/etcd"), "{error}");
+    assert!(before == machine.host.world(), "something was changed");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn quorum_is_not_given_up_without_a_word() {
     let machine = one_of_three().await;

@@ -37,7 +37,8 @@ pub enum Node {
 /// What an archive holds.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Archived {
-    paths: BTreeMap<PathBuf, Node>,
+    /// What was there.
+    pub paths: BTreeMap<PathBuf, Node>,
     objects: BTreeMap<String, Value>,
 }
 
@@ -75,6 +76,8 @@ pub struct World {
     pub members: Vec<Member>,
     /// Other machines of the cluster serve its API and its etcd.
     pub others_serve: bool,
+    /// How large any directory is.
+    pub tree_bytes: u64,
     /// So many members of etcd are gone that the one here serves nothing, until its data is of a cluster of its own.
     pub quorum_lost: bool,
     /// Containers that were ended while no kubelet ran that would start them again.
@@ -141,6 +144,7 @@ impl World {
             uid: 0,
             members: vec![],
             others_serve: false,
+            tree_bytes: 0,
             own_is_silent: false,
             quorum_lost: false,
             ended: BTreeSet::new(),

@@ -89,7 +89,7 @@ impl Probe for FakeHost {
     }
 
     async fn tree_size(&self, _removal: &Removal, _leave_out: &[PathBuf]) -> Result<u64, HostError> {
-        Ok(0)
+        Ok(lock(&self.world).tree_bytes)
     }
 
     async fn space(&self, _path: &Path) -> Option<Space> {
