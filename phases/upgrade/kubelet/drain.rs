@@ -135,6 +135,12 @@ impl Evict {
             Err(HostError::Api(KubeError::Throttled { message, .. })) => {
                 Ok(format!("pod {label} to be allowed to go: {message}"))
             }
+            // Its namespace is going, and the pod with it, but the list is of before. (Other 403s do not mend themselves.)
+            Err(HostError::Api(KubeError::Forbidden { message, .. }))
+                if message.contains("being terminated") =>
+            {
+                Ok(format!("pod {label} to go with its namespace: {message}"))
+            }
             Err(HostError::Api(error)) if error.is_transient() => Ok(format!("pod {label}: {error}")),
             Err(error) => Err(error.into()),
         }
