@@ -73,12 +73,26 @@ fn a_cluster_of_kubeadm_goes_to_the_next_minor_and_back_and_loses_nothing() {
         healthy(&cp1)?;
         let after = files(&cp1)?;
         ensure!(before == after, "the files are not as they were:\n{before}\n\n{after}");
+        what_is_not_well_afterwards_is_told(&cp1)?;
         // All that was written, before, between and after.
         load.nothing_is_lost()?;
         let backups = cp1.sh_ok("rkadm backup list -o json")?;
         ensure!(backups.contains("etcd"), "no backup was kept: {backups}");
         cp1.sh_ok("rkadm backup verify latest").map(drop)
     });
+}
+
+/// What breaks while it is upgraded takes nothing back, and nobody goes on from there.
+fn what_is_not_well_afterwards_is_told(cp1: &Node) -> Result<()> {
+    let again = ["upgrade", "apply", FROM, "--yes", "--skip-phases=preflight,backup"];
+    cp1.sh_ok("pkill -STOP -x kube-scheduler")?;
+    let output = rkadm(cp1, &again);
+    cp1.sh_ok("pkill -CONT -x kube-scheduler")?;
+    let words =
+        ["the upgrade is done, but not everything is well: kube-scheduler", "the same command looks again"];
+    expect(&output?, 5, &words)?;
+    healthy(cp1)?;
+    expect(&rkadm(cp1, &again)?, 0, &[]).map(drop)
 }
 
 fn a_dry_run_writes_nothing(cp1: &Node) -> Result<()> {

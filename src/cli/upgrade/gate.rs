@@ -8,7 +8,10 @@ use rkadm_phases::{
     upgrade::{Upgrading, findings, gate},
 };
 
-use crate::cli::{Session, exit::CommandError};
+use crate::cli::{
+    Session,
+    exit::{CommandError, ExitKind},
+};
 
 /// What does not answer within this time does not work, for whoever waits for it.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -33,7 +36,8 @@ pub async fn pass(session: &Session, upgrading: &Upgrading, operation: &str) -> 
         session.reporter.report(Event::Warning { message });
         return Ok(());
     }
-    Err(CommandError::failed(message)
+    // Not `Failed`, which says that all is as it was before.
+    Err(CommandError::new(ExitKind::Resumable, message)
         .hint("`rkadm health` tells more; the same command looks again")
         .hint(format!("to take the upgrade back: `rkadm op rollback {operation}`"))
         .after_result())
