@@ -80,8 +80,7 @@ impl Files<'_> {
             let strange = signers.is_strange(entry.ca, certificate.as_ref()).await?;
             let list =
                 if entry.is_ca() { &mut found.certificate_authorities } else { &mut found.certificates };
-            let expiration = self.expiration(entry.id, entry.ca, elsewhere, certificate);
-            list.push(Expiration { strange, ..expiration });
+            list.push(self.expiration(entry.id, entry.ca, (elsewhere, strange), certificate));
         }
         let ca = certificates::entry("ca");
         for spec in kubeconfigs::FILES.iter().filter(|spec| spec.renewable) {
@@ -90,8 +89,7 @@ impl Files<'_> {
             let certificate = file.and_then(|yaml| client_certificate(&yaml));
             let elsewhere = signers.is_elsewhere(ca).await?;
             let strange = signers.is_strange(Some(ca), certificate.as_ref()).await?;
-            let expiration = self.expiration(spec.file, Some(ca), elsewhere, certificate);
-            found.certificates.push(Expiration { strange, ..expiration });
+            found.certificates.push(self.expiration(spec.file, Some(ca), (elsewhere, strange), certificate));
         }
         found.certificates.sort_by(|a, b| a.name.cmp(&b.name));
         found.certificate_authorities.sort_by(|a, b| a.name.cmp(&b.name));
@@ -108,7 +106,7 @@ impl Files<'_> {
         &self,
         name: &str,
         ca: Option<&CertEntry>,
-        externally_managed: bool,
+        (externally_managed, strange): (bool, bool),
         certificate: Option<Result<Certificate, String>>,
     ) -> Expiration {
         let missing = certificate.is_none();
@@ -125,7 +123,7 @@ impl Files<'_> {
             ca_name: ca.map(|ca| ca.id),
             missing,
             error,
-            strange: false,
+            strange,
         }
     }
 }

@@ -91,9 +91,14 @@ impl Cluster {
         self.environment.kubeconfig_dir.as_deref().unwrap_or(Path::new(KUBERNETES_DIR))
     }
 
+    /// The directory of static pods.
+    pub fn manifests() -> PathBuf {
+        Path::new(KUBERNETES_DIR).join("manifests")
+    }
+
     /// The manifest of a static pod.
     pub fn manifest(file_name: &str) -> PathBuf {
-        PathBuf::from(KUBERNETES_DIR).join("manifests").join(file_name)
+        Self::manifests().join(file_name)
     }
 
     /// An administrator, at this node's own API server: other addresses may not lead here yet.

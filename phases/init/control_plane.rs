@@ -15,7 +15,7 @@ use rkadm_core::{
     text::sha256_hex,
 };
 
-use super::cluster::{Cluster, KUBERNETES_DIR, PRIVATE, PRIVATE_DIR};
+use super::cluster::{Cluster, PRIVATE, PRIVATE_DIR};
 use crate::{
     files::{Existing, directory},
     patches,
@@ -75,7 +75,7 @@ pub async fn manifest_steps(
         Existing::Bytes(bytes) => Seen::Sha256(sha256_hex(&bytes)),
         Existing::Planned => return Ok(vec![]),
     };
-    let dir = std::path::Path::new(KUBERNETES_DIR).join("manifests");
+    let dir = Cluster::manifests();
     let mut steps = directory(cx, &dir, PRIVATE_DIR).await?;
     steps.push(Step::WriteFile {
         path,

@@ -186,8 +186,11 @@ impl Action for NoteBefore {
     async fn prepare(&self, host: &dyn Actuator) -> Result<Value, StepError> {
         let sandboxes = host.sandboxes(&self.socket).await?;
         let mut entries = host.list(KUBELET_DIR.as_ref()).await?;
-        entries
-            .extend(self.writes.iter().filter(|name| !entries.contains(name)).cloned().collect::<Vec<_>>());
+        for name in &self.writes {
+            if !entries.contains(name) {
+                entries.push(name.clone());
+            }
+        }
         let before = Before {
             socket: self.socket.clone(),
             entries,

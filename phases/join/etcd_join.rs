@@ -106,7 +106,7 @@ impl EtcdJoin {
         steps.push(Step::Action(Arc::new(AddMember { target: target.clone(), limit })));
         if write_manifest {
             let path = Cluster::manifest(&Component::Etcd.file_name());
-            steps.extend(directory(cx, path.parent().unwrap_or(Path::new("/")), PRIVATE_DIR).await?);
+            steps.extend(directory(cx, &Cluster::manifests(), PRIVATE_DIR).await?);
             let maker = Manifest {
                 cluster: Arc::clone(cluster),
                 access: access.clone(),

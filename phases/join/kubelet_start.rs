@@ -15,10 +15,7 @@ use rkadm_core::{
 use super::{joining::Joining, unfinished::by_kubelet};
 use crate::{
     files::{Existing, directory, new_file},
-    init::{
-        Cluster, KUBELET_CONF, KUBERNETES_DIR, NewNode, PRIVATE, PRIVATE_DIR, PUBLIC, PUBLIC_DIR,
-        kubelet_steps,
-    },
+    init::{Cluster, KUBELET_CONF, NewNode, PRIVATE, PRIVATE_DIR, PUBLIC, PUBLIC_DIR, kubelet_steps},
 };
 
 /// Writes the kubelet's files and starts it.
@@ -47,8 +44,7 @@ impl Phase for KubeletStart {
         if self.joining.is_control_plane() {
             // A kubelet that finds no directory of static pods looks again after a second, then two, four, …: etcd, which may have to wait
             // for its turn, would be started up to twenty seconds after its manifest is there.
-            let manifests = Path::new(KUBERNETES_DIR).join("manifests");
-            first.extend(directory(cx, &manifests, PRIVATE_DIR).await?);
+            first.extend(directory(cx, &Cluster::manifests(), PRIVATE_DIR).await?);
         }
         let registration = &self.joining.cluster.config.node_registration;
         // A control plane is tainted through the API, where it is also labelled.

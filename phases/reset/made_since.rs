@@ -5,7 +5,7 @@ use std::path::Path;
 use rkadm_core::{engine::PhaseError, host::Probe};
 
 use super::{cleanup_node::KUBELET_DIR, etcd_member::MemberOutput};
-use crate::init::{Cluster, KUBERNETES_DIR};
+use crate::init::Cluster;
 
 /// What speaks against taking a finished reset back, in words; empty when nothing does. `etcd` is what it recorded.
 pub async fn made_since(
@@ -20,7 +20,7 @@ pub async fn made_since(
         }
     }
     let known = etcd.and_then(|value| serde_json::from_value::<MemberOutput>(value.clone()).ok());
-    let dirs = [Path::new(KUBERNETES_DIR).join("manifests"), Path::new(KUBELET_DIR).join("pki")];
+    let dirs = [Cluster::manifests(), Path::new(KUBELET_DIR).join("pki")];
     for dir in dirs.into_iter().chain(known.map(|known| known.data_dir)) {
         if !host.list(&dir).await?.is_empty() {
             made.push(format!("{} is not empty", dir.display()));

@@ -128,7 +128,7 @@ impl Reset {
 
     /// What goes besides etcd's data. The manifests first: without them nothing comes up again after a power loss.
     fn removals(&self) -> Vec<Removal> {
-        let mut all = vec![Removal::contents(format!("{KUBERNETES_DIR}/manifests"))];
+        let mut all = vec![Removal::contents(Cluster::manifests())];
         let files = [
             "admin.conf",
             "super-admin.conf",

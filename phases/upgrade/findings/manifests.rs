@@ -15,7 +15,7 @@ use rkadm_core::{
 
 use super::configured;
 use crate::{
-    init::{Cluster, KUBERNETES_DIR},
+    init::Cluster,
     preflight::{Found, error, warning},
     upgrade::{Upgrading, target::desired_pod},
 };
@@ -147,7 +147,7 @@ fn section(component: Component) -> &'static str {
 
 /// The kubelet runs every file of the directory that does not begin with a dot, whatever its name ends with.
 async fn strays(host: &dyn Probe) -> Vec<Found> {
-    let dir = Path::new(KUBERNETES_DIR).join("manifests");
+    let dir = Cluster::manifests();
     let mut found = vec![];
     for name in host.list(&dir).await.unwrap_or_default() {
         let own = Component::ALL.iter().any(|component| component.file_name() == name);

@@ -34,7 +34,7 @@ use crate::{
         snapshot::{self, Part, VerifyOptions},
         types::HashKv,
     },
-    health::{Identity, Tls},
+    health::Tls,
     kube::storage,
     manifest::pod,
 };
@@ -298,13 +298,13 @@ fn discard_partial(dir: &Path) -> Result<(), BackupError> {
 
 /// A client with the files that the access names, on the machine at `root`.
 pub fn client(root: &Path, access: &EtcdAccess) -> Result<EtcdClient, BackupError> {
-    let read = |path: &Path| fs::read(below(root, path)).map_err(BackupError::io("read", path));
-    let is_given = |path: &Path| !path.as_os_str().is_empty();
-    let mut tls = if is_given(&access.ca) { Tls::ca(read(&access.ca)?) } else { Tls::default() };
-    if is_given(&access.certificate) {
-        let (certificate, key) = (read(&access.certificate)?, read(&access.key)?.into());
-        tls.identity = Some(Identity { certificate, key });
-    }
+    let read = |path: &Path| {
+        if path.as_os_str().is_empty() {
+            return Ok(vec![]);
+        }
+        fs::read(below(root, path)).map_err(BackupError::io("read", path))
+    };
+    let tls = Tls::of_etcd(read(&access.ca)?, read(&access.certificate)?, read(&access.key)?);
     Ok(EtcdClient::new(&access.endpoints, &tls)?)
 }
 

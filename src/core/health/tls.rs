@@ -57,6 +57,13 @@ impl Tls {
     pub fn ca(pem: impl Into<Vec<u8>>) -> Self {
         Self { trust: Trust::Ca(pem.into()), identity: None }
     }
+
+    /// With what an etcd was configured with, in PEM: no authority where it serves without TLS, no certificate where it asks for none.
+    pub fn of_etcd(ca: Vec<u8>, certificate: Vec<u8>, key: Vec<u8>) -> Self {
+        let tls = if ca.is_empty() { Self::PLAIN } else { Self::ca(ca) };
+        let identity = (!certificate.is_empty()).then(|| Identity { certificate, key: key.into() });
+        Self { identity, ..tls }
+    }
 }
 
 /// A certificate or key cannot be used.

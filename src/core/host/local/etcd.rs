@@ -17,7 +17,7 @@ use crate::{
     },
     engine::Cancel,
     etcd::{EtcdAccess, EtcdClient},
-    health::{Identity, Tls},
+    health::Tls,
     host::{HostError, Probe},
     text::sha256_hex,
 };
@@ -34,11 +34,7 @@ impl LocalHost {
         if let Some(client) = clients.get(&known) {
             return Ok(client.clone());
         }
-        let mut tls = if ca.is_empty() { Tls::default() } else { Tls::ca(ca) };
-        if !certificate.is_empty() {
-            tls.identity = Some(Identity { certificate, key: key.into() });
-        }
-        let client = EtcdClient::new(&access.endpoints, &tls)?;
+        let client = EtcdClient::new(&access.endpoints, &Tls::of_etcd(ca, certificate, key))?;
         clients.insert(known, client.clone());
         Ok(client)
     }
