@@ -247,7 +247,24 @@ fn kubelet_by_package(cp1: &Node, w1: &Node) -> Result<()> {
     kubelets(cp1, &[("w1", FROM)])?;
     let package = w1.sh_ok("apt-get -qq check && dpkg-query -Wf '${Version} ${Status}' kubelet")?;
     ensure!(package.starts_with("1.36.4-1.1 ") && package.ends_with(" ok installed"), "{package}");
-    Ok(())
+    kubelet_by_its_package_over_itself(cp1, w1)
+}
+
+/// A way back where the repository had the new minor alone leaves the program of before under the name of the new package, for
+/// which a package manager has nothing to install.
+fn kubelet_by_its_package_over_itself(cp1: &Node, w1: &Node) -> Result<()> {
+    w1.sh_ok("cp /usr/bin/kubelet /root/before; apt-get install -y -q --allow-change-held-packages kubelet=1.37.2-1.1")?;
+    w1.sh_ok("rm /srv/repo/kubelet_1.36*; sed -i '1,/^$/d' /srv/repo/Packages; apt-get update -q")?;
+    w1.sh_ok(
+        "cp --remove-destination /root/before /usr/bin/kubelet; ! apt-cache madison kubelet | grep 1.36",
+    )?;
+    expect(&rkadm(w1, &["upgrade", "node", "--kubelet", "--drain-unmanaged"])?, 0, &[])?;
+    kubelets(cp1, &[("w1", TO)])?;
+    let newest = "rkadm op list -o json | jq -r '[.items[] | select(.command == \"upgrade node phase kubelet\")] | .[-1].id'";
+    let id = w1.sh_ok(newest)?;
+    expect(&rkadm(w1, &["op", "rollback", id.trim()])?, 0, &[])?;
+    wait(cp1, "kubectl get node w1 -o jsonpath='{.status.nodeInfo.kubeletVersion}' | grep v1.36.4")?;
+    kubelets(cp1, &[("w1", FROM)])
 }
 
 /// The kubelets of these nodes, all of which take pods.

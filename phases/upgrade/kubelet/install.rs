@@ -13,7 +13,7 @@ use rkadm_core::{
 
 use super::{
     INSTALLED, NOT_ASKED,
-    package::{Manager, words},
+    package::{How, Manager, words},
     servers,
 };
 use crate::{init::KUBELET, upgrade::Upgrading};
@@ -97,9 +97,11 @@ impl Phase for Download {
         if cx.store.output(NEEDED).is_none() || kubelet.binary.is_some() {
             return Ok(Verdict::NotApplicable("no package is needed".into()));
         }
-        let (manager, version) = package(cx, &self.0.cluster.config.kubernetes_version).await?;
+        let Package { manager, version, over_itself } =
+            Package::of(cx, &self.0.cluster.config.kubernetes_version).await?;
+        let how = How { download_only: true, over_itself };
         let mut steps = mended(manager);
-        steps.push(Step::Run { argv: manager.download(&version), undo: None });
+        steps.push(Step::Run { argv: manager.install(&version, how), undo: None });
         Ok(Verdict::Apply(steps))
     }
 }
@@ -110,23 +112,33 @@ fn mended(manager: Manager) -> Vec<Step> {
 }
 
 /// The package of the new kubelet.
-///
-/// # Errors
-/// No repository has one.
-async fn package(cx: &PlanCx<'_>, wanted: &KubeVersion) -> Result<(Manager, String), PhaseError> {
-    if let Some(manager) = Manager::of_kubelet(cx.host).await
-        && let Some(version) = manager.available(cx.host, wanted).await
-    {
-        return Ok((manager, version));
+struct Package {
+    manager: Manager,
+    version: String,
+    /// It is installed, and yet another program is in its place: a way back put it there, as no repository had its package.
+    over_itself: bool,
+}
+
+impl Package {
+    /// # Errors
+    /// No repository has one.
+    async fn of(cx: &PlanCx<'_>, wanted: &KubeVersion) -> Result<Self, PhaseError> {
+        if let Some(manager) = Manager::of_kubelet(cx.host).await
+            && let Some(version) = manager.available(cx.host, wanted).await
+        {
+            let over_itself = manager.installed(cx.host).await.as_ref() == Some(&version)
+                && installed_version(cx).await.as_ref() != Some(wanted);
+            return Ok(Self { manager, version, over_itself });
+        }
+        Err(PhaseError::Unusable {
+            message: format!("no repository of this machine has a package kubelet of {wanted}"),
+            hint: format!(
+                "each minor has a repository of its own: add the one of v{}.{} (https://pkgs.k8s.io), then run the command again",
+                wanted.major(),
+                wanted.minor()
+            ),
+        })
     }
-    Err(PhaseError::Unusable {
-        message: format!("no repository of this machine has a package kubelet of {wanted}"),
-        hint: format!(
-            "each minor has a repository of its own: add the one of v{}.{} (https://pkgs.k8s.io), then run the command again",
-            wanted.major(),
-            wanted.minor()
-        ),
-    })
 }
 
 pub struct Install(Arc<Upgrading>);
@@ -169,21 +181,25 @@ impl Install {
         cx: &PlanCx<'_>,
         wanted: &KubeVersion,
     ) -> Result<(Vec<Step>, String), PhaseError> {
-        let (manager, version) = package(cx, wanted).await?;
+        let Package { manager, version, over_itself } = Package::of(cx, wanted).await?;
         let kept = Kept::of(cx).await?;
         // The repository may have the new minor alone by now: then the program that was there comes back without its package.
         let undo = manager.installed(cx.host).await.map(|before| {
+            if over_itself {
+                return words(&["sh", "-c", &kept.back()]);
+            }
             let script =
                 |argv: &[String]| argv.iter().map(|word| format!("'{word}'")).collect::<Vec<_>>().join(" ");
             // What was cut off in the middle of the installation would let nothing be installed; where it cannot be finished, the
             // program is what counts.
             let mend = manager.mend().map(|mend| script(&mend) + "; ").unwrap_or_default();
-            let install = script(&manager.install(&before));
+            let install = script(&manager.install(&before, How::default()));
             words(&["sh", "-c", &format!("{mend}{install} || {{ {}; }}", kept.back())])
         });
         let mut steps = vec![kept.keep()];
         steps.extend(mended(manager));
-        steps.push(Step::Run { argv: manager.install(&version), undo });
+        let how = How { over_itself, ..How::default() };
+        steps.push(Step::Run { argv: manager.install(&version, how), undo });
         Ok((steps, format!("kubelet {version}")))
     }
 
@@ -269,10 +285,13 @@ mod tests {
     use crate::upgrade::kubelet::KubeletUpgrade;
 
     /// The commands of a phase on a machine whose kubelet is a package of Debian, each with its undo.
-    async fn commands(phase: impl Fn(&Arc<Upgrading>) -> Box<dyn Phase>) -> Vec<(String, Option<String>)> {
+    async fn commands(
+        installed: &str,
+        phase: impl Fn(&Arc<Upgrading>) -> Box<dyn Phase>,
+    ) -> Vec<(String, Option<String>)> {
         let mut world = World::ready()
-            .with_answer("dpkg-query --show kubelet", "kubelet\t1.36.4-1.1\n")
-            .with_answer("dpkg-query --show --showformat=${Version} kubelet", "1.36.4-1.1")
+            .with_answer("dpkg-query --show kubelet", &format!("kubelet\t{installed}\n"))
+            .with_answer("dpkg-query --show --showformat=${Version} kubelet", installed)
             .with_answer("apt-cache madison kubelet", " kubelet | 1.37.2-1.1 | https://pkgs.k8s.io deb\n")
             .with_answer("kubelet --version", "Kubernetes v1.36.4\n");
         world.programs = ["apt-get", "kubelet"].map(str::to_owned).into();
@@ -296,7 +315,7 @@ mod tests {
     #[tokio::test]
     async fn what_a_power_loss_left_of_an_installation_is_finished_before_the_next() {
         const MEND: &str = "dpkg --force-confold --configure -a";
-        let found = commands(|upgrading| Box::new(Install::new(upgrading))).await;
+        let found = commands("1.36.4-1.1", |upgrading| Box::new(Install::new(upgrading))).await;
         let [(keep, None), (mend, None), (install, Some(undo))] = &found[..] else { panic!("{found:?}") };
         assert!(keep.starts_with("cp --preserve=all /usr/bin/kubelet"), "{keep}");
         assert!(mend.ends_with(MEND), "{mend}");
@@ -304,7 +323,18 @@ mod tests {
         let places = [MEND, "'kubelet=1.36.4-1.1' || {", "mv -f"].map(|part| undo.find(part));
         assert!(places.is_sorted() && places[0].is_some(), "{undo}");
         // A resume comes by here first, and apt refuses to download as well.
-        let found = commands(|upgrading| Box::new(Download::new(upgrading))).await;
+        let found = commands("1.36.4-1.1", |upgrading| Box::new(Download::new(upgrading))).await;
         assert!(found.len() == 2 && found[0].0.ends_with(MEND), "{found:?}");
+    }
+
+    #[tokio::test]
+    async fn a_package_that_is_there_under_another_program_is_installed_over_itself_and_the_way_back_is_the_program()
+     {
+        let found = commands("1.37.2-1.1", |upgrading| Box::new(Install::new(upgrading))).await;
+        let [_, _, (install, Some(undo))] = &found[..] else { panic!("{found:?}") };
+        assert!(install.ends_with("--reinstall kubelet=1.37.2-1.1"), "{install}");
+        assert!(undo.contains("mv -f") && !undo.contains("apt-get"), "{undo}");
+        let found = commands("1.37.2-1.1", |upgrading| Box::new(Download::new(upgrading))).await;
+        assert!(found[1].0.ends_with("--reinstall --download-only kubelet=1.37.2-1.1"), "{found:?}");
     }
 }

@@ -88,68 +88,50 @@ impl Manager {
         Some(output.stdout.trim().to_owned()).filter(|version| !version.is_empty())
     }
 
-    /// The command that brings the package of this full version to the machine, without installing it.
-    pub fn download(self, version: &str) -> Vec<String> {
-        match self {
-            Self::Apt => Self::apt(version, &["--download-only"]),
-            Self::Dnf => words(&[
-                "dnf",
+    /// The command that installs this full version, newer or older than what is there.
+    pub fn install(self, version: &str, how: How) -> Vec<String> {
+        let again = how.over_itself;
+        let mut argv = words(match self {
+            // Packages of Kubernetes are held, so that they are not upgraded by accident: this is none.
+            Self::Apt => &[
+                "env",
+                "DEBIAN_FRONTEND=noninteractive",
+                "apt-get",
+                "-o",
+                LOCK,
                 "install",
                 "-y",
                 "-q",
-                EXCLUDED,
-                "--downloadonly",
-                &format!("{PACKAGE}-{version}"),
-            ]),
-            Self::Zypper => words(&[
-                "zypper",
-                "--non-interactive",
-                "install",
-                "--download-only",
-                "--oldpackage",
-                &format!("{PACKAGE}={version}"),
-            ]),
-        }
-    }
-
-    /// The command that installs this full version, newer or older than what is there.
-    pub fn install(self, version: &str) -> Vec<String> {
-        let named = format!("{PACKAGE}-{version}");
-        match self {
-            Self::Apt => Self::apt(version, &[]),
+                "--no-remove",
+                "--allow-downgrades",
+                "--allow-change-held-packages",
+                "-o",
+                "Dpkg::Options::=--force-confold",
+            ],
+            Self::Dnf if again => &["dnf", "reinstall", "-y", "-q", EXCLUDED],
             // `install` takes older ones, too, where the version is named.
-            Self::Dnf => words(&["dnf", "install", "-y", "-q", "--allowerasing", EXCLUDED, &named]),
-            Self::Zypper => words(&[
-                "zypper",
-                "--non-interactive",
-                "install",
-                "--oldpackage",
-                &format!("{PACKAGE}={version}"),
-            ]),
-        }
-    }
-
-    /// Packages of Kubernetes are held, so that they are not upgraded by accident: this is none.
-    fn apt(version: &str, flags: &[&str]) -> Vec<String> {
-        let mut argv = words(&[
-            "env",
-            "DEBIAN_FRONTEND=noninteractive",
-            "apt-get",
-            "-o",
-            LOCK,
-            "install",
-            "-y",
-            "-q",
-            "--no-remove",
-            "--allow-downgrades",
-            "--allow-change-held-packages",
-            "-o",
-            "Dpkg::Options::=--force-confold",
-        ]);
-        argv.extend(flags.iter().map(|flag| (*flag).to_owned()));
-        argv.push(format!("{PACKAGE}={version}"));
+            Self::Dnf => &["dnf", "install", "-y", "-q", "--allowerasing", EXCLUDED],
+            Self::Zypper => &["zypper", "--non-interactive", "install", "--oldpackage"],
+        });
+        let (over_itself, download_only, between) = match self {
+            Self::Apt => (Some("--reinstall"), "--download-only", '='),
+            Self::Dnf => (None, "--downloadonly", '-'),
+            Self::Zypper => (Some("--force"), "--download-only", '='),
+        };
+        argv.extend(over_itself.filter(|_| again).map(str::to_owned));
+        argv.extend(how.download_only.then(|| download_only.to_owned()));
+        argv.push(format!("{PACKAGE}{between}{version}"));
         argv
     }
+}
+
+/// How a package is installed.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct How {
+    /// It is brought to the machine, and no more.
+    pub download_only: bool,
+    /// The package manager has this version for installed, and would do nothing: its files are written again.
+    pub over_itself: bool,
 }
 
 /// The arguments of a command.
@@ -177,6 +159,26 @@ mod tests {
         assert!(check.starts_with("apt-get ") && check.contains(LOCK), "{check}");
         assert!(mend.ends_with("dpkg --force-confold --configure -a"), "{mend}");
         assert!(!script.contains('\''), "it becomes part of another script");
+    }
+
+    #[test]
+    fn every_package_manager_can_be_told_to_write_the_files_of_what_it_has_again() {
+        let command = |manager: Manager, how| manager.install("1.37.2-1.1", how).join(" ");
+        let again = How { over_itself: true, ..How::default() };
+        for (manager, once, twice) in [
+            (Manager::Apt, "apt-get", "--reinstall kubelet=1.37.2-1.1"),
+            (Manager::Dnf, "dnf install", "dnf reinstall"),
+            (Manager::Zypper, "install --oldpackage kubelet=", "--force kubelet="),
+        ] {
+            let (first, second) = (command(manager, How::default()), command(manager, again));
+            assert!(first.contains(once) && !first.contains(twice), "{first}");
+            assert!(second.contains(twice), "{second}");
+            let fetched = command(manager, How { download_only: true, ..again });
+            assert!(
+                fetched.contains(twice.split(' ').next().unwrap()) && fetched.contains("only"),
+                "{fetched}"
+            );
+        }
     }
 
     #[test]
