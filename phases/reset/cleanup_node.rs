@@ -126,7 +126,7 @@ impl CleanupNode {
         }
         all.extend(self.reset.removals());
         if let Some(etcd) = etcd {
-            all.push(Removal::contents(&etcd.data_dir));
+            all.extend(etcd.data.removals());
         }
         let mut here = vec![];
         for removal in all {
@@ -137,6 +137,7 @@ impl CleanupNode {
                 cx.host.stat(&removal.path).await?.is_some()
             };
             if is_here {
+                tell_of_mounts(cx, &removal).await?;
                 here.push(removal);
             }
         }
@@ -167,7 +168,9 @@ impl CleanupNode {
         if !usable {
             let path = new_name(cx.host, dir).await?;
             let mut leave_out = left_out();
-            leave_out.extend(etcd.filter(|etcd| etcd.leave_out).map(|etcd| etcd.data_dir.join("member")));
+            if let Some(etcd) = etcd.filter(|etcd| etcd.leave_out) {
+                leave_out.extend(etcd.data.bulk(cx.host).await?);
+            }
             steps.push(Step::Archive { archive: path.clone(), what: what.clone(), leave_out });
             all.push(Written { path, boot_id });
             let value = serde_json::to_value(&all).unwrap_or_default();
@@ -213,6 +216,22 @@ impl CleanupNode {
     }
 }
 
+/// A file system that somebody mounted stays, and all that is in it: it is not for a removal to say whose it is.
+async fn tell_of_mounts(cx: &PlanCx<'_>, removal: &Removal) -> Result<(), PhaseError> {
+    // What the kubelet mounted is unmounted.
+    if removal.path.starts_with(KUBELET_DIR) {
+        return Ok(());
+    }
+    for mount in cx.host.mounts_below(&removal.path).await?.iter().filter(|mount| **mount != removal.path) {
+        cx.warn(format!(
+            "{} is a file system of its own in what is removed: it stays, with all that is in it; empty it yourself before this \
+             machine is used again",
+            mount.display()
+        ));
+    }
+    Ok(())
+}
+
 /// Without a service manager, whoever started the kubelet has to stop it.
 async fn kubelet_is_up(cx: &PlanCx<'_>) -> Result<bool, PhaseError> {
     match cx.host.service(KUBELET).await {
@@ -242,28 +261,43 @@ async fn is_bare(host: &dyn Probe) -> Result<bool, PhaseError> {
     Ok(host.list(Path::new(KUBELET_DIR)).await?.is_empty())
 }
 
+/// Directories at the root that are never one program's own.
+const OF_THE_SYSTEM: [&str; 18] = [
+    "bin", "boot", "data", "dev", "etc", "home", "media", "mnt", "opt", "proc", "root", "run", "sbin", "srv",
+    "sys", "tmp", "usr", "var",
+];
+/// Directories that many programs share.
+const OF_MANY: [&str; 12] = [
+    "/etc/ssl",
+    "/etc/ssl/certs",
+    "/etc/pki",
+    "/etc/pki/tls/certs",
+    "/etc/pki/ca-trust",
+    "/etc/ca-certificates",
+    "/etc/kubernetes",
+    "/var/lib",
+    "/var/log",
+    "/usr/lib",
+    "/usr/share",
+    "/usr/local",
+];
+
 /// A slip in a configuration must not take the machine with it.
 pub fn refuse_what_is_everybodys(removal: &Removal) -> Result<(), PhaseError> {
     let names: Vec<_> =
         removal.path.components().filter(|part| matches!(part, Component::Normal(_))).collect();
     let plain =
         removal.path.components().all(|part| matches!(part, Component::RootDir | Component::Normal(_)));
-    let shared = [
-        "/etc/ssl",
-        "/etc/ssl/certs",
-        "/etc/pki",
-        "/etc/pki/tls/certs",
-        "/etc/pki/ca-trust",
-        "/etc/ca-certificates",
-        "/etc/kubernetes",
-        "/var/lib",
-        "/var/log",
-        "/usr/lib",
-        "/usr/share",
-        "/usr/local",
-    ];
-    let is_shared = removal.contents_only && shared.iter().any(|dir| removal.path == Path::new(dir));
-    if removal.path.is_absolute() && plain && names.len() > 1 && !is_shared {
+    let is_shared = match names[..] {
+        [] => true,
+        // What the Filesystem Hierarchy Standard has there, and distributions beside it.
+        [name] => {
+            let name = name.as_os_str().to_string_lossy();
+            name.starts_with("lib") || OF_THE_SYSTEM.contains(&&*name)
+        }
+        _ => removal.contents_only && OF_MANY.iter().any(|dir| removal.path == Path::new(dir)),
+    };
+    if removal.path.is_absolute() && plain && !is_shared {
         return Ok(());
     }
     Err(PhaseError::Unusable {
@@ -278,10 +312,10 @@ mod tests {
 
     #[test]
     fn directories_of_the_whole_machine_are_never_emptied() {
-        for path in ["/", "/etc", "/var/lib", "/etc/ssl", "/etc/../etc", "relative/dir"] {
+        for path in ["/", "/etc", "/var/lib", "/etc/ssl", "/etc/../etc", "relative/dir", "/lib64", "/data"] {
             assert!(refuse_what_is_everybodys(&Removal::contents(path)).is_err(), "{path}");
         }
-        for path in ["/etc/kubernetes/pki", "/var/lib/etcd", "/srv/etcd", "/etc/cni/net.d"] {
+        for path in ["/etc/kubernetes/pki", "/var/lib/etcd", "/srv/etcd", "/etc/cni/net.d", "/etcd"] {
             assert!(refuse_what_is_everybodys(&Removal::contents(path)).is_ok(), "{path}");
         }
     }

@@ -1,14 +1,13 @@
 //! `remove-etcd-member`: this node's etcd leaves its cluster, where others can go on without it.
 
 use std::{
-    path::{Path, PathBuf},
+    path::Path,
     sync::Arc,
     time::{Duration, Instant},
 };
 
 use async_trait::async_trait;
 use rkadm_core::{
-    archive::Removal,
     engine::{
         Action, Event, Phase, PhaseError, PhaseMeta, PlanCx, Step, Verdict,
         act::{ActCx, StepError},
@@ -20,15 +19,16 @@ use rkadm_core::{
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::Reset;
+use super::{
+    Reset,
+    etcd_data::{DEFAULT_DATA, EtcdData},
+};
 use crate::static_pods;
 
 /// Name of the action in journals: never renamed.
 pub const LEAVE_ACTION: &str = "leave-etcd-cluster";
 /// Name of the recorded value: what is known of this node's etcd.
 pub const MEMBER_OUTPUT: &str = "etcd-member";
-/// Where kubeadm has etcd's data.
-const DEFAULT_DATA: &str = "/var/lib/etcd";
 /// Of a member that left, data up to this size are archived all the same: they hold the whole cluster's state.
 const SMALL: u64 = 256 << 20;
 /// How long etcd may refuse to let the member go, where it is given up then.
@@ -39,15 +39,8 @@ const LENIENT_PATIENCE: Duration = Duration::from_secs(20);
 pub struct Local {
     name: String,
     peer_url: String,
-    data_dir: PathBuf,
+    pub data: EtcdData,
     access: EtcdAccess,
-}
-
-impl Local {
-    /// Its data.
-    pub fn data(&self) -> Removal {
-        Removal::contents(&self.data_dir)
-    }
 }
 
 /// What later phases and the result need to know.
@@ -55,7 +48,8 @@ impl Local {
 #[serde(rename_all = "camelCase")]
 pub struct MemberOutput {
     /// Where its data are.
-    pub data_dir: PathBuf,
+    #[serde(flatten)]
+    pub data: EtcdData,
     /// The member that left, in words.
     pub removed: Option<String>,
     /// Its data are too big to be kept for nothing.
@@ -74,7 +68,7 @@ pub struct MemberOutput {
 impl MemberOutput {
     fn of(local: &Local) -> Self {
         Self {
-            data_dir: local.data_dir.clone(),
+            data: local.data.clone(),
             removed: None,
             leave_out: false,
             id: 0,
@@ -104,11 +98,10 @@ pub async fn local(host: &dyn Probe, reset: &Reset) -> Result<Option<Local>, Pha
     let Some(pod) = static_pods::read(host, Component::Etcd).await? else { return Ok(None) };
     let flag = |name: &str| pod::flag(&pod, name);
     let urls = flag("advertise-client-urls").unwrap_or_else(|| "https://127.0.0.1:2379".into());
-    let data_dir = PathBuf::from(flag("data-dir").unwrap_or_else(|| DEFAULT_DATA.into()));
     Ok(Some(Local {
         name: flag("name").unwrap_or_default(),
         peer_url: flag("initial-advertise-peer-urls").unwrap_or_default(),
-        data_dir: pod::on_host(&pod, &data_dir).unwrap_or(data_dir),
+        data: EtcdData::of(&pod),
         access: reset.etcd_access(urls.split(',').map(str::to_owned).collect()),
     }))
 }
@@ -290,7 +283,10 @@ impl LeaveCluster {
         mine: &Member,
         others: &[&Member],
     ) -> Result<Verdict, PhaseError> {
-        let size = cx.host.tree_size(&local.data(), &[]).await?;
+        let mut size = 0;
+        for removal in local.data.removals() {
+            size += cx.host.tree_size(&removal, &[]).await?;
+        }
         let others: Vec<_> = others.iter().flat_map(|member| member.client_urls.clone()).collect();
         let name = mine.describe();
         let known = MemberOutput {

@@ -20,8 +20,9 @@ pub async fn made_since(
         }
     }
     let known = etcd.and_then(|value| serde_json::from_value::<MemberOutput>(value.clone()).ok());
-    let dirs = [Cluster::manifests(), Path::new(KUBELET_DIR).join("pki")];
-    for dir in dirs.into_iter().chain(known.map(|known| known.data_dir)) {
+    let mut dirs = vec![Cluster::manifests(), Path::new(KUBELET_DIR).join("pki")];
+    dirs.extend(known.iter().flat_map(|known| known.data.dirs()).map(Path::to_owned));
+    for dir in dirs {
         if !host.list(&dir).await?.is_empty() {
             made.push(format!("{} is not empty", dir.display()));
         }

@@ -3,6 +3,7 @@
 mod cleanup_network;
 mod cleanup_node;
 mod delete_node;
+mod etcd_data;
 mod etcd_member;
 mod made_since;
 mod preflight;

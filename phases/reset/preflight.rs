@@ -33,8 +33,8 @@ impl Phase for Preflight {
     }
 
     async fn plan(&self, cx: &PlanCx<'_>) -> Result<Verdict, PhaseError> {
-        let etcd = etcd_member::local(cx.host, &self.reset).await?.map(|local| local.data());
-        let all: Vec<_> = self.reset.removals().into_iter().chain(etcd).collect();
+        let etcd = etcd_member::local(cx.host, &self.reset).await?.map(|local| local.data.removals());
+        let all: Vec<_> = self.reset.removals().into_iter().chain(etcd.into_iter().flatten()).collect();
         for removal in &all {
             cleanup_node::refuse_what_is_everybodys(removal)?;
         }

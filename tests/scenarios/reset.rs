@@ -3,13 +3,16 @@
 use std::{path::Path, sync::Arc};
 
 use rkadm_core::{
-    engine::{RunError, operation::Status, rollback::RollbackError},
+    engine::{OnFailure, RunError, operation::Status, rollback::RollbackError},
     etcd::Member,
     host::fake::{Fault, Node},
 };
 use rkadm_phases::reset::Reset;
 
-use crate::machine::{Machine, reset, workflows};
+use crate::{
+    machine::{Machine, reset, workflows},
+    unfinished::Heard,
+};
 
 /// A machine with a control plane.
 async fn control_plane() -> Machine {
@@ -123,6 +126,31 @@ async fn data_of_a_member_that_may_not_have_left_are_kept() {
     assert!(
         archives.values().all(|kept| kept.paths.keys().any(|path| path.starts_with("/var/lib/etcd/member")))
     );
+}
+
+/// A log on a disk of its own goes like the data, and a file system inside them stays, which is said.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_log_apart_goes_as_well_and_what_is_mounted_inside_stays() {
+    let machine = one_of_three().await;
+    machine.host.edit(|world| {
+        let manifest = world.paths.get_mut(Path::new("/etc/kubernetes/manifests/etcd.yaml")).unwrap();
+        let Node::File(text, _) = manifest else { panic!("no file") };
+        let data = "- --data-dir=/var/lib/etcd\n";
+        let with_log = format!("- --wal-dir=/var/lib/etcd-log\n    {data}");
+        *text = String::from_utf8_lossy(text).replacen(data, &with_log, 1).into_bytes();
+        world.paths.insert("/var/lib/etcd-log".into(), Node::Dir(0o700));
+        world.paths.insert("/var/lib/etcd-log/0.wal".into(), Node::File(b"log".to_vec(), 0o600));
+        world.mounts.insert("/var/lib/etcd/member/snap".into());
+    });
+    let scenario = workflows().into_iter().find(|scenario| scenario.name == "reset").unwrap();
+    let heard = Heard::default();
+    machine.run_watched(&scenario, OnFailure::Rollback, &heard).await.unwrap();
+    assert_eq!(left(&machine), Vec::<String>::new());
+    let archives = machine.host.world().archives;
+    assert!(archives.values().any(|kept| kept.paths.contains_key(Path::new("/var/lib/etcd-log/0.wal"))));
+    let warnings = heard.0.into_inner().unwrap();
+    let told = "/var/lib/etcd/member/snap is a file system of its own in what is removed: it stays";
+    assert!(warnings.iter().any(|warning| warning.starts_with(told)), "{warnings:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
