@@ -5,15 +5,29 @@ use std::path::Path;
 use rkadm_core::{
     engine::operation::{Operation, StepState},
     host::{ApiAccess, Probe},
+    manifest::{Component, api_server_url},
 };
 use serde_json::Value;
 
-use crate::restore::CLUSTER_WORKFLOW;
+use crate::{restore::CLUSTER_WORKFLOW, static_pods};
 
 /// Namespaces that every cluster has.
 const OWN: [&str; 4] = ["default", "kube-system", "kube-public", "kube-node-lease"];
 /// What somebody has put to work, or keeps.
-const WORK: [&str; 4] = ["Deployment", "StatefulSet", "Pod", "PersistentVolumeClaim"];
+const WORK: [&str; 10] = [
+    "Deployment",
+    "StatefulSet",
+    "DaemonSet",
+    "CronJob",
+    "Job",
+    "Pod",
+    "PersistentVolumeClaim",
+    "Service",
+    "Secret",
+    "ConfigMap",
+];
+/// What controllers put into the namespace `default` by themselves.
+const BY_ITSELF: [(&str, &str); 2] = [("Service", "kubernetes"), ("ConfigMap", "kube-root-ca.crt")];
 /// From here on the API server takes requests of anybody who has a kubeconfig.
 const SERVING: &str = "wait-control-plane";
 
@@ -34,11 +48,7 @@ pub async fn in_use(host: &dyn Probe, operation: &Operation) -> Vec<String> {
         CLUSTER_WORKFLOW => return vec!["it has served: whatever was written since would be lost".into()],
         _ => return vec![],
     }
-    let access = ApiAccess { kubeconfig: "/etc/kubernetes/super-admin.conf".into(), server: None };
-    let access = match host.stat(Path::new(&access.kubeconfig)).await {
-        Ok(Some(_)) => access,
-        _ => ApiAccess { kubeconfig: "/etc/kubernetes/admin.conf".into(), ..access },
-    };
+    let access = access(host).await;
     let mut why = vec![];
     match host.objects(&access, "Node").await {
         Ok(nodes) if nodes.len() > 1 => {
@@ -60,11 +70,15 @@ pub async fn in_use(host: &dyn Probe, operation: &Operation) -> Vec<String> {
             return why;
         }
     }
+    match host.objects(&access, "CustomResourceDefinition").await {
+        Ok(all) if all.is_empty() => {}
+        Ok(all) => why.push(format!("custom resources: {}", names(&all).join(", "))),
+        Err(error) => why.push(format!("the API server cannot be asked whether it is: {error}")),
+    }
     for kind in WORK {
         match host.objects(&access, kind).await {
             Ok(all) => {
-                let theirs: Vec<_> =
-                    all.into_iter().filter(|object| object["metadata"]["namespace"] == "default").collect();
+                let theirs: Vec<_> = all.into_iter().filter(|object| is_theirs(kind, object)).collect();
                 if !theirs.is_empty() {
                     why.push(format!("in namespace default: {kind} {}", names(&theirs).join(", ")));
                 }
@@ -73,6 +87,21 @@ pub async fn in_use(host: &dyn Probe, operation: &Operation) -> Vec<String> {
         }
     }
     why
+}
+
+/// An administrator at this machine's own API server: the address of them all may lead nowhere yet.
+async fn access(host: &dyn Probe) -> ApiAccess {
+    let kubeconfig = match host.stat(Path::new("/etc/kubernetes/super-admin.conf")).await {
+        Ok(Some(_)) => "/etc/kubernetes/super-admin.conf",
+        _ => "/etc/kubernetes/admin.conf",
+    };
+    let pod = static_pods::read(host, Component::ApiServer).await.ok().flatten();
+    ApiAccess { kubeconfig: kubeconfig.into(), server: pod.as_ref().and_then(api_server_url) }
+}
+
+fn is_theirs(kind: &str, object: &Value) -> bool {
+    let name = object.pointer("/metadata/name").and_then(Value::as_str).unwrap_or_default();
+    object["metadata"]["namespace"] == "default" && !BY_ITSELF.contains(&(kind, name))
 }
 
 fn names(objects: &[Value]) -> Vec<String> {

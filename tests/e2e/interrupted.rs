@@ -129,7 +129,16 @@ fn in_use_is_not_taken_back(node: &Node) -> Result<()> {
     // The API server makes the administrator's role when it comes to it.
     wait(node, "kubectl create deployment mine --image=registry.k8s.io/pause:3.10.2")?;
     let words = ["made a cluster that is in use", "in namespace default: Deployment mine", "--force"];
+    // Nor where the address of all control planes leads nowhere yet: this machine's own API server knows.
+    node.sh_ok(
+        "sed -i.kept 's#server: .*#server: https://10.99.0.250:6443#' /etc/kubernetes/super-admin.conf",
+    )?;
     expect(&rkadm(node, &["op", "rollback"])?, 1, &words)?;
+    node.sh_ok("mv /etc/kubernetes/super-admin.conf.kept /etc/kubernetes/super-admin.conf")?;
     kubectl(node, "delete deployment mine")?;
+    kubectl(node, "create secret generic mine")?;
+    let words = ["made a cluster that is in use", "in namespace default: Secret mine"];
+    expect(&rkadm(node, &["op", "rollback"])?, 1, &words)?;
+    kubectl(node, "delete secret mine")?;
     wait(node, "test -z \"$(kubectl get pods,deployments -o name)\"").map(drop)
 }

@@ -32,7 +32,7 @@ const fn cluster(api_version: &'static str, kind: &'static str, plural: &'static
 }
 
 /// Every kind this tool reads or writes. All are built into the API server and stable.
-static RESOURCES: [Resource; 24] = [
+static RESOURCES: [Resource; 26] = [
     namespaced("v1", "ConfigMap", "configmaps"),
     namespaced("v1", "Endpoints", "endpoints"),
     namespaced("v1", "Event", "events"),
@@ -46,6 +46,8 @@ static RESOURCES: [Resource; 24] = [
     namespaced("apps/v1", "DaemonSet", "daemonsets"),
     namespaced("apps/v1", "Deployment", "deployments"),
     namespaced("apps/v1", "StatefulSet", "statefulsets"),
+    namespaced("batch/v1", "CronJob", "cronjobs"),
+    namespaced("batch/v1", "Job", "jobs"),
     cluster(
         "admissionregistration.k8s.io/v1",
         "MutatingWebhookConfiguration",
