@@ -10,6 +10,7 @@ use rkadm_core::{
     config::{GoDuration, ResolvedInit, types::Arg},
     engine::{PhaseError, content::CaFiles, wait::Condition, workflow::selects},
     host::{ApiAccess, HealthTarget, HostError, Probe, Trust},
+    kubeconfig::list::KUBELET_CLIENT_CURRENT,
     kubelet::{health_port, health_url},
     manifest::{Component, api_server_url, args, env},
     pki::{
@@ -124,6 +125,15 @@ impl Cluster {
             server = api_server_url(&pod).unwrap_or(server);
         }
         Ok(ApiAccess { kubeconfig, server: Some(server) })
+    }
+
+    /// Where the kubelet keeps its client certificate, and the key with it.
+    pub fn kubelet_client_current(&self) -> PathBuf {
+        let flags = &self.config.node_registration.kubelet_extra_args;
+        args::value(flags, "cert-dir").map_or_else(
+            || KUBELET_CLIENT_CURRENT.into(),
+            |dir| Path::new(dir).join("kubelet-client-current.pem"),
+        )
     }
 
     /// Whether the last phase waits for what `wait-control-plane` need not wait for.

@@ -1,12 +1,13 @@
 //! `kubelet-finalize/*`: from the certificate that init made for the kubelet to those that it renews by itself.
 
-use std::{path::PathBuf, sync::Arc};
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use rkadm_core::{
     engine::{Phase, PhaseError, PhaseMeta, PlanCx, Seen, Step, Verdict, content::Content, wait::Condition},
     host::ServiceVerb,
-    kubeconfig::{Kubeconfig, list::KUBELET_CLIENT_CURRENT},
+    kubeconfig::Kubeconfig,
+    manifest::args,
     text::sha256_hex,
 };
 
@@ -41,8 +42,14 @@ impl Phase for EnableClientCertRotation {
     }
 
     async fn plan(&self, cx: &PlanCx<'_>) -> Result<Verdict, PhaseError> {
-        let rotating = PathBuf::from(KUBELET_CLIENT_CURRENT);
-        if self.cluster.config.kubelet["rotateCertificates"] == false {
+        let rotating = self.cluster.kubelet_client_current();
+        let flags = &self.cluster.config.node_registration.kubelet_extra_args;
+        // A flag of the kubelet wins over its file.
+        let off = match args::value(flags, "rotate-certificates") {
+            Some(flag) => flag == "false",
+            None => self.cluster.config.kubelet["rotateCertificates"] == false,
+        };
+        if off {
             return Ok(Verdict::NotApplicable("rotateCertificates is off".into()));
         }
         let path = Cluster::kubeconfig("kubelet.conf");
@@ -62,12 +69,18 @@ impl Phase for EnableClientCertRotation {
         };
         let mut file =
             Kubeconfig::from_yaml(&String::from_utf8_lossy(&yaml)).map_err(|error| unusable(&error))?;
-        if !file.use_rotated_client(KUBELET_CLIENT_CURRENT) {
+        if !file.use_rotated_client(&rotating.display().to_string()) {
             return Ok(Verdict::AlreadyDone("kubelet.conf names the rotated certificate".into()));
         }
         let timeout = self.cluster.health_timeout().as_std();
         Ok(Verdict::Apply(vec![
-            Step::Wait { condition: Condition::FileExists { path: rotating }, timeout },
+            Step::Wait {
+                condition: Condition::ByKubelet {
+                    socket: self.cluster.config.node_registration.cri_socket.clone(),
+                    condition: Box::new(Condition::FileExists { path: rotating }),
+                },
+                timeout,
+            },
             Step::WriteFile {
                 path,
                 mode: PRIVATE,

@@ -1,10 +1,6 @@
 //! `kubelet-wait-bootstrap`: until the kubelet has a certificate of its own.
 
-use std::{
-    path::{Path, PathBuf},
-    sync::Arc,
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use rkadm_core::{
@@ -12,8 +8,6 @@ use rkadm_core::{
     engine::{Phase, PhaseError, PhaseMeta, PlanCx, Seen, Step, Verdict, step::PatchSource, wait::Condition},
     host::{ApiAccess, ServiceVerb},
     kube::{ObjectRef, objects::CRI_SOCKET_ANNOTATION},
-    kubeconfig::list::KUBELET_CLIENT_CURRENT,
-    manifest::args,
     text::sha256_hex,
 };
 use serde_json::{Value, json};
@@ -46,7 +40,7 @@ impl Phase for KubeletWaitBootstrap {
 
     async fn plan(&self, cx: &PlanCx<'_>) -> Result<Verdict, PhaseError> {
         let cluster = &self.joining.cluster;
-        let files = [Cluster::kubeconfig(KUBELET_CONF), self.certificate()];
+        let files = [Cluster::kubeconfig(KUBELET_CONF), cluster.kubelet_client_current()];
         let mut bootstrapped = true;
         for file in &files {
             bootstrapped &= cx.host.stat(file).await?.is_some();
@@ -91,15 +85,6 @@ impl Phase for KubeletWaitBootstrap {
 }
 
 impl KubeletWaitBootstrap {
-    /// Where the kubelet keeps its client certificate, and the key with it.
-    fn certificate(&self) -> PathBuf {
-        let extra = &self.joining.cluster.config.node_registration.kubelet_extra_args;
-        match args::value(extra, "cert-dir") {
-            Some(dir) => Path::new(dir).join("kubelet-client-current.pem"),
-            None => KUBELET_CLIENT_CURRENT.into(),
-        }
-    }
-
     fn tls_bootstrap(&self) -> Duration {
         let timeouts = &self.joining.cluster.config.timeouts;
         timeouts.tls_bootstrap.map_or(Duration::from_mins(5), GoDuration::as_std)
