@@ -6,13 +6,14 @@ use async_trait::async_trait;
 use rkadm_core::{
     config::GoDuration,
     engine::{
-        Phase, PhaseError, PhaseMeta, PlanCx, Step, Verdict,
+        Phase, PhaseError, PhaseMeta, PlanCx, Seen, Step, Verdict,
         act::{ActCx, StepError},
         content::{Content, ContentMaker},
         wait::Condition,
     },
     etcd::EtcdAccess,
     manifest::{self, Component, EtcdMembership, patch::Patch},
+    text::sha256_hex,
 };
 
 use super::{
@@ -22,7 +23,7 @@ use super::{
     members::Etcd,
 };
 use crate::{
-    files::{Existing, directory, new_file},
+    files::{Existing, directory},
     init::{Cluster, PRIVATE, PRIVATE_DIR, etcd_data_dir_steps, static_pod_of},
     patches,
 };
@@ -60,7 +61,7 @@ impl Phase for EtcdJoin {
         let Some(etcd) = Etcd::look(cx, joining).await? else {
             // A dry run: who the others are is not known before the certificates are.
             let access = joining.etcd_access(vec![]);
-            return self.steps(cx, access, &data_dir, vec![], manifest == Existing::Absent).await;
+            return self.steps(cx, access, &data_dir, vec![], seen(&manifest, false)).await;
         };
         let has_data = joining.has_etcd_data(cx).await?;
         let own = etcd.own(joining);
@@ -75,6 +76,7 @@ impl Phase for EtcdJoin {
             return Err(removed_meanwhile(&data_dir));
         }
         let mut removals = vec![];
+        let limit = self.limit();
         if !has_data {
             let stale = etcd.stale(joining);
             if etcd.blocks(joining) {
@@ -82,29 +84,35 @@ impl Phase for EtcdJoin {
             }
             for seen in stale {
                 let (access, member) = (etcd.access.clone(), seen.member.clone());
-                removals.push(Step::Action(Arc::new(RemoveMember { access, member })));
+                removals.push(Step::Action(Arc::new(RemoveMember { access, member, limit })));
             }
         }
-        self.steps(cx, etcd.access, &data_dir, removals, manifest == Existing::Absent).await
+        self.steps(cx, etcd.access, &data_dir, removals, seen(&manifest, has_data)).await
     }
 }
 
 impl EtcdJoin {
+    /// How long etcd may refuse a change of its members.
+    fn limit(&self) -> Duration {
+        let timeouts = &self.joining.cluster.config.timeouts;
+        timeouts.etcd_api_call.map_or(Duration::from_mins(2), GoDuration::as_std)
+    }
+
     async fn steps(
         &self,
         cx: &PlanCx<'_>,
         access: EtcdAccess,
         data_dir: &Path,
         removals: Vec<Step>,
-        write_manifest: bool,
+        manifest: Option<Seen>,
     ) -> Result<Verdict, PhaseError> {
         let cluster = &self.joining.cluster;
         let target = Target { access: access.clone(), peer_url: self.joining.peer_url(), was_there: false };
-        let limit = cluster.config.timeouts.etcd_api_call.map_or(Duration::from_mins(2), GoDuration::as_std);
+        let limit = self.limit();
         let mut steps = removals;
         steps.extend(etcd_data_dir_steps(cx, data_dir).await?);
         steps.push(Step::Action(Arc::new(AddMember { target: target.clone(), limit })));
-        if write_manifest {
+        if let Some(seen) = manifest {
             let path = Cluster::manifest(&Component::Etcd.file_name());
             steps.extend(directory(cx, &Cluster::manifests(), PRIVATE_DIR).await?);
             let maker = Manifest {
@@ -113,7 +121,8 @@ impl EtcdJoin {
                 peer_url: self.joining.peer_url(),
                 patches: patches::read(cx, cluster).await?,
             };
-            steps.push(new_file(path, PRIVATE, Content::Made(Arc::new(maker))));
+            let content = Content::Made(Arc::new(maker));
+            steps.push(Step::WriteFile { path, mode: PRIVATE, content, seen });
         }
         let started = Condition::EtcdStarted { access, peer_url: self.joining.peer_url() };
         let socket = cluster.config.node_registration.cri_socket.clone();
@@ -124,6 +133,16 @@ impl EtcdJoin {
         let client_url = self.joining.client_url();
         steps.push(Step::Action(Arc::new(PromoteMember { target, client_url, limit })));
         Ok(Verdict::Apply(steps))
+    }
+}
+
+/// What the manifest replaces; `None` where it stays. One that an interruption left is made anew as long as etcd has not started
+/// with it: members may have come and gone since, and etcd does not start with a list of them that does not hold.
+fn seen(manifest: &Existing, has_data: bool) -> Option<Seen> {
+    match manifest {
+        Existing::Absent => Some(Seen::Absent),
+        Existing::Bytes(bytes) if !has_data => Some(Seen::Sha256(sha256_hex(bytes))),
+        Existing::Bytes(_) | Existing::Planned => None,
     }
 }
 

@@ -279,6 +279,7 @@ impl UndoAction for UndoMember {
 pub struct RemoveMember {
     pub access: EtcdAccess,
     pub member: Member,
+    pub limit: Duration,
 }
 
 #[async_trait]
@@ -303,6 +304,16 @@ impl Action for RemoveMember {
                 return Err(StepError::Content(text));
             }
         }
-        Ok(cx.host.etcd_remove(&self.access, self.member.id).await?)
+        self.persist(cx, self.limit).await
+    }
+}
+
+#[async_trait]
+impl Attempt for RemoveMember {
+    async fn attempt(&self, cx: &ActCx<'_>) -> Result<Try, StepError> {
+        match cx.host.etcd_remove(&self.access, self.member.id).await {
+            Ok(()) => Ok(Try::Done),
+            Err(error) => later(error, "etcd to let the member go whose machine is gone"),
+        }
     }
 }

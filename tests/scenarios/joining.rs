@@ -1,13 +1,16 @@
 //! Nodes that join: what their cluster told them, and the world that it is in.
 
-use std::sync::{Arc, OnceLock};
+use std::{
+    path::Path,
+    sync::{Arc, OnceLock},
+};
 
 use jiff::Timestamp;
 use rkadm_core::{
     config::{Documents, HostFacts, JoinFlags, Secret, resolve_join},
     discovery::{ClusterSettings, FoundCluster, NodeSeen},
     etcd::Member,
-    host::fake::World,
+    host::fake::{Fault, Node, World},
     kubeconfig::{self, Credentials},
     pki::{
         self, KeyAlgorithm, PrivateKey,
@@ -138,7 +141,6 @@ pub fn world(mut ready: World) -> World {
 async fn a_certificate_of_another_service_subnet_is_told() {
     use rkadm_core::{
         engine::OnFailure,
-        host::fake::Node,
         pki::{CertSpec, CertUsage, Certificate, Sans},
     };
     let join = crate::machine::workflows().into_iter().find(|it| it.name == "join (control plane)").unwrap();
@@ -176,4 +178,53 @@ async fn a_certificate_of_another_service_subnet_is_told() {
     let warnings = heard.0.into_inner().unwrap();
     let told = warnings.iter().find(|it| it.starts_with("certs/apiserver: ")).expect("nothing is told");
     assert!(told.contains("not valid for") && told.contains("10.96.0.1"), "{told}");
+}
+
+/// etcd compares the list of its manifest with the members that there are, and does not start where they differ.
+#[tokio::test]
+async fn a_manifest_that_etcd_has_not_started_with_is_made_anew_with_the_members_of_now() {
+    const MANIFEST: &str = "/etc/kubernetes/manifests/etcd.yaml";
+    const GONE: &str = "https://10.0.0.8:2380";
+    let join = crate::machine::workflows().into_iter().find(|it| it.name == "join (control plane)").unwrap();
+    let with_eight = async || {
+        let machine = join.machine().await;
+        machine.host.edit(|world| {
+            let nine = world.members[0].clone();
+            let urls = (vec![GONE.to_owned()], vec!["https://10.0.0.8:2379".to_owned()]);
+            world.members.push(Member {
+                id: 8,
+                name: "node8".into(),
+                peer_urls: urls.0,
+                client_urls: urls.1,
+                ..nine
+            });
+        });
+        machine
+    };
+    let undisturbed = with_eight().await;
+    undisturbed.run(&join).await.unwrap();
+    let changes = undisturbed.host.changes();
+    let written =
+        changes.iter().position(|change| change.contains(MANIFEST)).expect("no manifest is written");
+    let machine = with_eight().await;
+    machine.host.inject(written, Fault::CrashAfter);
+    assert!(machine.crashes(&join).await);
+    let manifest = |machine: &crate::machine::Machine| match &machine.host.world().paths[Path::new(MANIFEST)]
+    {
+        Node::File(text, _) => String::from_utf8_lossy(text).into_owned(),
+        Node::Dir(_) => unreachable!(),
+    };
+    assert!(manifest(&machine).contains(GONE), "the list of then");
+    // The power went before the kubelet saw the manifest, and the other was removed until it came back.
+    machine.host.edit(|world| {
+        world.paths.remove(Path::new("/var/lib/etcd/member"));
+        world.sandboxes.retain(|sandbox| sandbox.id != "etcd");
+        world.members.retain(|member| member.id != 8);
+        for own in world.members.iter_mut().filter(|member| member.id != 9) {
+            (own.name, own.client_urls) = (String::new(), vec![]);
+        }
+    });
+    machine.run(&join).await.unwrap();
+    assert!(!manifest(&machine).contains(GONE), "{}", manifest(&machine));
+    assert!(machine.host.world().members.iter().all(|member| !member.is_learner));
 }
