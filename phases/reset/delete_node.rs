@@ -7,12 +7,13 @@ use rkadm_core::{
     engine::{Phase, PhaseError, PhaseMeta, PlanCx, Step, Verdict},
     host::{ApiAccess, Probe},
     kube::ObjectRef,
+    kubeconfig::{Kubeconfig, list::KUBELET_CLIENT_CURRENT},
     pki::Certificate,
 };
 
 use super::{LeaveCluster, Reset};
+use crate::init::{Cluster, KUBELET_CONF};
 
-const KUBELET_CERTIFICATE: &str = "/var/lib/kubelet/pki/kubelet-client-current.pem";
 const NODE_USER: &str = "system:node:";
 
 pub struct DeleteNode {
@@ -75,12 +76,28 @@ impl DeleteNode {
 }
 
 /// The name that the kubelet is known by to the API server, else the host's.
-async fn node_name(host: &dyn Probe) -> Result<String, PhaseError> {
-    if let Some(pem) = host.read(Path::new(KUBELET_CERTIFICATE)).await?
-        && let Ok(certificate) = Certificate::from_pem(&pem)
-        && let Some(name) = certificate.common_name().strip_prefix(NODE_USER)
-    {
-        return Ok(name.to_owned());
+pub(super) async fn node_name(host: &dyn Probe) -> Result<String, PhaseError> {
+    for certificate in [own_certificate(host).await?, certificate_at(host, KUBELET_CLIENT_CURRENT).await?] {
+        let user = certificate.as_ref().map(Certificate::common_name);
+        if let Some(name) = user.and_then(|user| user.strip_prefix(NODE_USER)) {
+            return Ok(name.to_owned());
+        }
     }
     Ok(host.hostname().await.to_lowercase())
+}
+
+/// The client certificate that kubelet.conf holds or names.
+async fn own_certificate(host: &dyn Probe) -> Result<Option<Certificate>, PhaseError> {
+    let Some(text) = host.read(&Cluster::kubeconfig(KUBELET_CONF)).await? else { return Ok(None) };
+    let Ok(file) = Kubeconfig::from_yaml(&String::from_utf8_lossy(&text)) else { return Ok(None) };
+    let Ok((_, user)) = file.current() else { return Ok(None) };
+    match &user.client_certificate {
+        Some(path) => certificate_at(host, path).await,
+        None => Ok(user.certificate().ok().flatten()),
+    }
+}
+
+async fn certificate_at(host: &dyn Probe, path: &str) -> Result<Option<Certificate>, PhaseError> {
+    let pem = host.read(Path::new(path)).await?;
+    Ok(pem.and_then(|pem| Certificate::from_pem(&pem).ok()))
 }

@@ -184,6 +184,14 @@ impl LeaveCluster {
         self.check_quorum(cx, &local, mine, &others).await
     }
 
+    /// Whether this node's etcd is the only one that has a vote. Nobody can tell where etcd does not answer.
+    pub async fn is_last(&self, cx: &PlanCx<'_>) -> Result<bool, PhaseError> {
+        let Some(local) = local(cx.host, &self.reset).await? else { return Ok(false) };
+        let members = cx.host.etcd_members(&local.access).await.unwrap_or_default();
+        let Some(mine) = mine(&members, &local) else { return Ok(false) };
+        Ok(members.iter().all(|member| member.id == mine.id || member.is_learner))
+    }
+
     /// Whether an earlier run of this operation has still left something to do.
     async fn is_listed(&self, cx: &PlanCx<'_>) -> Result<bool, PhaseError> {
         let known = cx.store.output(MEMBER_OUTPUT);

@@ -6,10 +6,12 @@ use async_trait::async_trait;
 use rkadm_core::{
     archive::Removal,
     engine::{Phase, PhaseError, PhaseMeta, PlanCx, Verdict, phase::Finding},
-    host::Probe,
+    host::{ApiAccess, Probe},
+    manifest::{Component, api_server_url},
 };
 
-use super::{Reset, cleanup_node, etcd_member};
+use super::{LeaveCluster, Reset, cleanup_node, delete_node::node_name, etcd_member};
+use crate::static_pods;
 
 pub struct Preflight {
     reset: Arc<Reset>,
@@ -45,6 +47,7 @@ impl Phase for Preflight {
         }
         findings.extend(runtime(cx.host, &self.reset).await?);
         findings.extend(room(cx.host, &self.reset, &all).await?);
+        findings.extend(self.last_of_its_cluster(cx).await?);
         let mut failed = vec![];
         for finding in findings {
             if finding.check == "IsPrivilegedUser" || !self.reset.tolerates(&finding.check) {
@@ -59,6 +62,33 @@ impl Phase for Preflight {
         } else {
             Err(PhaseError::Preflight(failed))
         }
+    }
+}
+
+impl Preflight {
+    /// With the last voting member of etcd the cluster ends, also for those that are still in it.
+    async fn last_of_its_cluster(&self, cx: &PlanCx<'_>) -> Result<Option<Finding>, PhaseError> {
+        if !LeaveCluster::new(&self.reset).is_last(cx).await? {
+            return Ok(None);
+        }
+        let server =
+            static_pods::read(cx.host, Component::ApiServer).await?.as_ref().and_then(api_server_url);
+        let access = ApiAccess { kubeconfig: self.reset.admin_kubeconfig(), server };
+        // Where nobody answers there is nothing left that could be told of.
+        let Ok(nodes) = cx.host.objects(&access, "Node").await else { return Ok(None) };
+        let own = node_name(cx.host).await?;
+        let names = nodes.iter().filter_map(|node| node["metadata"]["name"].as_str());
+        let others: Vec<_> = names.filter(|name| *name != own).collect();
+        if others.is_empty() {
+            return Ok(None);
+        }
+        let message = format!(
+            "this is the last member of etcd, and with it ends the cluster that {} still {} to",
+            others.join(", "),
+            if others.len() == 1 { "belongs" } else { "belong" }
+        );
+        let hint = "reset the others first, or let another control plane join; --force ends the cluster";
+        Ok(Some(finding("LastControlPlane", message, hint)))
     }
 }
 

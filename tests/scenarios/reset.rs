@@ -128,6 +128,22 @@ async fn data_of_a_member_that_may_not_have_left_are_kept() {
     );
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn the_last_control_plane_of_a_cluster_that_has_others_is_not_reset_by_a_slip() {
+    let machine = control_plane().await;
+    machine.host.edit(|world| {
+        world.members = vec![member(1, "node1")];
+        let other = serde_json::json!({"apiVersion": "v1", "kind": "Node", "metadata": {"name": "node7"}, "spec": {}});
+        world.objects.insert("Node node7".into(), other);
+    });
+    let before = machine.host.world();
+    let error = machine.run_reset(&reset()).await.expect_err("the cluster has ended");
+    let text = format!("{error:?}");
+    assert!(text.contains("with it ends the cluster that node7 still belongs to"), "{text}");
+    assert!(before == machine.host.world(), "something was changed");
+    machine.run_reset(&with(|reset| reset.config.force = true)).await.unwrap();
+}
+
 /// A log on a disk of its own goes like the data, and a file system inside them stays, which is said.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_log_apart_goes_as_well_and_what_is_mounted_inside_stays() {
