@@ -95,18 +95,23 @@ impl Run<'_, '_> {
         self.journal.append(Record::PhaseStarted { phase: meta.id.into(), steps: in_words })?;
         let outage = in_outage(&steps);
         for (index, step) in steps.into_iter().enumerate() {
-            if !outage.contains(&index)
-                && let Some(signal) = self.runner.cancel.signal()
-            {
+            let in_outage = outage.contains(&index);
+            if !in_outage && let Some(signal) = self.runner.cancel.signal() {
                 return Err(Stop::Cancelled(signal));
             }
-            self.step(meta.id, index, step).await?;
+            self.step(meta.id, index, step, in_outage).await?;
         }
         phase.verify(&self.plan_cx()).await.map_err(Stop::Plan)?;
         Ok((Outcome::Done, None))
     }
 
-    async fn step(&mut self, phase: &'static str, index: usize, step: Step) -> Result<(), Stop> {
+    async fn step(
+        &mut self,
+        phase: &'static str,
+        index: usize,
+        step: Step,
+        in_outage: bool,
+    ) -> Result<(), Stop> {
         let started = Instant::now();
         let (host, reporter) = (self.runner.host, self.runner.reporter);
         let description = step.describe();
@@ -117,8 +122,14 @@ impl Run<'_, '_> {
         });
         let cx =
             ActCx { host, store: &self.store, keys: &self.keys, cancel: self.runner.cancel, reporter, phase };
-        let step = act::materialise(step, &cx).await.map_err(into_stop)?;
-        let undo = Undo::prepare(&step, host, &self.journal).await.map_err(into_stop)?;
+        let prepared = async {
+            let step = act::materialise(step, &cx).await?;
+            let undo = Undo::prepare(&step, host, &self.journal).await?;
+            Ok((step, undo))
+        };
+        // Whoever is asked for what there is may not answer for a while.
+        let (step, undo) = if in_outage { prepared.await } else { cx.unless_cancelled(prepared).await }
+            .map_err(into_stop)?;
         self.journal.append(Record::StepStarted { phase: phase.into(), step: index, description, undo })?;
         act::act(&step, &cx).await.map_err(into_stop)?;
         match step {
