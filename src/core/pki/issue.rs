@@ -143,6 +143,9 @@ pub(super) fn sign(
     issuer: &Issuer<'_>,
     now: Timestamp,
 ) -> Result<Certificate, IssueError> {
+    if let Some(name) = spec.sans.dns.iter().find(|name| !name.is_ascii()) {
+        return Err(IssueError::NotAscii(name.clone()));
+    }
     let out_of_range = |_| IssueError::Validity(spec.validity);
     let validity = SignedDuration::try_from(spec.validity).map_err(out_of_range)?;
     let algorithm = issuer.key.signature_algorithm();
@@ -167,9 +170,6 @@ pub(super) fn sign(
 fn subject(spec: &CertSpec) -> Result<Vec<u8>, IssueError> {
     if spec.common_name.is_empty() {
         return Err(IssueError::EmptyCommonName);
-    }
-    if let Some(name) = spec.sans.dns.iter().find(|name| !name.is_ascii()) {
-        return Err(IssueError::NotAscii(name.clone()));
     }
     Ok(x509::name(&spec.common_name, &spec.organizations))
 }

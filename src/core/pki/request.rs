@@ -114,3 +114,33 @@ pub fn issue_for(
     let issuer: Issuer<'_> = issuer_of(spec, ca, ca_key)?;
     sign(spec, &Subject { name: &request.subject, spki: &request.spki }, &issuer, now)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::pki::{self, CertUsage, KeyAlgorithm, x509};
+
+    #[test]
+    fn a_name_that_no_certificate_can_hold_is_refused() {
+        let key = PrivateKey::generate(KeyAlgorithm::EcdsaP256).unwrap();
+        let validity = std::time::Duration::from_hours(24);
+        let spec = CertSpec {
+            common_name: "kube-apiserver".into(),
+            organizations: vec![],
+            sans: Sans { dns: vec!["m\u{fc}nchen.example".into()], ips: vec![] },
+            usage: CertUsage::Server,
+            validity,
+        };
+        let authority = CertSpec { sans: Sans::default(), usage: CertUsage::Ca, ..spec.clone() };
+        let ca = pki::issue_ca(&authority, &key, Timestamp::now()).unwrap();
+        let request = ReceivedRequest {
+            common_name: spec.common_name.clone(),
+            organizations: vec![],
+            sans: spec.sans.clone(),
+            subject: x509::name(&spec.common_name, &[]),
+            spki: key.spki_der().to_vec(),
+        };
+        let error = issue_for(&request, &spec, &ca, &key, Timestamp::now()).unwrap_err();
+        assert!(matches!(&error, IssueError::NotAscii(name) if name.starts_with('m')), "{error}");
+    }
+}
