@@ -20,13 +20,6 @@ const ETCD_LABELS: &str = "component=etcd,tier=control-plane";
 /// kubeadm's annotation on them: client URLs, with commas between.
 const ETCD_CLIENT_URLS: &str = "kubeadm.kubernetes.io/etcd.advertise-client-urls";
 
-/// Flags of the API server, and what kubeadm calls their files.
-const CERTIFICATES: [(&str, &str); 3] = [
-    ("client-ca-file", "ca.crt"),
-    ("tls-cert-file", "apiserver.crt"),
-    ("service-account-key-file", "sa.pub"),
-];
-
 /// Whether this machine has any static pod of a control plane.
 pub async fn any(host: &dyn Probe) -> Result<bool, PhaseError> {
     for component in Component::ALL {
@@ -68,16 +61,7 @@ pub async fn cri_socket(host: &dyn Probe) -> Option<String> {
 /// names, or names several places. An authority of the operator's own may lie in a directory of everybody.
 pub async fn certificates_dir(host: &dyn Probe) -> Option<PathBuf> {
     let pod = read(host, Component::ApiServer).await.ok()??;
-    let named = CERTIFICATES.iter().filter_map(|(flag, name)| {
-        let file = pod::on_host(&pod, pod::flag(&pod, flag)?.as_ref())?;
-        if file.file_name()? == *name { file.parent().map(PathBuf::from) } else { None }
-    });
-    let mut dirs: Vec<_> = named.collect();
-    dirs.dedup();
-    match dirs.as_slice() {
-        [one] => Some(one.clone()),
-        _ => None,
-    }
+    pod::certificates_dir(&pod)
 }
 
 /// How large etcd's database may grow before it takes no more writes, in bytes; `None` without a limit. `flag` is the value of

@@ -23,12 +23,8 @@ pub struct EtcdData {
 impl EtcdData {
     /// As etcd's manifest has it.
     pub fn of(manifest: &Pod) -> Self {
-        let dir = |flag: &str| {
-            let inside = PathBuf::from(pod::flag(manifest, flag)?);
-            Some(pod::on_host(manifest, &inside).unwrap_or(inside))
-        };
-        let data_dir = dir("data-dir").unwrap_or_else(|| DEFAULT_DATA.into());
-        let wal_dir = dir("wal-dir").filter(|wal| !wal.starts_with(&data_dir));
+        let data_dir = pod::dir_of(manifest, "data-dir").unwrap_or_else(|| DEFAULT_DATA.into());
+        let wal_dir = pod::dir_of(manifest, "wal-dir").filter(|wal| !wal.starts_with(&data_dir));
         Self { data_dir, wal_dir }
     }
 

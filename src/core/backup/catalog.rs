@@ -105,8 +105,10 @@ impl Catalog {
 
     /// Those that verified, newest first.
     fn good(&self, now: Timestamp) -> impl Iterator<Item = &Backup> {
-        let past = move |backup: &&Backup| backup.manifest.created_at <= now + SignedDuration::from_mins(5);
-        self.backups.iter().filter(past).filter(|backup| backup.manifest.verified.snapshot)
+        self.backups
+            .iter()
+            .filter(move |backup| is_past(backup, now))
+            .filter(|backup| backup.manifest.verified.snapshot)
     }
 
     /// The one that a restore takes where it is left the choice: the newest that no drill condemned, of the cluster whose authority has
@@ -127,6 +129,7 @@ impl Catalog {
                 break;
             }
         }
+        choice.future = self.backups.iter().filter(|backup| !is_past(backup, now)).collect();
         if authority.is_none() {
             choice.clusters = self.good(now).map(Backup::cluster).collect::<BTreeSet<_>>().len();
         }
@@ -165,10 +168,16 @@ pub struct Choice<'a> {
     pub backup: Option<&'a Backup>,
     /// Newer ones whose last drill failed.
     pub condemned: Vec<&'a Backup>,
+    /// Those that claim to be from the future: a clock was wrong.
+    pub future: Vec<&'a Backup>,
     /// How many newer ones are of another cluster.
     pub foreign: usize,
     /// Of how many clusters they are; counted only where the machine does not know its own.
     pub clusters: usize,
+}
+
+fn is_past(backup: &Backup, now: Timestamp) -> bool {
+    backup.manifest.created_at <= now + SignedDuration::from_mins(5)
 }
 
 impl Backup {

@@ -58,8 +58,7 @@ pub struct Collected {
 pub fn collect(root: &Path, pods: &StaticPods) -> Result<Collected, BackupError> {
     let mut found = BTreeSet::new();
     let mut collected = Collected::default();
-    let data_dirs: Vec<_> =
-        pods.pods.iter().filter_map(|(_, pod)| pod::flag(pod, "data-dir")).map(PathBuf::from).collect();
+    let data_dirs: Vec<_> = pods.pods.iter().filter_map(|(_, pod)| pod::dir_of(pod, "data-dir")).collect();
     for path in ALWAYS {
         add(root, Path::new(path), &mut found, &mut collected.warnings)?;
     }
@@ -145,12 +144,23 @@ fn add(
 /// Of files, by their path on the machine.
 pub(super) type Contents = BTreeMap<String, Vec<u8>>;
 
-pub(super) fn read_files(root: &Path, paths: &[PathBuf]) -> Result<(Vec<ListedFile>, Contents), BackupError> {
+/// What was collected. A file may have gone meanwhile: a log that is rotated, for example.
+pub(super) fn read_files(
+    root: &Path,
+    collected: &mut Collected,
+) -> Result<(Vec<ListedFile>, Contents), BackupError> {
     let (mut files, mut contents) = (vec![], Contents::new());
-    for path in paths {
+    for path in &collected.files {
         let real = below(root, path);
-        let meta = fs::metadata(&real).map_err(BackupError::io("read", path))?;
-        let bytes = fs::read(&real).map_err(BackupError::io("read", path))?;
+        let read = fs::metadata(&real).and_then(|meta| Ok((meta, fs::read(&real)?)));
+        let (meta, bytes) = match read {
+            Ok(read) => read,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                collected.warnings.push(format!("{} went while the backup was made", path.display()));
+                continue;
+            }
+            Err(error) => return Err(BackupError::io("read", path)(error)),
+        };
         let name = path.display().to_string();
         files.push(ListedFile {
             path: name.clone(),
@@ -167,8 +177,7 @@ pub(super) fn read_files(root: &Path, paths: &[PathBuf]) -> Result<(Vec<ListedFi
 
 /// Where the control plane has its certificates.
 pub(super) fn pki_dir(pods: &StaticPods) -> PathBuf {
-    let ca = pods.component("kube-apiserver").and_then(|pod| pod::flag(pod, "client-ca-file"));
-    let dir = ca.and_then(|ca| Path::new(&ca).parent().map(Path::to_owned));
+    let dir = pods.component("kube-apiserver").and_then(pod::certificates_dir);
     dir.unwrap_or_else(|| crate::pki::list::DEFAULT_DIR.into())
 }
 
@@ -194,4 +203,35 @@ pub fn fingerprints(files: &[ListedFile], contents: &Contents, pki: &Path) -> BT
         }
     }
     found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::yaml;
+
+    #[test]
+    fn an_authority_in_a_directory_of_everybody_does_not_hide_where_the_others_are() {
+        let server = yaml::from_str(
+            "spec:\n  containers:\n  - name: kube-apiserver\n    command: [kube-apiserver, --client-ca-file=/etc/ssl/certs/corp.pem, \
+             --tls-cert-file=/srv/pki/apiserver.crt, --service-account-key-file=/srv/pki/sa.pub]\n    volumeMounts:\n    \
+             - {name: srv, mountPath: /srv/pki}\n    - {name: ssl, mountPath: /etc/ssl/certs}\n  volumes:\n  \
+             - {name: srv, hostPath: {path: /data/pki}}\n  - {name: ssl, hostPath: {path: /etc/ssl/certs}}\n",
+        )
+        .unwrap();
+        let pods = StaticPods { pods: vec![("kube-apiserver.yaml".into(), server)] };
+        assert_eq!(pki_dir(&pods), Path::new("/data/pki"));
+        assert_eq!(pki_dir(&StaticPods { pods: vec![] }), Path::new("/etc/kubernetes/pki"));
+    }
+
+    #[test]
+    fn a_file_that_goes_meanwhile_ends_no_backup() {
+        let root = tempfile::tempdir().unwrap();
+        fs::write(root.path().join("stays"), "text").unwrap();
+        let files = ["/rotated", "/stays"].map(PathBuf::from).into();
+        let mut collected = Collected { files, ..Collected::default() };
+        let (listed, contents) = read_files(root.path(), &mut collected).unwrap();
+        assert_eq!((listed.len(), contents.len()), (1, 1));
+        assert_eq!(collected.warnings, ["/rotated went while the backup was made"]);
+    }
 }

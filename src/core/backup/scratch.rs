@@ -2,7 +2,7 @@
 
 use std::{
     fs::{self, File, OpenOptions},
-    os::unix::fs::OpenOptionsExt,
+    os::unix::fs::{MetadataExt, OpenOptionsExt},
     path::Path,
 };
 
@@ -47,7 +47,7 @@ fn sweep(parent: &Path) -> Result<(), BackupError> {
     for entry in fs::read_dir(parent).map_err(BackupError::io("read", parent))? {
         let path = entry.map_err(BackupError::io("read", parent))?.path();
         let ours = path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(PREFIX));
-        if !ours || !path.join(LOCK).exists() {
+        if !ours || !is_own(&path) {
             continue;
         }
         if let Ok(Some(_dead)) = lock(&path) {
@@ -55,6 +55,13 @@ fn sweep(parent: &Path) -> Result<(), BackupError> {
         }
     }
     Ok(())
+}
+
+/// Some of the directories that scratch is made in are everybody's, and anybody can give a thing this name.
+fn is_own(dir: &Path) -> bool {
+    let me = rustix::process::geteuid().as_raw();
+    let own = |path: &Path| fs::symlink_metadata(path).ok().filter(|meta| meta.uid() == me);
+    own(dir).is_some_and(|meta| meta.is_dir()) && own(&dir.join(LOCK)).is_some_and(|meta| meta.is_file())
 }
 
 /// `None` where another one has it.
@@ -87,5 +94,20 @@ mod tests {
         let path = living.path().to_owned();
         drop(living);
         assert!(!path.exists());
+    }
+
+    /// Opening a pipe waits for somebody to write to it.
+    #[test]
+    fn what_somebody_else_put_there_under_such_a_name_is_not_touched() {
+        let parent = tempfile::tempdir().unwrap();
+        let planted = parent.path().join(".rkadm-scratch-planted");
+        fs::create_dir(&planted).unwrap();
+        let mode = rustix::fs::Mode::from_raw_mode(0o600);
+        rustix::fs::mknodat(rustix::fs::CWD, planted.join(LOCK), rustix::fs::FileType::Fifo, mode, 0)
+            .unwrap();
+        let linked = parent.path().join(".rkadm-scratch-linked");
+        std::os::unix::fs::symlink(&planted, &linked).unwrap();
+        drop(Scratch::make(parent.path()).unwrap());
+        assert!(planted.join(LOCK).exists() && linked.exists());
     }
 }

@@ -139,8 +139,8 @@ async fn gather(request: &Request, read_back: bool) -> Result<Parts, BackupError
     let pods = StaticPods::read(&request.root)?;
     let client = client(&request.root, &request.access)?;
     let source = choose(&client, &request.access).await?;
-    let collected = collect(&request.root, &pods)?;
-    let (files, contents) = read_files(&request.root, &collected.files)?;
+    let mut collected = collect(&request.root, &pods)?;
+    let (files, contents) = read_files(&request.root, &mut collected)?;
     let created_at = Timestamp::now();
     let mut in_place = None;
     if read_back

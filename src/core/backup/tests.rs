@@ -316,6 +316,10 @@ fn a_catalog_knows_its_own_and_removes_nothing_else() {
     assert_eq!(chosen(own), (Some(sample().node), 0, 0));
     assert_eq!(chosen(Some("sha256:1")), (None, 5, 0));
     assert_eq!(chosen(None).2, 3);
+    // A clock that was set back: all of them are told of.
+    let early = catalog.choose(own, "2020-01-01T00:00:00Z".parse().unwrap());
+    assert!(early.backup.is_none());
+    assert_eq!(early.future.len(), 5);
     // What proved not to work is no reason to remove what may.
     named(
         &format!("{newest}.drill.json"),

@@ -52,6 +52,34 @@ pub fn on_host(pod: &Pod, path: &Path) -> Option<PathBuf> {
     Some(if rest == Path::new("") { base.to_owned() } else { base.join(rest) })
 }
 
+/// Flags of the API server, and what kubeadm calls their files.
+const CERTIFICATES: [(&str, &str); 3] = [
+    ("client-ca-file", "ca.crt"),
+    ("tls-cert-file", "apiserver.crt"),
+    ("service-account-key-file", "sa.pub"),
+];
+
+/// Where the certificates of an API server's control plane are on the machine: `None` where it does not say so by kubeadm's names, or
+/// names several places. An authority of the operator's own may lie in a directory of everybody.
+pub fn certificates_dir(pod: &Pod) -> Option<PathBuf> {
+    let named = CERTIFICATES.iter().filter_map(|(flag, name)| {
+        let file = on_host(pod, self::flag(pod, flag)?.as_ref())?;
+        if file.file_name()? == *name { file.parent().map(PathBuf::from) } else { None }
+    });
+    let mut dirs: Vec<_> = named.collect();
+    dirs.dedup();
+    match dirs.as_slice() {
+        [one] => Some(one.clone()),
+        _ => None,
+    }
+}
+
+/// The directory of a flag, as a path of the machine; of a pod without a volume there, the container's.
+pub fn dir_of(pod: &Pod, name: &str) -> Option<PathBuf> {
+    let inside = PathBuf::from(flag(pod, name)?);
+    Some(on_host(pod, &inside).unwrap_or(inside))
+}
+
 /// Below what an API server keeps its objects in etcd: its own where it is told so, and where all do otherwise.
 pub fn etcd_prefix(server: Option<&Pod>) -> String {
     server.and_then(|pod| flag(pod, "etcd-prefix")).unwrap_or_else(|| storage::PREFIX.to_owned())
