@@ -24,9 +24,25 @@ const KEYS: [(&str, &str); 4] = [
 /// # Errors
 /// The host cannot be read.
 pub async fn belongs(host: &dyn Probe, restore: &Restore, found: &mut Survey) -> Result<(), PhaseError> {
+    let mut restore = restore.clone();
+    if restore.node.version.is_none() {
+        restore.node.version = serving(host, &restore).await;
+        if restore.node.version.is_none() {
+            let what = "etcd's image is named by its digest alone, and etcd does not answer: whether it reads the data is not known";
+            found.warnings.push(what.into());
+        }
+    }
+    let restore = &restore;
     data(restore, found);
     keys(host, restore, found).await?;
     encryption(host, restore, found).await
+}
+
+/// The version of the etcd that runs here.
+async fn serving(host: &dyn Probe, restore: &Restore) -> Option<String> {
+    let access = &restore.node.access;
+    let status = host.etcd_status(access, access.endpoints.first()?).await.ok()?;
+    Some(status.version)
 }
 
 /// Whether an etcd of here can serve the data.
@@ -158,7 +174,10 @@ async fn encryption(host: &dyn Probe, restore: &Restore, found: &mut Survey) -> 
 
 #[cfg(test)]
 mod tests {
-    use rkadm_core::host::fake::{FakeHost, World};
+    use rkadm_core::{
+        etcd::Member,
+        host::fake::{FakeHost, World},
+    };
 
     use super::*;
     use crate::restore::Encryption;
@@ -190,6 +209,30 @@ mod tests {
         assert_eq!(found(Some("3.6.0"), "3.6.5-0"), 0);
         assert_eq!(found(None, "3.6.5-0"), 0);
         assert_eq!(found(Some("3.6.0"), "v3.10.0"), 0);
+    }
+
+    #[tokio::test]
+    async fn an_etcd_whose_image_is_named_by_its_digest_is_asked_for_its_version() {
+        let told = async |serves: bool| {
+            let member = Member {
+                id: 9,
+                name: "node9".into(),
+                peer_urls: vec![],
+                client_urls: vec!["https://10.0.0.9:2379".into()],
+                is_learner: false,
+            };
+            let world = World { others_serve: serves, members: vec![member], ..World::ready() };
+            let host = FakeHost::new(world);
+            let mut restore = Restore::default();
+            restore.node.access.endpoints = vec!["https://10.0.0.9:2379".into()];
+            restore.source.storage_version = Some("9.0.0".into());
+            let mut found = Survey::default();
+            belongs(&host, &restore, &mut found).await.unwrap();
+            let refused = found.doubts.iter().any(|doubt| doubt.finding.check == "EtcdVersion");
+            (refused, found.warnings.iter().any(|it| it.contains("named by its digest alone")))
+        };
+        assert_eq!(told(true).await, (true, false));
+        assert_eq!(told(false).await, (false, true));
     }
 
     #[tokio::test]

@@ -62,7 +62,8 @@ impl NodeEtcd {
         let needed = |name: &str| {
             flag(&etcd, name).ok_or_else(|| unusable(format!("the manifest of etcd has no --{name}")))
         };
-        let typed = PathBuf::from(needed("data-dir")?);
+        needed("data-dir")?;
+        let typed = pod::dir_of(&etcd, "data-dir").unwrap_or_default();
         let data_dir = resolved(host, &typed).await;
         if let Some(wal) = flag(&etcd, "wal-dir") {
             return Err(unusable(format!("etcd keeps its log apart from its data (--wal-dir={wal})")));

@@ -167,6 +167,9 @@ async fn members(host: &dyn Probe, restore: &Restore, found: &mut Survey) {
     let known = known(host, restore, found).await;
     let members = found.members.clone();
     let together = !restore.others.is_empty();
+    if together {
+        raised(restore, found);
+    }
     match known {
         Ok(Known::Live) if together => others(restore, &members, found),
         Ok(Known::Live) => {
@@ -199,6 +202,18 @@ async fn members(host: &dyn Probe, restore: &Restore, found: &mut Survey) {
             found.doubt("EtcdMembers", true, message, "when this is the only control plane: --force");
         }
     }
+}
+
+/// Whoever watched would wait for revisions that the new cluster reaches much later, and miss what happens until then.
+fn raised(restore: &Restore, found: &mut Survey) {
+    let begins = restore.source.revision.saturating_add_unsigned(restore.bump);
+    let Some(served) = found.revision.filter(|served| *served >= begins) else { return };
+    let message = format!(
+        "the new cluster would begin at revision {begins} (--raise-to), and etcd is at {served} already"
+    );
+    let hint = "`rkadm restore etcd FILE` without --initial-cluster prints the commands for all machines, with a revision that is \
+                high enough";
+    found.doubt("EtcdRevision", true, message, hint);
 }
 
 /// Those that are restored together have to be those that there are.
@@ -273,5 +288,19 @@ mod tests {
         assert_eq!(found.against(false).len(), 2);
         assert_eq!(found.against(true).len(), 1);
         assert_eq!(found.told(true), ["[Keys] other keys"]);
+    }
+
+    #[test]
+    fn machines_that_are_restored_together_begin_above_all_that_was_served() {
+        let doubts = |bump: u64, served: Option<i64>| {
+            let mut restore = Restore { bump, ..Restore::default() };
+            restore.source.revision = 1000;
+            let mut found = Survey { revision: served, ..Survey::default() };
+            raised(&restore, &mut found);
+            found.doubts.len()
+        };
+        assert_eq!(doubts(500, Some(1500)), 1);
+        assert_eq!(doubts(500, Some(1499)), 0);
+        assert_eq!(doubts(500, None), 0);
     }
 }

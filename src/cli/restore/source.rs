@@ -86,7 +86,15 @@ fn passed_over(choice: &Choice<'_>) -> Vec<String> {
         let many = text::count(choice.foreign, "newer backup");
         format!("passed over: {many} of a cluster whose authority has another key than that of this machine")
     });
-    condemned.chain(foreign).collect()
+    let future = choice.future.iter().map(|backup| {
+        format!(
+            "{} is passed over: it says that it was made at {}, which is yet to come, so that nobody knows how old it is (a clock is or \
+             was wrong): where it is the right one, name the file",
+            backup.path.display(),
+            backup.manifest.created_at
+        )
+    });
+    condemned.chain(foreign).chain(future).collect()
 }
 
 /// A backup as the same command names it, wherever it is run: only a file has another name elsewhere.
