@@ -1,6 +1,9 @@
 //! What runs on this machine: the kubelet, the static pods, kube-proxy.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::{
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    path::Path,
+};
 
 use futures::future::join_all;
 use k8s_openapi::api::core::v1::Pod;
@@ -13,11 +16,14 @@ use rkadm_core::{
 use serde_json::Value;
 
 use super::Check;
-use crate::{init::KUBELET, static_pods as manifests};
+use crate::{
+    init::{KUBELET, KUBELET_DIR},
+    static_pods as manifests,
+};
 
 const NAMESPACE: &str = "kube-system";
-/// kube-proxy's own health; what it serves metrics on says no more.
-const PROXY_HEALTH: &str = "http://127.0.0.1:10256/healthz";
+/// Where kube-proxy tells its health unless its configuration says otherwise; what it serves metrics on says no more.
+const PROXY_HEALTH: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 10256);
 
 /// The kubelet: its unit, its health, and the port that the API server reaches it on.
 pub async fn kubelet(host: &dyn Probe) -> Vec<Check> {
@@ -131,9 +137,27 @@ pub async fn kube_proxy(host: &dyn Probe) -> Vec<Check> {
     if !containers.iter().any(|container| container.name == "kube-proxy") {
         return vec![];
     }
-    let target = HealthTarget { url: PROXY_HEALTH.into(), trust: Trust::Plain };
+    let mut address = proxy_health(host).await.unwrap_or(PROXY_HEALTH);
+    if address.ip().is_unspecified() {
+        let local = |v4: bool| if v4 { Ipv4Addr::LOCALHOST.into() } else { Ipv6Addr::LOCALHOST.into() };
+        address.set_ip(local(address.is_ipv4()));
+    }
+    let target = HealthTarget { url: format!("http://{address}/healthz"), trust: Trust::Plain };
     let hint = "crictl logs $(crictl ps -a -q --name kube-proxy | head -1)";
     vec![asked(host, "kube-proxy", &target, hint).await]
+}
+
+/// What kube-proxy's configuration says, as its pod here has it: a worker may not read the ConfigMap.
+async fn proxy_health(host: &dyn Probe) -> Option<SocketAddr> {
+    let pods = Path::new(KUBELET_DIR).join("pods");
+    for uid in host.list(&pods).await.ok()? {
+        let file = pods.join(uid).join("volumes/kubernetes.io~configmap/kube-proxy/config.conf");
+        if let Ok(Some(bytes)) = host.read(&file).await {
+            let config: Value = yaml::from_str(&String::from_utf8_lossy(&bytes)).ok()?;
+            return config["healthzBindAddress"].as_str()?.parse().ok();
+        }
+    }
+    None
 }
 
 async fn running(host: &dyn Probe) -> Result<Vec<ContainerState>, String> {
@@ -157,4 +181,24 @@ async fn asked(host: &dyn Probe, component: &str, target: &HealthTarget, hint: &
 pub fn failing(body: &str) -> String {
     let failed: Vec<_> = body.lines().filter_map(|line| line.strip_prefix("[-]")).collect();
     if failed.is_empty() { body.lines().next().unwrap_or_default().to_owned() } else { failed.join("; ") }
+}
+
+#[cfg(test)]
+mod tests {
+    use rkadm_core::host::fake::{FakeHost, Node, World};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn kube_proxy_is_asked_where_its_configuration_says() {
+        let address = async |config: &str| {
+            let file = "/var/lib/kubelet/pods/uid/volumes/kubernetes.io~configmap/kube-proxy/config.conf";
+            let mut world = World::ready().with_file(file, config);
+            world.paths.insert("/var/lib/kubelet/pods/uid".into(), Node::Dir(0o750));
+            proxy_health(&FakeHost::new(world)).await
+        };
+        assert_eq!(address("healthzBindAddress: 0.0.0.0:10300\n").await, "0.0.0.0:10300".parse().ok());
+        assert_eq!(address("healthzBindAddress: '[::]:10256'\n").await, "[::]:10256".parse().ok());
+        assert_eq!(address("healthzBindAddress: ''\n").await, None);
+    }
 }
