@@ -1,6 +1,9 @@
 //! `kubelet/drain`: the node's pods move away, as far as their budgets let them.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use async_trait::async_trait;
 use rkadm_core::{
@@ -98,7 +101,13 @@ impl Action for Evict {
     async fn act(&self, cx: &ActCx<'_>) -> Result<(), StepError> {
         let mut told = String::new();
         let mut held_up = vec![];
-        for _ in 0..self.tries.max(1) {
+        // Each try asks for every pod that is held up, which takes its time, too.
+        let began = Instant::now();
+        let patience = PAUSE * u32::try_from(self.tries).unwrap_or(u32::MAX);
+        for number in 0..self.tries.max(1) {
+            if number > 0 && began.elapsed() >= patience {
+                break;
+            }
             held_up.clear();
             let pods = cx.host.pods_on(&self.access, &self.node).await?;
             for pod in pods.iter().filter(|pod| must_go(pod)) {

@@ -44,7 +44,10 @@ impl Phase for Fetch {
         };
         let wanted = &self.0.cluster.config.kubernetes_version;
         if cx.store.output(NEEDED).is_none() && self.0.kubelet_runs(cx, wanted).await? {
-            return Ok(Verdict::AlreadyDone(format!("the kubelet is {wanted} or a newer patch of it")));
+            return Ok(Verdict::AlreadyDone(format!(
+                "the kubelet is {wanted} or a newer patch of it, and so is the cluster's configuration: a newer one begins with `rkadm \
+                 upgrade apply` on a control plane"
+            )));
         }
         let (access, own) = (self.0.node_access(cx).await?, self.0.cluster.config.node_name());
         servers::first(cx.host, &access, own, wanted).await?;

@@ -3,10 +3,11 @@
 use rkadm_core::{
     engine::PhaseError,
     host::{ApiAccess, Probe},
+    manifest::{self, pod::kubernetes_version},
     version::{KubeVersion, skew::Component},
 };
 
-use crate::{health::versions::component, upgrade::state};
+use crate::{health::versions::component, static_pods, upgrade::state};
 
 /// Refuses a kubelet of this version on node `own` where an API server is older.
 ///
@@ -22,10 +23,15 @@ pub async fn first(
         // A worker may not look at pods of others.
         return as_worker(host, access, own, wanted).await;
     };
-    let older = servers
-        .into_iter()
-        .filter(|server| server.version.minor() < wanted.minor() && server.node != own)
-        .map(|server| format!("{} on {}", server.version, server.node));
+    let others = servers.into_iter().filter(|server| server.node != own);
+    // What the API server says of this node's own may be of before an upgrade that has just been.
+    let manifest = static_pods::read(host, manifest::Component::ApiServer).await?;
+    let here = manifest.as_ref().and_then(kubernetes_version).map(|version| (version, own.to_owned()));
+    let older = others
+        .map(|server| (server.version, server.node))
+        .chain(here)
+        .filter(|(version, _)| version.minor() < wanted.minor())
+        .map(|(version, node)| format!("{version} on {node}"));
     refuse(&older.collect::<Vec<_>>(), wanted)
 }
 
@@ -96,6 +102,24 @@ mod tests {
         let access = crate::join::by_kubelet();
         let heard = as_worker(&FakeHost::new(world), &access, "w1", &KubeVersion::new(1, 37, 2)).await;
         heard.map_err(|error| error.to_string())
+    }
+
+    /// A control plane whose own API server is still the old one: what the others say does not count for it.
+    #[tokio::test]
+    async fn the_api_server_of_this_machine_goes_first_too() {
+        let heard = async |version: &str| {
+            let manifest = format!(
+                "spec: {{containers: [{{name: kube-apiserver, image: 'r/kube-apiserver:{version}'}}]}}"
+            );
+            let mut world =
+                World::ready().with_file("/etc/kubernetes/manifests/kube-apiserver.yaml", &manifest);
+            world.others_serve = true;
+            let access = crate::join::by_kubelet();
+            first(&FakeHost::new(world), &access, "cp2", &KubeVersion::new(1, 37, 2)).await
+        };
+        let error = heard("v1.36.4").await.unwrap_err().to_string();
+        assert!(error.contains("v1.36.4 on cp2"), "{error}");
+        heard("v1.37.2").await.unwrap();
     }
 
     #[tokio::test]
