@@ -4,8 +4,8 @@ use std::path::Path;
 
 use rkadm_core::{
     engine::{PhaseError, PlanCx},
-    host::FileKind,
-    manifest::patch::{self, Patch, PatchTarget},
+    host::{FileKind, Probe},
+    manifest::patch::{self, Patch, PatchTarget, Patches},
 };
 use serde_json::Value;
 
@@ -13,9 +13,19 @@ use crate::init::Cluster;
 
 /// The patches of the configured directory; none where none is configured.
 pub async fn read(cx: &PlanCx<'_>, cluster: &Cluster) -> Result<Vec<Patch>, PhaseError> {
-    let Some(dir) = &cluster.config.patches_dir else { return Ok(vec![]) };
+    let found = found(cx.host, cluster).await?;
+    let dir = cluster.config.patches_dir.clone().unwrap_or_default();
+    for (name, why) in found.ignored {
+        cx.warn(format!("{}: ignored: {why}", Path::new(&dir).join(name).display()));
+    }
+    Ok(found.patches)
+}
+
+/// The same, with what is no patch.
+pub async fn found(host: &dyn Probe, cluster: &Cluster) -> Result<Patches, PhaseError> {
+    let Some(dir) = &cluster.config.patches_dir else { return Ok(Patches::default()) };
     let dir = Path::new(dir);
-    let wrong = match cx.host.stat(dir).await? {
+    let wrong = match host.stat(dir).await? {
         None => Some("does not exist"),
         Some(stat) if stat.kind == FileKind::File => Some("is a file"),
         Some(_) => None,
@@ -28,20 +38,16 @@ pub async fn read(cx: &PlanCx<'_>, cluster: &Cluster) -> Result<Vec<Patch>, Phas
         });
     }
     let mut files = vec![];
-    for name in cx.host.list(dir).await? {
+    for name in host.list(dir).await? {
         let path = dir.join(&name);
-        if cx.host.stat(&path).await?.is_none_or(|stat| stat.kind != FileKind::File) {
+        if host.stat(&path).await?.is_none_or(|stat| stat.kind != FileKind::File) {
             continue;
         }
-        if let Some(bytes) = cx.host.read(&path).await? {
+        if let Some(bytes) = host.read(&path).await? {
             files.push((name, String::from_utf8_lossy(&bytes).into_owned()));
         }
     }
-    let found = patch::read(&files).map_err(|error| unusable(dir, &error))?;
-    for (name, why) in found.ignored {
-        cx.warn(format!("{}: ignored: {why}", dir.join(name).display()));
-    }
-    Ok(found.patches)
+    patch::read(&files).map_err(|error| unusable(dir, &error))
 }
 
 /// Applies those of the patches that are meant for this document.

@@ -29,7 +29,9 @@ pub use crate::preflight::{PREFLIGHT_OUTPUT, Told};
 pub use addons::{manifests as addon_manifests, phases as addons};
 pub use bootstrap_token::{TOKEN, secret_name as token_secret_name};
 pub use certs::phases as certificates;
-pub use cluster::{Cluster, Environment, KUBERNETES_DIR, PRIVATE, PRIVATE_DIR, PUBLIC, PUBLIC_DIR};
+pub use cluster::{
+    Cluster, Environment, KUBELET_DIR, KUBERNETES_DIR, PRIVATE, PRIVATE_DIR, PUBLIC, PUBLIC_DIR,
+};
 pub use control_plane::{manifest_steps, static_pod_of};
 pub use etcd::data_dir_steps as etcd_data_dir_steps;
 pub use in_use::in_use;

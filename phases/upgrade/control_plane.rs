@@ -233,9 +233,12 @@ async fn etcd_before(cx: &PlanCx<'_>) -> Result<Option<EtcdBefore>, PhaseError> 
         return Ok(serde_json::from_value(before.clone()).unwrap_or_default());
     }
     let Some(pod) = static_pods::read(cx.host, Component::Etcd).await? else { return Ok(None) };
-    let version = manifest::pod::image_tag(&pod).and_then(|tag| etcd_version(&tag));
-    Ok(version.map(|version| EtcdBefore {
-        access: etcd_access(&pod),
-        minor: format!("{}.{}", version.major, version.minor),
-    }))
+    let access = etcd_access(&pod);
+    let mut version = manifest::pod::image_tag(&pod).and_then(|tag| etcd_version(&tag));
+    // An image may have a name of one's own, or its digest alone.
+    if let (None, Some(endpoint)) = (&version, access.endpoints.first()) {
+        let status = cx.host.etcd_status(&access, endpoint).await.ok();
+        version = status.and_then(|status| etcd_version(&status.version));
+    }
+    Ok(version.map(|version| EtcdBefore { access, minor: format!("{}.{}", version.major, version.minor) }))
 }

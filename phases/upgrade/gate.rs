@@ -7,7 +7,7 @@ use rkadm_core::host::Probe;
 use tokio::time::{Instant, sleep};
 
 use super::{PAUSE, Upgrading, findings, state};
-use crate::preflight::Severity;
+use crate::preflight::{Severity, is_ignored};
 
 /// What has just started may need a moment.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -24,13 +24,17 @@ pub async fn ill(host: &dyn Probe, upgrading: &Upgrading) -> Vec<String> {
     }
 }
 
+/// What the operator said may be broken is left out, but for the cluster's health as a whole, which is told all the same.
 async fn look(host: &dyn Probe, upgrading: &Upgrading) -> Vec<String> {
+    let ignored = &upgrading.request.config.ignore_preflight_errors;
+    let may_be = |check: &str| check != findings::HEALTH && is_ignored(ignored, check);
     let seen = match upgrading.cluster.admin(host).await {
         Ok(access) => state::look(host, &access).await.ok(),
         Err(_) => None,
     };
     let found = findings::health(host, seen.as_ref()).await.into_iter();
-    found.filter(|(severity, _)| *severity == Severity::Error).map(|(_, finding)| finding.message).collect()
+    let found = found.filter(|(severity, finding)| *severity == Severity::Error && !may_be(&finding.check));
+    found.map(|(_, finding)| finding.message).collect()
 }
 
 #[cfg(test)]
@@ -38,6 +42,27 @@ mod tests {
     use rkadm_core::host::fake::{FakeHost, World};
 
     use super::*;
+
+    #[tokio::test]
+    async fn a_dead_control_plane_that_may_be_dead_is_not_told() {
+        let node = serde_json::json!({
+            "apiVersion": "v1", "kind": "Node",
+            "metadata": {"name": "cp3", "labels": {"node-role.kubernetes.io/control-plane": ""}},
+            "status": {"conditions": [{"type": "Ready", "status": "Unknown"}]},
+        });
+        let mut world = World::ready();
+        world.others_serve = true;
+        world.objects.insert("Node cp3".into(), node);
+        let host = FakeHost::new(world);
+        let told = async |ignored: &[&str]| {
+            let mut upgrading = Upgrading::default();
+            upgrading.request.config.ignore_preflight_errors =
+                ignored.iter().map(|&name| name.into()).collect();
+            look(&host, &upgrading).await.contains(&"node cp3 is not Ready".to_owned())
+        };
+        assert!(told(&[]).await);
+        assert!(!told(&["ControlPlaneNodesReady"]).await);
+    }
 
     #[tokio::test(start_paused = true)]
     async fn what_is_not_well_gets_a_moment_and_is_told_then() {

@@ -79,6 +79,9 @@ pub struct Upgrade {
     /// The kubelet's own version changes, too.
     #[serde(default)]
     pub kubelet: Option<kubelet::KubeletUpgrade>,
+    /// What comes once all control planes are upgraded is looked at as well.
+    #[serde(default)]
+    pub looks_ahead: bool,
     /// Only this phase, or the phases below this name.
     #[serde(default)]
     pub only: Option<String>,

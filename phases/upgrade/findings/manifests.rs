@@ -16,6 +16,7 @@ use rkadm_core::{
 use super::configured;
 use crate::{
     init::Cluster,
+    patches,
     preflight::{Found, error, warning},
     upgrade::{Upgrading, target::desired_pod},
 };
@@ -58,14 +59,9 @@ async fn of(host: &dyn Probe, upgrading: &Upgrading, component: Component) -> Ve
     let version = version.unwrap_or_else(|| upgrading.request.from.clone());
     let Some(cluster) = configured(upgrading, &version) else { return vec![] };
     // Patches that cannot be read are told where they are applied.
-    let Ok(expected) = desired_pod(host, &cluster, component, &[]).await else { return vec![] };
-    let patched = match &upgrading.request.config.patches_dir {
-        Some(dir) => {
-            let names = host.list(dir.as_ref()).await.unwrap_or_default();
-            names.iter().any(|name| name.starts_with(component.name()))
-        }
-        None => false,
-    };
+    let Ok(patches) = patches::found(host, &cluster).await.map(|found| found.patches) else { return vec![] };
+    let Ok(expected) = desired_pod(host, &cluster, component, &patches).await else { return vec![] };
+    let patched = patches.iter().any(|patch| patch.target == component.into());
     judged(&path, &expected, &there, &bytes, component, patched)
 }
 
@@ -101,7 +97,19 @@ fn judged(
     let lost: Vec<_> = lost.into_iter().filter(|line| !is_image(line) && !is_patience(line)).collect();
     let gained: Vec<_> = gained.into_iter().filter(|line| !is_image(line) && !is_patience(line)).collect();
     let name = component.name();
-    if !lost.is_empty() && !patched {
+    if !lost.is_empty() && patched {
+        // A patch may have been another one when the manifest was written.
+        let message = format!(
+            "{} was edited by hand, or its patches were: the upgrade writes it anew, without {}",
+            path.display(),
+            some_of(&lost)
+        );
+        found.push(warning(
+            DRIFT,
+            message,
+            "see that it is in the configuration or in a patch, where it is to stay",
+        ));
+    } else if !lost.is_empty() {
         let message = format!(
             "{} was edited by hand, and the upgrade writes it anew: it would lose {}",
             path.display(),
@@ -118,7 +126,7 @@ fn judged(
             section(component)
         );
         found.push(error(DRIFT, message, &hint));
-    } else if lost.is_empty() && !gained.is_empty() {
+    } else if !gained.is_empty() {
         let message = format!(
             "{}: the configuration has what the manifest has not, and the upgrade brings it: {}",
             path.display(),
@@ -191,9 +199,13 @@ mod tests {
         image: 'r/kube-scheduler:v1.36.4', command: [kube-scheduler, --v=2]}]}}";
 
     fn messages(there: &str) -> Vec<(bool, String)> {
+        judged_as(there, false)
+    }
+
+    fn judged_as(there: &str, patched: bool) -> Vec<(bool, String)> {
         let expected: Pod = yaml::from_str(POD).unwrap();
         let pod: Pod = yaml::from_str(there).unwrap();
-        judged("/m.yaml".as_ref(), &expected, &pod, there.as_bytes(), Component::Scheduler, false)
+        judged("/m.yaml".as_ref(), &expected, &pod, there.as_bytes(), Component::Scheduler, patched)
             .into_iter()
             .map(|(severity, finding)| (severity == crate::preflight::Severity::Error, finding.message))
             .collect()
@@ -211,6 +223,9 @@ mod tests {
                     .into()
             )]
         );
+        // With patches it may be one of before, which the operator took away.
+        let told = "/m.yaml was edited by hand, or its patches were: the upgrade writes it anew, without --profiling=false";
+        assert_eq!(judged_as(&edited, true), [(false, told.into())]);
         let behind = POD.replace(", --v=2", "");
         assert_eq!(
             messages(&behind),

@@ -72,9 +72,9 @@ pub async fn look(
     found
 }
 
-/// The images of the new version that this machine does not hold.
-pub async fn missing_images(host: &dyn Probe, upgrading: &Upgrading) -> Vec<String> {
-    images::missing(host, &upgrading.cluster).await.0
+/// The images of the new version that this machine does not hold, and what speaks against getting them.
+pub async fn missing_images(host: &dyn Probe, upgrading: &Upgrading) -> (Vec<String>, Vec<Found>) {
+    images::missing(host, &upgrading.cluster).await
 }
 
 /// The cluster as it is configured now, for a version: what the manifests on disk were made from, if nobody edited them.

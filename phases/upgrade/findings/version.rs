@@ -1,11 +1,14 @@
 //! Which version may follow which.
 
-use rkadm_core::version::KubeVersion;
+use rkadm_core::{
+    config::stored_version,
+    version::{KubeVersion, skew::Component},
+};
 
 use super::skew;
 use crate::{
     preflight::{Found, error, warning},
-    upgrade::{Upgrading, state::Seen},
+    upgrade::{Scope, Upgrading, state::Seen},
 };
 
 const CHECK: &str = "KubernetesVersion";
@@ -14,7 +17,7 @@ const CHECK: &str = "KubernetesVersion";
 pub fn look(upgrading: &Upgrading, seen: Option<&Seen>) -> Vec<Found> {
     let request = &upgrading.request;
     let (from, to) = (&request.from, upgrading.version());
-    let mut found = of_the_way(from, to, request.allow_prereleases);
+    let mut found = of_the_way(from, &furthest(upgrading, seen), to, request.allow_prereleases);
     if let (Some(seen), true) = (seen, request.control_plane) {
         found.extend(skew::look(upgrading, seen));
     }
@@ -26,10 +29,27 @@ pub fn look(upgrading: &Upgrading, seen: Option<&Seen>) -> Vec<Found> {
     found
 }
 
-fn of_the_way(from: &KubeVersion, to: &KubeVersion, allow_prereleases: bool) -> Vec<Found> {
+/// What must not be gone back behind. Where the whole cluster moves, that is the newest of what is there, also where a control plane
+/// or an upgrade that was cut off is ahead of this node.
+fn furthest(upgrading: &Upgrading, seen: Option<&Seen>) -> KubeVersion {
+    let request = &upgrading.request;
+    if request.scope != Scope::Cluster {
+        return request.from.clone();
+    }
+    let servers = seen.into_iter().flat_map(|seen| seen.of(Component::ApiServer));
+    let known = servers.map(|server| server.version.clone()).chain(stored_version(&request.stored.cluster));
+    known.fold(request.from.clone(), KubeVersion::max)
+}
+
+fn of_the_way(
+    from: &KubeVersion,
+    furthest: &KubeVersion,
+    to: &KubeVersion,
+    allow_prereleases: bool,
+) -> Vec<Found> {
     let mut found = vec![];
-    if to < from {
-        let message = format!("{to} is older than {from}, which is there");
+    if to < furthest {
+        let message = format!("{to} is older than {furthest}, which is there");
         let hint = "going back is what `rkadm op rollback` is for, on the node of the upgrade";
         found.push(error(CHECK, message, hint));
     }
@@ -55,11 +75,40 @@ fn of_the_way(from: &KubeVersion, to: &KubeVersion, allow_prereleases: bool) -> 
 
 #[cfg(test)]
 mod tests {
+    use rkadm_core::version::skew::Running;
+
     use super::*;
 
     fn messages(from: &str, to: &str) -> Vec<String> {
         let (from, to) = (from.parse().unwrap(), to.parse().unwrap());
-        of_the_way(&from, &to, false).into_iter().map(|(_, finding)| finding.message).collect()
+        of_the_way(&from, &from, &to, false).into_iter().map(|(_, finding)| finding.message).collect()
+    }
+
+    #[test]
+    fn what_is_ahead_of_this_node_is_not_gone_back_behind() {
+        let running = |node: &str, version: &str| Running {
+            component: Component::ApiServer,
+            node: node.into(),
+            version: version.parse().unwrap(),
+        };
+        let of_cluster = |scope, to: &str| {
+            let mut upgrading = Upgrading::default();
+            upgrading.request.scope = scope;
+            upgrading.request.from = "v1.36.4".parse().unwrap();
+            upgrading.request.config.kubernetes_version = to.parse().unwrap();
+            upgrading.request.stored.cluster = "kubernetesVersion: v1.36.4\n".into();
+            let upgrading = Upgrading::new(upgrading.request);
+            let seen = Seen {
+                running: vec![running("cp1", "v1.37.2"), running("cp2", "v1.36.4")],
+                ..Seen::default()
+            };
+            let found =
+                look(&upgrading, Some(&seen)).into_iter().filter(|(_, finding)| finding.check == CHECK);
+            found.map(|(_, finding)| finding.message).collect::<Vec<_>>()
+        };
+        assert_eq!(of_cluster(Scope::Cluster, "v1.37.1"), ["v1.37.1 is older than v1.37.2, which is there"]);
+        assert_eq!(of_cluster(Scope::Cluster, "v1.37.2"), Vec::<String>::new());
+        assert_eq!(of_cluster(Scope::Node, "v1.36.4"), Vec::<String>::new());
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, path::PathBuf, sync::Arc};
 
 use clap::Args;
 use rkadm_core::engine::{event::Silent, plan};
-use rkadm_phases::upgrade::{self, Scope, Upgrading};
+use rkadm_phases::upgrade::{self, Scope, Upgrade, Upgrading};
 use serde::Serialize;
 
 use super::{
@@ -71,7 +71,8 @@ pub async fn run(session: &Session, args: &DiffArgs) -> Result<(), CommandError>
     let Some(own) = found.own.clone() else { return Err(not_here()) };
     let next = rkadm_core::version::row(own.minor() + 1).or_else(|| rkadm_core::version::row(own.minor()));
     let target = given.or_else(|| next.map(rkadm_core::version::MinorRow::newest)).unwrap_or(own);
-    let upgrading = Arc::new(Upgrading::new(request::request(&found, &settings, &target, None)?));
+    let request = request::request(&found, &settings, &target, None)?;
+    let upgrading = Arc::new(Upgrading::new(Upgrade { looks_ahead: true, ..request }));
     let workflow = upgrade::apply(&upgrading);
     let phases = plan::dry_run_with(&workflow, &host, &BTreeSet::from(QUIET), &Silent, context).await;
     let phases = phases.map_err(|(phase, error)| planned::failed(&phase, error))?;

@@ -85,7 +85,7 @@ pub async fn run(session: &Session, matches: &ArgMatches) -> Result<(), CommandE
     match matches.subcommand() {
         Some(("plan", matches)) => plan::run(session, &typed(matches)?).await,
         Some(("diff", matches)) => diff::run(session, &typed(matches)?).await,
-        Some(("apply", matches)) => run::apply(session, matches).await,
+        Some(("apply", matches)) => Box::pin(run::apply(session, matches)).await,
         Some(("node", matches)) => run::node(session, matches).await,
         Some(("survey", _)) => fleet::survey(session).await,
         _ => Err(CommandError::new(ExitKind::Usage, "no command given").hint("rkadm upgrade --help")),

@@ -132,6 +132,7 @@ pub async fn run(session: &Session, args: &PlanArgs) -> Result<(), CommandError>
         kubeconfig: args.kubeconfig.as_ref().map(crate::cli::args::absolute),
         // What `apply` would take.
         patches_dir: super::args::patches(args.patches.as_deref(), config.apply.patches.as_ref()),
+        pull: (config.apply.image_pull_policy, config.apply.image_pull_serial),
         ..Settings::default_of(Scope::Cluster)
     };
     let host = session.host(PATIENCE);
@@ -153,12 +154,13 @@ pub async fn run(session: &Session, args: &PlanArgs) -> Result<(), CommandError>
     let first = steps.first().unwrap_or(&target);
     let upgrading = Upgrading::new(request::request(&found, &settings, first, None)?);
     let last = Upgrading::new(request::request(&found, &settings, &target, None)?);
-    let (mut all, images_to_pull, leader, addons) = tokio::join!(
+    let (mut all, (images_to_pull, of_images), leader, addons) = tokio::join!(
         findings::look(&host, &upgrading, &target, Some(&seen)),
         findings::missing_images(&host, &last),
         state::etcd_leader(&host),
         addons(&host, &access, &last),
     );
+    all.extend(of_images);
     all.extend(ahead(&found, &settings, &steps, &seen)?);
     let own_name = upgrading.cluster.config.node_name().to_owned();
     let mut components = components(&seen, &last);

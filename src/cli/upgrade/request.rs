@@ -108,6 +108,7 @@ pub fn request(
         backup_dir: PathBuf::from(&settings.backup_dir),
         environment,
         kubelet: settings.kubelet.clone(),
+        looks_ahead: false,
         only: only.map(str::to_owned),
     })
 }

@@ -164,17 +164,22 @@ fn same_object(before: &Value, after: &Value, file: &str) -> Result<(), PatchErr
     Ok(())
 }
 
+impl From<Component> for PatchTarget {
+    fn from(component: Component) -> Self {
+        match component {
+            Component::Etcd => Self::Etcd,
+            Component::ApiServer => Self::ApiServer,
+            Component::ControllerManager => Self::ControllerManager,
+            Component::Scheduler => Self::Scheduler,
+        }
+    }
+}
+
 /// A static pod with its patches applied.
 pub fn patched_pod(component: Component, pod: &Pod, patches: &[Patch]) -> Result<Pod, PatchError> {
-    let target = match component {
-        Component::Etcd => PatchTarget::Etcd,
-        Component::ApiServer => PatchTarget::ApiServer,
-        Component::ControllerManager => PatchTarget::ControllerManager,
-        Component::Scheduler => PatchTarget::Scheduler,
-    };
     let not_a_pod = |source| PatchError::NotAPod { component, source };
     let mut document = serde_json::to_value(pod).map_err(not_a_pod)?;
-    apply(&mut document, target, patches)?;
+    apply(&mut document, component.into(), patches)?;
     serde_json::from_value(document).map_err(not_a_pod)
 }
 
