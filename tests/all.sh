@@ -9,9 +9,11 @@ nodes=$1 minors=$2
 "$make" setup
 log=$(mktemp)
 building=
+demo=
 cleanup() {
     # Its children, too; what was half built is not used by anybody.
     if [ -n "$building" ]; then kill -- "-$building" 2>/dev/null || true; fi
+    if [ -n "$demo" ]; then "$nodes" clean --lab "$demo" || true; fi
     rm -f "$log"
 }
 trap cleanup EXIT
@@ -26,3 +28,6 @@ set +m
 wait "$building" || { echo "building the tools failed:" >&2; tail -n 50 "$log" >&2; }
 building=
 "$make" parity etcd tools ground e2e
+# As `make demo`, in a network of its own and with the tests' build.
+demo=demo-$$
+LAB=$demo tests/demo.sh "$(dirname "$nodes")/rkadm" "$nodes"
