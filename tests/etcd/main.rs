@@ -11,6 +11,7 @@ mod drill;
 mod faults;
 mod fixtures;
 mod large;
+mod member;
 mod net;
 mod pages;
 mod restore;
