@@ -367,3 +367,31 @@ async fn blocking<T: Send + 'static>(
         Err(error) => Err(BackupError::Transfer(error.to_string())),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_snapshot_that_differs_from_its_member_is_no_backup_and_one_that_cannot_be_compared_is() {
+        let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("etcd/snapshot/fixtures/3.6.db");
+        let report = snapshot::verify(&file, VerifyOptions::default()).unwrap().report;
+        let (hash, compact_revision) = (report.hash_kv.hash, report.hash_kv.compact_revision);
+        let live = |hash, compact_revision| HashKv { hash, compact_revision, hash_revision: report.revision };
+        assert_eq!(compare(Ok(live(hash, compact_revision)), &report).unwrap(), (true, None));
+        let error = compare(Ok(live(hash ^ 1, compact_revision)), &report).unwrap_err();
+        let (theirs, revision) = (hash ^ 1, report.revision);
+        assert_eq!(
+            error.to_string(),
+            format!(
+                "the snapshot has the hash {hash:08x} at revision {revision}, the member has {theirs:08x}: one of them is damaged"
+            )
+        );
+        assert!(error.hints()[0].contains("etcdctl endpoint hashkv --cluster"), "{:?}", error.hints());
+        // Of another history, the hash says nothing.
+        let (same, why) = compare(Ok(live(hash ^ 1, compact_revision + 1)), &report).unwrap();
+        assert!(!same && why.unwrap().contains("compacted its history meanwhile"));
+        let (same, why) = compare(Err(EtcdError::Endpoint { endpoint: "x".into() }), &report).unwrap();
+        assert!(!same && why.is_some());
+    }
+}
