@@ -103,7 +103,7 @@ pub async fn run(session: &Session, args: &DataArgs) -> Result<(), CommandError>
     let bump = bump(args, &source).map_err(usage)?;
     // An archive's snapshot is unpacked first.
     let copies = if source.plain { 1 } else { 2 };
-    take::room(parent, source.size * copies + (64 << 20)).map_err(|error| source::refused(&error))?;
+    take::room(parent, source.size * copies + (64 << 20)).map_err(|error| refused(&error))?;
     let (own, others): (Vec<_>, Vec<_>) = peers.into_iter().partition(|peer| peer.name == args.name);
     let trial = Trial {
         file: source.file.clone(),
@@ -159,7 +159,7 @@ async fn make(session: &Session, trial: &Trial, target: &Path) -> Result<(), Com
         renamed.map_err(|error| BackupError::io("make", &to)(io::Error::from(error)))
     });
     let done = match session.unless_stopped(work).await {
-        Ok(done) => done.map_err(CommandError::failed)?.map_err(|error| source::refused(&error)),
+        Ok(done) => done.map_err(CommandError::failed)?.map_err(|error| refused(&error)),
         Err(stopped) => Err(stopped.detail("Nothing was changed.")),
     };
     if done.is_err() {
@@ -168,6 +168,15 @@ async fn make(session: &Session, trial: &Trial, target: &Path) -> Result<(), Com
         let _ = fs::remove_file(trial.extracted());
     }
     done
+}
+
+/// The disk that may be full is that of the new data, not that of backups.
+fn refused(error: &BackupError) -> CommandError {
+    let mut answer = source::refused(error);
+    if error.is_disk_full() {
+        answer.hints = vec!["free some space there, or name another directory with --data-dir".into()];
+    }
+    answer
 }
 
 fn human(made: &Made, cluster: &str, peer_urls: &[String]) -> String {
