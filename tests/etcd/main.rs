@@ -10,6 +10,7 @@ mod data;
 mod drill;
 mod faults;
 mod fixtures;
+mod full;
 mod large;
 mod member;
 mod net;
