@@ -162,7 +162,23 @@ pub fn said(output: &Output) -> String {
 }
 
 /// SIGTERM once it is that far ends it as it should.
-pub fn ended(mut command: Command, is_there: impl Fn() -> bool) -> Result<Output> {
+pub fn ended(command: Command, is_there: impl Fn() -> bool) -> Result<Output> {
+    let (output, asked) = signalled(command, Signal::TERM, is_there)?;
+    ensure!(output.status.code() == Some(130), "{output:?}");
+    ensure!(said(&output).contains("stopped by SIGTERM"), "{output:?}");
+    ensure!(asked.elapsed() < Duration::from_secs(20), "it took {:?}", asked.elapsed());
+    Ok(output)
+}
+
+/// SIGKILL once it is that far.
+pub fn killed(command: Command, is_there: impl Fn() -> bool) -> Result<()> {
+    let (output, _) = signalled(command, Signal::KILL, is_there)?;
+    ensure!(output.status.code().is_none(), "{output:?}");
+    Ok(())
+}
+
+/// What comes of a signal once it is that far, and when it was sent.
+fn signalled(mut command: Command, signal: Signal, is_there: impl Fn() -> bool) -> Result<(Output, Instant)> {
     let mut child = command.stderr(Stdio::piped()).spawn()?;
     // Of a pipe, the other end is the child's alone.
     drop(command);
@@ -175,10 +191,6 @@ pub fn ended(mut command: Command, is_there: impl Fn() -> bool) -> Result<Output
         std::thread::sleep(Duration::from_millis(10));
     }
     let asked = Instant::now();
-    kill_process(Pid::from_child(&child), Signal::TERM)?;
-    let output = child.wait_with_output()?;
-    ensure!(output.status.code() == Some(130), "{output:?}");
-    ensure!(said(&output).contains("stopped by SIGTERM"), "{output:?}");
-    ensure!(asked.elapsed() < Duration::from_secs(20), "it took {:?}", asked.elapsed());
-    Ok(output)
+    kill_process(Pid::from_child(&child), signal)?;
+    Ok((child.wait_with_output()?, asked))
 }

@@ -1,12 +1,13 @@
-//! `rkadm backup` that a signal ends.
+//! `rkadm backup` that a signal ends, or that is killed.
 
 use std::fs;
 use std::time::Duration;
 
-use anyhow::{Result, ensure};
+use anyhow::{Context as _, Result, ensure};
+use serde_json::Value;
 
-use crate::faults::{Fault, Faults, Which};
-use crate::site::{BUCKET, MUCH, Site, ended, said};
+use crate::faults::{Fault, Faults, SERVER, Which};
+use crate::site::{BUCKET, MUCH, Site, ended, killed, said};
 
 #[test]
 fn a_signal_ends_a_backup_with_nothing_left() -> Result<()> {
@@ -39,5 +40,45 @@ fn a_signal_ends_a_backup_with_nothing_left() -> Result<()> {
     let left: Vec<_> =
         fs::read_dir(site.path("out"))?.map(|it| Ok(it?.file_name())).collect::<Result<_>>()?;
     ensure!(left == [".rkadm-backup-lock"], "{left:?}");
+    Ok(())
+}
+
+/// Nobody clears up after it. What is complete in the bucket is a backup, and nothing else looks like one.
+#[test]
+fn a_backup_that_is_killed_leaves_nothing_half_and_the_next_one_clears_up() -> Result<()> {
+    let site = Site::new(MUCH, false)?;
+    let slow = Fault::Slow(Duration::from_mins(2));
+    let part = |method: &str, target: &str| method == "PUT" && target.contains("partNumber=2");
+    let end = |method: &str, target: &str| method == "POST" && target.contains("uploadId");
+    let get = |method: &str, target: &str| method == "GET" && target.split('.').next_back() == Some("tar");
+    let json = |args: &str| -> Result<Value> {
+        let output = site.command(&format!("http://{SERVER}"), &format!("{args} -o json")).output()?;
+        ensure!(output.status.success(), "{args}: {output:?}");
+        Ok(serde_json::from_slice(&output.stdout)?)
+    };
+    let listed = || -> Result<Vec<String>> {
+        let list = json(&format!("backup list --dir {BUCKET}"))?;
+        ensure!(list["unreadable"].as_array().is_none_or(Vec::is_empty), "{list}");
+        let items = list["items"].as_array().context("no list")?;
+        Ok(items.iter().map(|item| item["file"].as_str().unwrap_or_default().to_owned()).collect())
+    };
+    let backup = format!("backup etcd --dir {BUCKET} --compression none");
+    // Whether all of the archive is there when it is killed.
+    for (which, complete) in [(part as Which, false), (end, false), (get, true)] {
+        let before = listed()?.len();
+        let faults = Faults::start(which, slow, usize::MAX)?;
+        killed(site.command(&faults.url(), &backup), || faults.count() > 0)?;
+        ensure!(site.scratch_is_empty().is_err(), "it was killed too late");
+        let found = listed()?;
+        ensure!(found.len() == before + usize::from(complete), "{found:?}");
+        for file in &found {
+            json(&format!("backup verify {file}"))?;
+        }
+        site.etcd.client.put("/registry/new", b"x")?;
+        let made = json(&backup)?;
+        site.scratch_is_empty()?;
+        ensure!(listed()?.len() == found.len() + 1, "{:?}", listed()?);
+        ensure!(listed()?.first().map(String::as_str) == made["file"].as_str(), "{made}");
+    }
     Ok(())
 }
