@@ -121,3 +121,35 @@ pub async fn kubelet(host: &dyn Probe, cluster: &Cluster) -> Vec<Found> {
     }
     found
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use rkadm_core::{
+        config::ResolvedInit,
+        host::fake::{FakeHost, World},
+    };
+    use serde_json::json;
+
+    use super::{super::Severity, *};
+    use crate::init::Environment;
+
+    #[tokio::test]
+    async fn a_runtime_that_cannot_tell_its_cgroup_driver_is_warned_of() {
+        let config =
+            ResolvedInit { kubelet: json!({ "cgroupDriver": "cgroupfs" }), ..ResolvedInit::default() };
+        let cluster = Cluster::new(Arc::new(config), Environment::default());
+        let found = container_runtime(&FakeHost::default(), &cluster).await;
+        let [(Severity::Warning, finding)] = found.as_slice() else { panic!("{found:?}") };
+        assert_eq!(finding.check, "ContainerRuntimeVersion");
+        assert!(finding.message.contains("cannot tell its cgroup driver"), "{}", finding.message);
+        assert!(
+            finding.message.ends_with("it has to be the kubelet's, which is cgroupfs"),
+            "{}",
+            finding.message
+        );
+        let newer = World { cgroup_driver: Some("systemd"), ..World::ready() };
+        assert!(container_runtime(&FakeHost::new(newer), &cluster).await.is_empty());
+    }
+}

@@ -74,7 +74,39 @@ pub async fn etcd_disk(host: &dyn Probe, cluster: &Cluster) -> Vec<Found> {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use std::sync::Arc;
+
+    use rkadm_core::{
+        config::{ResolvedInit, types::LocalEtcd},
+        host::fake::{FakeHost, World},
+    };
+
+    use super::{super::Severity, *};
+    use crate::init::Environment;
+
+    #[tokio::test]
+    async fn a_disk_that_is_slower_than_etcd_wants_is_told_of() {
+        let mut config = ResolvedInit::default();
+        config.cluster.etcd.local = Some(LocalEtcd { data_dir: "/srv/etcd".into(), ..LocalEtcd::default() });
+        let cluster = Cluster::new(Arc::new(config), Environment::default());
+        let told = async |sync_latency, cluster: &Cluster| {
+            etcd_disk(&FakeHost::new(World { sync_latency, ..World::ready() }), cluster).await
+        };
+        let slow = Some(Duration::from_millis(34));
+        let found = told(slow, &cluster).await;
+        let [(Severity::Warning, finding)] = found.as_slice() else { panic!("{found:?}") };
+        assert_eq!(finding.check, "EtcdDiskSpeed");
+        assert_eq!(
+            finding.message,
+            "the disk of /srv/etcd takes 34 ms for 1 of 100 durable writes; etcd wants less than 10 ms"
+        );
+        for fine in [Some(ETCD_SYNC), None] {
+            assert!(told(fine, &cluster).await.is_empty(), "{fine:?}");
+        }
+        // The disk of an external etcd is another machine's.
+        let elsewhere = Cluster::new(Arc::default(), Environment::default());
+        assert!(told(slow, &elsewhere).await.is_empty());
+    }
 
     #[test]
     fn pressure_begins_where_the_kubelet_evicts() {

@@ -78,6 +78,10 @@ pub struct World {
     pub others_serve: bool,
     /// How large any directory is.
     pub tree_bytes: u64,
+    /// How long a durable write takes, where that can be measured.
+    pub sync_latency: Option<Duration>,
+    /// The driver that the runtime tells of.
+    pub cgroup_driver: Option<&'static str>,
     /// So many members of etcd are gone that the one here serves nothing, until its data is of a cluster of its own.
     pub quorum_lost: bool,
     /// Containers that were ended while no kubelet ran that would start them again.
@@ -145,6 +149,8 @@ impl World {
             members: vec![],
             others_serve: false,
             tree_bytes: 0,
+            sync_latency: None,
+            cgroup_driver: None,
             own_is_silent: false,
             quorum_lost: false,
             ended: BTreeSet::new(),

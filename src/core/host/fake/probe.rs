@@ -97,11 +97,11 @@ impl Probe for FakeHost {
     }
 
     async fn sync_latency(&self, _path: &Path, _budget: Duration) -> Option<Duration> {
-        None
+        lock(&self.world).sync_latency
     }
 
     async fn cgroup_driver(&self, _socket: &str) -> Result<Option<&'static str>, HostError> {
-        Ok(None)
+        Ok(lock(&self.world).cgroup_driver)
     }
 
     async fn object(&self, _access: &ApiAccess, target: &ObjectRef) -> Result<Option<Value>, HostError> {
