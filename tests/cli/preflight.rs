@@ -130,6 +130,73 @@ fn proxies_that_would_take_the_clusters_own_connections() {
     assert!(!ran.stderr().contains("HTTPProxy"), "{}", ran.stderr());
 }
 
+#[test]
+fn a_machine_that_is_too_small_or_swaps() {
+    if !is_root() {
+        return;
+    }
+    let machine = Machine::new();
+    machine.write("/sys/devices/system/cpu/online", "0\n");
+    machine.write("/proc/meminfo", "MemTotal:        1740799 kB\nMemFree:         1000000 kB\n");
+    let swaps = "Filename\tType\tSize\tUsed\tPriority\n/dev/sda2\tpartition\t1048572\t0\t-2\n";
+    machine.write("/proc/swaps", swaps);
+    let ran = preflight(&machine, CONFIG);
+    ran.exits(3);
+    for (check, message) in [
+        ("NumCPU", "the number of available CPUs 1 is less than the required 2"),
+        ("Mem", "the system RAM (1699 MB) is less than the minimum 1700 MB"),
+        ("Swap", "swap is on and the kubelet refuses to run with swap"),
+    ] {
+        assert_eq!(line(&ran, check), format!("[{check}] {message}"));
+    }
+    // A kubelet that was told to live with it.
+    let kubelet =
+        "---\napiVersion: kubelet.config.k8s.io/v1beta1\nkind: KubeletConfiguration\nfailSwapOn: false\n";
+    let tolerant = preflight(&machine, &format!("{CONFIG}{kubelet}")).stderr();
+    assert!(tolerant.contains("[Mem]") && !tolerant.contains("[Swap]"), "{tolerant}");
+    machine.write("/sys/devices/system/cpu/online", "0-1\n");
+    machine.write("/proc/meminfo", "MemTotal:        1740800 kB\n");
+    machine.write("/proc/swaps", "Filename\tType\tSize\tUsed\tPriority\n");
+    let stderr = preflight(&machine, CONFIG).stderr();
+    for check in ["[NumCPU]", "[Mem]", "[Swap]"] {
+        assert!(!stderr.contains(check), "{stderr}");
+    }
+}
+
+#[test]
+fn services_that_run_or_do_not_start_with_the_machine() {
+    if !is_root() {
+        return;
+    }
+    let machine = Machine::new();
+    let units = |firewall: &str, kubelet: &str| {
+        let unit = |state: &str| format!("printf '{}'", state.replace(' ', "\\n"));
+        let script = format!(
+            "case $2 in\nfirewalld) {} ;;\nkubelet) {} ;;\nesac",
+            unit(&format!("LoadState=loaded ActiveState={firewall} NRestarts=0")),
+            unit(kubelet)
+        );
+        program(&machine, "systemctl", &script);
+        preflight(&machine, CONFIG)
+    };
+    let disabled = "LoadState=loaded ActiveState=inactive UnitFileState=disabled";
+    let ran = units("active", disabled);
+    assert_eq!(
+        line(&ran, "Firewalld"),
+        "Warning: [Firewalld] firewalld is active, please ensure ports [6443 10250] are open or your cluster may not function \
+         correctly (open the ports, or stop firewalld)"
+    );
+    assert_eq!(
+        line(&ran, "Service-Kubelet"),
+        "Warning: [Service-Kubelet] kubelet service is not enabled, please run 'systemctl enable kubelet.service' \
+         (systemctl enable kubelet.service)"
+    );
+    let stderr = units("inactive", &disabled.replace("disabled", "enabled")).stderr();
+    assert!(!stderr.contains("[Firewalld]") && !stderr.contains("[Service-Kubelet]"), "{stderr}");
+    let ran = units("inactive", "LoadState=not-found ActiveState=inactive");
+    assert_eq!(line(&ran, "Service-Kubelet"), "[Service-Kubelet] kubelet service does not exist");
+}
+
 const EXTERNAL: &str = "etcd: {external: {endpoints: ['https://127.0.0.1:1'], caFile: /pki/ca.crt, certFile: /pki/client.crt, keyFile: /pki/client.key}}\n";
 
 #[test]
