@@ -22,6 +22,7 @@ mod manual;
 mod migrate;
 mod operations;
 mod output;
+mod patches;
 mod phases;
 mod preflight;
 mod renew;
