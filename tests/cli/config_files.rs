@@ -103,6 +103,12 @@ Error: the configuration has 2 errors
   given.yaml:3:30: discovery.bootstrapToken.token: no token is given (a token has the form [a-z0-9]{6}.[a-z0-9]{16})
   given.yaml:3:41: discovery.bootstrapToken.apiServerEndpoint: "cp" is not an address with a port (write HOST:PORT, 10.0.0.1:6443 for example)
 "#);
+    assert_snapshot!(join("{file: {kubeConfigPath: ''}}"), @r#"
+exit 4
+--- stderr
+Error: the configuration has 1 error
+  given.yaml:3:20: discovery.file.kubeConfigPath: no file is named
+"#);
     assert_snapshot!(join("{file: {kubeConfigPath: 'http://cp/x'}}"), @r#"
 exit 4
 --- stderr
@@ -113,6 +119,60 @@ Error: the configuration has 1 error
     assert_eq!(join(&format!("{{bootstrapToken: {{{token}, unsafeSkipCAVerification: true}}}}")), ok);
     assert_eq!(join("{file: {kubeConfigPath: 'https://cp/x'}}"), ok);
     assert_eq!(join("{file: {kubeConfigPath: /etc/kubernetes/discovery.conf}}"), ok);
+}
+
+/// Errors of a ClusterConfiguration, and of the KubeProxyConfiguration beside it.
+#[test]
+fn external_etcd_gates_and_addresses_that_cannot_be() {
+    let etcd = |fields: &str| {
+        validate(&format!(
+            "apiVersion: kubeadm.k8s.io/v1beta4\nkind: ClusterConfiguration\nkubernetesVersion: v1.37.2\netcd:\n  external: {{{fields}}}\n"
+        ))
+    };
+    assert_snapshot!(etcd("endpoints: ['https://a:2379'], certFile: /a.crt, keyFile: /a.key"), @r#"
+exit 4
+--- stderr
+Error: the configuration has 1 error
+  given.yaml:5:3: etcd.external: certFile and keyFile need caFile too
+"#);
+    assert_snapshot!(etcd("endpoints: ['https://a:2379'], caFile: /ca.crt, certFile: /a.crt"), @r#"
+exit 4
+--- stderr
+Error: the configuration has 1 error
+  given.yaml:5:3: etcd.external: certFile and keyFile must be given together
+"#);
+    assert_snapshot!(etcd("endpoints: ['https://fd00::1', 'http://a:2379', 'a:2379'], caFile: /ca.crt"), @r#"
+exit 4
+--- stderr
+Error: the configuration has 3 errors
+  given.yaml:5:26: etcd.external.endpoints[0]: "https://fd00::1": in a URL, an IPv6 address needs brackets (write https://[fd00::1])
+  given.yaml:5:45: etcd.external.endpoints[1]: "http://a:2379" must use https, because TLS files are given
+  given.yaml:5:62: etcd.external.endpoints[2]: "a:2379" is not an http or https URL
+"#);
+    assert_snapshot!(etcd("endpoints: []"), @r#"
+exit 4
+--- stderr
+Error: the configuration has 1 error
+  given.yaml:5:14: etcd.external.endpoints: at least one endpoint is needed
+"#);
+    assert_eq!(etcd("endpoints: ['https://[fd00::1]:2379'], caFile: /ca.crt"), "exit 0\n--- stdout\nok\n");
+    assert_snapshot!(validate(
+        r#"apiVersion: kubeadm.k8s.io/v1beta4
+kind: ClusterConfiguration
+kubernetesVersion: v1.37.2
+featureGates: {RootlessControlPlane: true}
+---
+apiVersion: kubeproxy.config.k8s.io/v1alpha1
+kind: KubeProxyConfiguration
+bindAddress: anything
+"#
+    ), @r#"
+exit 4
+--- stderr
+Error: the configuration has 2 errors
+  given.yaml:4:16: featureGates.RootlessControlPlane: rkadm cannot run the control plane without root (leave it out, or use kubeadm for this cluster)
+  given.yaml:8:1: bindAddress: "anything" is not an IP address
+"#);
 }
 
 #[test]
