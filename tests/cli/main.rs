@@ -17,6 +17,7 @@ mod fleet;
 mod generated;
 mod join;
 mod kubeconfig_user;
+mod latest;
 mod machine;
 mod manual;
 mod migrate;
