@@ -3,6 +3,7 @@
 
 use std::fs;
 
+use base64::{Engine as _, engine::general_purpose::STANDARD};
 use insta::assert_snapshot;
 use rkadm_core::pki::{CertSpec, CertUsage, Certificate, PrivateKey, Sans, issue, issue_ca};
 use serde_json::Value;
@@ -161,17 +162,22 @@ fn a_certificate_that_was_edited_by_hand() {
     }
     let machine = with_kubeconfigs();
     let pem = fs::read_to_string(machine.pki("apiserver.crt")).unwrap();
-    // One letter of the base64, in the middle of the signed part.
-    let at = pem.len() / 2;
-    let changed = if &pem[at..=at] == "A" { "B" } else { "A" };
-    fs::write(machine.pki("apiserver.crt"), format!("{}{changed}{}", &pem[..at], &pem[at + 1..])).unwrap();
-    let before = machine.tree("/etc");
-    let ran = machine.rkadm("certs renew apiserver --no-restart");
-    let text = ran.report();
-    assert!(text.starts_with("exit 1"), "{text}");
-    assert!(text.contains("was changed since") || text.contains("cannot be used"), "{text}");
-    assert!(text.contains("--names-from-config"), "{text}");
-    assert!(machine.tree("/etc") == before, "nothing is changed");
+    let good =
+        STANDARD.decode(pem.lines().filter(|line| !line.starts_with('-')).collect::<String>()).unwrap();
+    // A letter of its name: it can be read. Its first byte: it cannot.
+    let name = good.windows(14).position(|window| window == b"kube-apiserver").unwrap();
+    for (at, words) in [(name, "or was changed since"), (0, "/pki/apiserver.crt cannot be used: ")] {
+        let mut bytes = good.clone();
+        bytes[at] ^= 1;
+        let text = STANDARD.encode(bytes);
+        let text = format!("-----BEGIN CERTIFICATE-----\n{text}\n-----END CERTIFICATE-----\n");
+        fs::write(machine.pki("apiserver.crt"), text).unwrap();
+        let before = machine.tree("/etc");
+        let text = machine.rkadm("certs renew apiserver --no-restart").report();
+        assert!(text.starts_with("exit 1"), "{text}");
+        assert!(text.contains(words) && text.contains("--names-from-config"), "{text}");
+        assert!(machine.tree("/etc") == before, "nothing is changed");
+    }
     machine.with_config("certs renew apiserver --no-restart --names-from-config", CONFIG).succeeds();
     tool(&machine.pki(""), "openssl", &["verify", "-CAfile", "ca.crt", "apiserver.crt"]);
 }
