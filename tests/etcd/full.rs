@@ -131,3 +131,26 @@ fn a_disk_that_fills_up_during_a_restore_leaves_no_data_directory() -> Result<()
     ensure!(site.path("disk/etcd/member/snap/db").exists());
     Ok(())
 }
+
+#[test]
+fn a_file_system_without_inodes_is_told_before_anything_is_written() -> Result<()> {
+    let site = Site::new(10, false)?;
+    site.etcd.save(&site.path("plain.db"), &[])?;
+    let _disk = Disk::new(site.path("few"), "size=256m,nr_inodes=9")?;
+    let restore =
+        "restore data plain.db --data-dir few/etcd --name m1 --initial-cluster m1=http://127.0.0.1:2380";
+    // One is the directory's, and one the lock's that stays. With one more, a restore finds its eight.
+    site.succeeds(restore)?;
+    fs::remove_dir_all(site.path("few/etcd"))?;
+    for (args, hint) in [("backup etcd --dir few", "with --dir"), (restore, "with --data-dir")] {
+        let output = site.rkadm(args)?;
+        ensure!(output.status.code() == Some(1), "{output:?}");
+        for words in ["few: no inodes are left", hint] {
+            ensure!(said(&output).contains(words), "{words}: {output:?}");
+        }
+        let left: Vec<_> =
+            fs::read_dir(site.path("few"))?.map(|it| Ok(it?.file_name())).collect::<Result<_>>()?;
+        ensure!(left == [".rkadm-backup-lock"], "{left:?}");
+    }
+    Ok(())
+}
