@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io::Read as _;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
@@ -310,5 +311,49 @@ fn standard_output_gets_the_archive_and_nothing_else() -> Result<()> {
     ensure!(output.status.code() == Some(2), "{output:?}");
     let output = site.rkadm("backup list --dir -")?;
     ensure!(output.status.code() == Some(2) && said(&output).contains("no backups to look at"), "{output:?}");
+    Ok(())
+}
+
+/// With the commands of the book, and no rkadm.
+#[test]
+fn files_of_an_archive_are_taken_out_as_the_runbook_says() -> Result<()> {
+    let site = Site::new(10, false)?;
+    let key = age::x25519::Identity::generate();
+    fs::write(site.path("keys"), format!("{}\n", key.to_public()))?;
+    let file = |args: &str| -> Result<String> {
+        let made = site.json(&format!("backup etcd --dir out {args}"))?;
+        made["file"].as_str().map(str::to_owned).context("no file")
+    };
+    let (plain, sealed) = (file("")?, file("--recipients-file keys")?);
+    // The program `age` is not on every machine; its format is decrypted the same.
+    let opened = age::decrypt(&key, &fs::read(site.path(&sealed))?)?;
+    fs::write(site.path("opened"), opened)?;
+    let book = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/guide/runbook.md");
+    let book = fs::read_to_string(book)?;
+    let (_, commands) = book.split_once("## Files from an archive").context("no such chapter")?;
+    let commands = commands.split("```").nth(1).context("no commands")?;
+    let prefix = "# age -d -i KEY FILE.age | ";
+    let root = site.path("root");
+    let mut unpacked = 0;
+    for line in commands.lines().skip(1).filter(|line| !line.contains("rkadm")) {
+        let line = line.replacen(prefix, "# cat opened | ", 1);
+        let line =
+            line.trim_start_matches("# ").replace("FILE", &plain).replace("/root/from-backup", "from-backup");
+        let ran = Command::new("sh").args(["-ec", &line]).current_dir(site.dir.path()).output()?;
+        ensure!(ran.status.success(), "{line}: {ran:?}");
+        if line.contains("tar ") {
+            let names = ["ca.crt", "ca.key", "sa.key", "etcd/ca.key", "etcd/server.key"];
+            for name in names.map(|name| format!("etc/kubernetes/pki/{name}")) {
+                let (was, is) = (root.join(&name), site.path("from-backup/files").join(&name));
+                ensure!(fs::read(&was)? == fs::read(&is).context(line.clone())?, "{name}");
+                let mode =
+                    |path: &Path| -> Result<u32> { Ok(fs::metadata(path)?.permissions().mode() & 0o7777) };
+                ensure!(mode(&was)? == mode(&is)?, "{name}");
+            }
+            fs::remove_dir_all(site.path("from-backup/files"))?;
+            unpacked += 1;
+        }
+    }
+    ensure!(unpacked == 2, "the runbook says something else: {commands}");
     Ok(())
 }
