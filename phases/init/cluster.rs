@@ -8,7 +8,12 @@ use std::{
 
 use rkadm_core::{
     config::{GoDuration, ResolvedInit, types::Arg},
-    engine::{PhaseError, content::CaFiles, wait::Condition, workflow::selects},
+    engine::{
+        PhaseError,
+        content::CaFiles,
+        wait::{self, Condition},
+        workflow::selects,
+    },
     host::{ApiAccess, HealthTarget, HostError, Probe, Trust},
     kubeconfig::list::KUBELET_CLIENT_CURRENT,
     kubelet::{health_port, health_url},
@@ -125,6 +130,11 @@ impl Cluster {
             server = api_server_url(&pod).unwrap_or(server);
         }
         Ok(ApiAccess { kubeconfig, server: Some(server) })
+    }
+
+    /// How long the kubelet may take to get its certificate.
+    pub fn tls_bootstrap(&self) -> Duration {
+        self.config.timeouts.tls_bootstrap.map_or(Duration::from_mins(5), GoDuration::as_std)
     }
 
     /// Where the kubelet keeps its client certificate, and the key with it.
@@ -246,7 +256,7 @@ impl Cluster {
         if health_port(&self.config.kubelet) == 0 {
             return Condition::All(vec![]);
         }
-        healthy("kubelet", health_url(&self.config.kubelet), Trust::Plain)
+        healthy(wait::KUBELET, health_url(&self.config.kubelet), Trust::Plain)
     }
 
     /// Proxy variables of the process that runs the command.

@@ -72,7 +72,7 @@ impl Phase for EnableClientCertRotation {
         if !file.use_rotated_client(&rotating.display().to_string()) {
             return Ok(Verdict::AlreadyDone("kubelet.conf names the rotated certificate".into()));
         }
-        let timeout = self.cluster.health_timeout().as_std();
+        let timeout = self.cluster.tls_bootstrap();
         Ok(Verdict::Apply(vec![
             Step::Wait {
                 condition: Condition::ByKubelet {

@@ -4,7 +4,6 @@ use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use rkadm_core::{
-    config::GoDuration,
     engine::{Phase, PhaseError, PhaseMeta, PlanCx, Seen, Step, Verdict, step::PatchSource, wait::Condition},
     host::{ApiAccess, ServiceVerb},
     kube::{ObjectRef, objects::CRI_SOCKET_ANNOTATION},
@@ -68,7 +67,7 @@ impl Phase for KubeletWaitBootstrap {
         }
         // kubelet.conf is there before the certificate that it names.
         let exist = files.into_iter().map(|path| Condition::FileExists { path }).collect();
-        steps.push(wait(Condition::All(exist), self.tls_bootstrap()));
+        steps.push(wait(Condition::All(exist), cluster.tls_bootstrap()));
         steps.extend(annotate);
         match bootstrap {
             Existing::Bytes(bytes) => steps.push(Step::RemoveFile {
@@ -85,11 +84,6 @@ impl Phase for KubeletWaitBootstrap {
 }
 
 impl KubeletWaitBootstrap {
-    fn tls_bootstrap(&self) -> Duration {
-        let timeouts = &self.joining.cluster.config.timeouts;
-        timeouts.tls_bootstrap.map_or(Duration::from_mins(5), GoDuration::as_std)
-    }
-
     /// The node's container runtime, where no file of the node tells it to upgrades. A control plane gets it with its
     /// labels.
     fn annotate(&self) -> Vec<Step> {
@@ -104,7 +98,7 @@ impl KubeletWaitBootstrap {
         vec![
             Step::Wait {
                 condition: Condition::ObjectExists { access: access.clone(), target: target.clone() },
-                timeout: self.tls_bootstrap(),
+                timeout: self.joining.cluster.health_timeout().as_std(),
             },
             Step::Patch {
                 access,

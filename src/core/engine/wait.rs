@@ -25,6 +25,9 @@ const LONGEST_PAUSE: Duration = Duration::from_millis(60);
 /// Calls to the API server are repeated within their own, longer time: a wait must know sooner what is missing.
 const LONGEST_LOOK: Duration = Duration::from_secs(5);
 
+/// What the kubelet is called where its health is waited for.
+pub const KUBELET: &str = "kubelet";
+
 /// Something that can become true.
 #[derive(Debug, Clone)]
 pub enum Condition {
@@ -118,6 +121,22 @@ impl Condition {
     }
 }
 
+impl Condition {
+    /// The setting of kubeadm's configuration that says how long this may take.
+    fn setting(&self) -> &'static str {
+        match self {
+            Self::Healthy { what, .. } if what == KUBELET => "timeouts.kubeletHealthCheck",
+            // The kubelet's certificate is what files are waited for.
+            Self::FileExists { .. } => "timeouts.tlsBootstrap",
+            Self::All(all) if !all.is_empty() && all.iter().all(|one| one.setting() == all[0].setting()) => {
+                all[0].setting()
+            }
+            Self::ByKubelet { condition, .. } | Self::Steady { condition, .. } => condition.setting(),
+            _ => "timeouts.controlPlaneComponentHealthCheck",
+        }
+    }
+}
+
 /// Why a wait ended without what it waited for.
 #[derive(Debug, thiserror::Error)]
 pub enum WaitError {
@@ -130,6 +149,8 @@ pub enum WaitError {
         missing: Vec<String>,
         /// What the kubelet and the containers say.
         diagnosis: Vec<String>,
+        /// What says how long.
+        setting: &'static str,
     },
     /// The kubelet, or a component that it runs, cannot stay up.
     #[error("{what} crashes again and again ({restarts} restarts){}", indented(.diagnosis))]
@@ -147,9 +168,9 @@ impl WaitError {
     /// What the operator can do about it.
     pub fn hints(&self) -> Vec<String> {
         match self {
-            Self::TimedOut { .. } => vec![
+            Self::TimedOut { setting, .. } => vec![
                 "the kubelet's log says more: journalctl -u kubelet".into(),
-                "if the machine is only slow, raise timeouts.controlPlaneComponentHealthCheck in the configuration".into(),
+                format!("if the machine is only slow, raise {setting} in the configuration"),
             ],
             Self::CrashLoop { .. } => vec![
                 "the whole log: journalctl -u kubelet".into(),
@@ -192,7 +213,12 @@ pub async fn wait(cx: &ActCx<'_>, condition: &Condition, timeout: Duration) -> R
     };
     Err(match error {
         Some(Crashing { what, restarts }) => WaitError::CrashLoop { what, restarts, diagnosis },
-        None => WaitError::TimedOut { waited: started.elapsed(), missing: missing.lines(), diagnosis },
+        None => WaitError::TimedOut {
+            waited: started.elapsed(),
+            missing: missing.lines(),
+            diagnosis,
+            setting: condition.setting(),
+        },
     })
 }
 
@@ -360,5 +386,33 @@ fn kubelet_socket(condition: &Condition) -> Option<&str> {
         Condition::ByKubelet { socket, .. } => Some(socket),
         Condition::All(conditions) => conditions.iter().find_map(kubelet_socket),
         _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::host::Trust;
+
+    #[test]
+    fn who_ran_out_of_time_is_told_what_gives_it_more() {
+        let healthy = |what: &str| Condition::Healthy {
+            what: what.into(),
+            target: HealthTarget { url: "http://127.0.0.1/healthz".into(), trust: Trust::Plain },
+        };
+        let file =
+            || Condition::FileExists { path: "/var/lib/kubelet/pki/kubelet-client-current.pem".into() };
+        let by_kubelet =
+            |condition| Condition::ByKubelet { socket: String::new(), condition: Box::new(condition) };
+        for (condition, setting) in [
+            (by_kubelet(healthy(KUBELET)), "timeouts.kubeletHealthCheck"),
+            (by_kubelet(Condition::All(vec![file(), file()])), "timeouts.tlsBootstrap"),
+            (
+                Condition::All(vec![healthy(KUBELET), healthy("etcd")]),
+                "timeouts.controlPlaneComponentHealthCheck",
+            ),
+        ] {
+            assert_eq!(condition.setting(), setting, "{}", condition.describe());
+        }
     }
 }
