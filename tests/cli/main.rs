@@ -26,6 +26,7 @@ mod output;
 mod patches;
 mod phases;
 mod preflight;
+mod program;
 mod renew;
 mod requests;
 mod reset;

@@ -1,5 +1,5 @@
-//! The two older minors that rkadm knows: clusters of kubeadm there are taken over, and kubeadm goes on with clusters of rkadm.
-//! Their programs are not built unless they are asked for: `make older-minors`.
+//! The older minors that rkadm knows: clusters of kubeadm there are taken over, and kubeadm goes on with clusters of rkadm.
+//! The programs of the two oldest are not built unless they are asked for: `make older-minors`.
 
 use anyhow::{Result, ensure};
 use rkadm_nodes::{Lab, Node, NodeSpec, run};
@@ -31,6 +31,11 @@ fn kubeadm_1_34_goes_on_with_a_cluster_of_rkadm() {
 #[ignore = "needs Kubernetes 1.35: make older-minors"]
 fn kubeadm_1_35_goes_on_with_a_cluster_of_rkadm() {
     run("1.35 of rkadm", |lab| given_back(lab, "1.35"));
+}
+
+#[test]
+fn clusters_of_1_36_are_taken_over() {
+    run("1.36", |lab| taken_over(lab, "1.36", "v1.37.2"));
 }
 
 /// rkadm works on a cluster that kubeadm made.
