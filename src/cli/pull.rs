@@ -1,6 +1,7 @@
 //! `rkadm config images pull`.
 
 use clap::Args;
+use futures::future::join_all;
 use rkadm_core::{
     config::{HostFacts, types::ImagePullPolicy},
     host::{
@@ -26,18 +27,37 @@ pub struct PullArgs {
     /// Socket of the container runtime; found by itself when there is one
     #[arg(long, value_name = "URL")]
     cri_socket: Option<String>,
+    /// Show which images are missing; pull none
+    #[arg(long)]
+    dry_run: bool,
 }
 
 /// The result of `rkadm config images pull`.
 #[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
 struct PulledImages {
+    /// They are only looked for.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    dry_run: bool,
     images: Vec<PulledImage>,
 }
 
 #[derive(Debug, Serialize)]
 struct PulledImage {
     image: String,
-    outcome: Pull,
+    outcome: Outcome,
+}
+
+/// What has become of an image.
+#[derive(Debug, Clone, Copy, Serialize)]
+#[serde(rename_all = "lowercase")]
+enum Outcome {
+    /// It was pulled.
+    Pulled,
+    /// It was there.
+    Present,
+    /// It would be pulled.
+    Missing,
 }
 
 /// Runs it.
@@ -56,7 +76,18 @@ pub async fn run(session: &Session, args: &PullArgs) -> Result<(), CommandError>
     let names = config.images();
     note(&format!("looking for {}", count(names.len(), "image")));
     let always = config.node_registration.image_pull_policy == Some(ImagePullPolicy::Always);
-    let results = pull_images(&host, socket, &names, always).await;
+    let results: Vec<_> = if args.dry_run {
+        let looked = join_all(names.iter().map(|image| host.image_present(socket, image))).await;
+        let outcome = |here| if here && !always { Outcome::Present } else { Outcome::Missing };
+        looked.into_iter().map(|here| here.map(outcome)).collect()
+    } else {
+        let pulled = pull_images(&host, socket, &names, always).await;
+        let outcome = |pull| match pull {
+            Pull::Pulled => Outcome::Pulled,
+            Pull::Present => Outcome::Present,
+        };
+        pulled.into_iter().map(|pull| pull.map(outcome)).collect()
+    };
     let (mut images, mut failed) = (vec![], vec![]);
     for (image, result) in names.into_iter().zip(results) {
         match result {
@@ -71,7 +102,7 @@ pub async fn run(session: &Session, args: &PullArgs) -> Result<(), CommandError>
             "check that the registry can be reached from this machine, or name another with --image-repository",
         ));
     }
-    let pulled = PulledImages { images };
+    let pulled = PulledImages { dry_run: args.dry_run, images };
     session.printer.result("PulledImages", &pulled, || {
         let lines: Vec<_> = pulled.images.iter().map(line).collect();
         lines.join("\n") + "\n"
@@ -81,7 +112,8 @@ pub async fn run(session: &Session, args: &PullArgs) -> Result<(), CommandError>
 
 fn line(image: &PulledImage) -> String {
     match image.outcome {
-        Pull::Pulled => format!("[config/images] Pulled {}", image.image),
-        Pull::Present => format!("[config/images] Present {}", image.image),
+        Outcome::Pulled => format!("[config/images] Pulled {}", image.image),
+        Outcome::Present => format!("[config/images] Present {}", image.image),
+        Outcome::Missing => format!("[config/images] Missing {}", image.image),
     }
 }

@@ -93,6 +93,11 @@ fn signed_elsewhere_they_make_a_control_plane_that_init_takes() {
     let conf = ["admin", "super-admin", "kubelet", "controller-manager", "scheduler"]
         .map(|name| format!("/csr/{name}.conf.csr"));
     let all = [pki.join(" "), conf.join(" ")].join(" ");
+    let shown = machine.rkadm(&format!("certs sign {all} --ca-dir /ca --dry-run"));
+    shown.succeeds();
+    let told = "would sign /csr/admin.conf.crt: CN=kubernetes-admin O=kubeadm:cluster-admins";
+    assert!(shown.stdout().contains(told), "{}", shown.stdout());
+    assert!(!machine.path("/csr/admin.conf.crt").exists(), "it was written");
     let ran = machine.rkadm(&format!("certs sign {all} --ca-dir /ca"));
     ran.succeeds();
     assert!(

@@ -42,6 +42,9 @@ pub struct SignArgs {
     /// Write the certificate to FILE; for a single request
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
+    /// Check everything and show what would be signed; write nothing
+    #[arg(long)]
+    dry_run: bool,
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -67,6 +70,9 @@ impl From<Usage> for CertUsage {
 /// The result.
 #[derive(Debug, Serialize)]
 struct Signed {
+    /// They are only shown.
+    #[serde(rename = "dryRun", skip_serializing_if = "std::ops::Not::not")]
+    dry_run: bool,
     certificates: Vec<One>,
 }
 
@@ -97,10 +103,13 @@ pub async fn run(session: &Session, args: &SignArgs) -> Result<(), CommandError>
     }
     let mut certificates = vec![];
     for one in ready {
-        certificates.push(one.write(session, &host).await?);
+        certificates.push(one.write(session, &host, args.dry_run).await?);
     }
-    let signed = Signed { certificates };
-    session.printer.result("SignedCertificates", &signed, || signed.certificates.iter().map(text).collect());
+    let signed = Signed { dry_run: args.dry_run, certificates };
+    let verb = if args.dry_run { "would sign " } else { "" };
+    session.printer.result("SignedCertificates", &signed, || {
+        signed.certificates.iter().map(|one| format!("{verb}{}", text(one))).collect()
+    });
     Ok(())
 }
 
@@ -153,7 +162,12 @@ impl Prepared {
         Ok(Self { path: path.to_owned(), out, request, certificate, kubeconfig })
     }
 
-    async fn write(mut self, session: &Session, host: &LocalHost) -> Result<One, CommandError> {
+    async fn write(
+        mut self,
+        session: &Session,
+        host: &LocalHost,
+        dry_run: bool,
+    ) -> Result<One, CommandError> {
         if self.request.organizations().iter().any(|group| group == "system:masters") {
             let message = format!(
                 "{}: whoever holds this key may do anything in the cluster, and RBAC cannot take it back",
@@ -162,14 +176,18 @@ impl Prepared {
             session.reporter.report(Event::Warning { message });
         }
         let pem = self.certificate.to_pem();
-        host.write(&self.out, pem.as_bytes(), CERT_MODE).await.map_err(CommandError::failed)?;
+        if !dry_run {
+            host.write(&self.out, pem.as_bytes(), CERT_MODE).await.map_err(CommandError::failed)?;
+        }
         let mut into = None;
         if let Some((path, file)) = &mut self.kubeconfig
             && let Ok(Some(key)) = file.current().and_then(|(_, user)| user.key())
             && file.embed_client(&self.certificate, &key)
         {
             let text = file.to_yaml();
-            host.write(path, text.as_bytes(), KEY_MODE).await.map_err(CommandError::failed)?;
+            if !dry_run {
+                host.write(path, text.as_bytes(), KEY_MODE).await.map_err(CommandError::failed)?;
+            }
             into = Some(path.clone());
         }
         let sans = self.certificate.sans();
