@@ -367,22 +367,31 @@ impl Machine {
 
     /// A reset that is not the one of the scenarios.
     pub async fn run_reset(&self, reset: &Arc<Reset>) -> Result<RunReport, RunError> {
+        self.run_workflow(&reset.workflow(), &Silent).await
+    }
+
+    /// A workflow that is none of the scenarios.
+    pub async fn run_workflow(
+        &self,
+        workflow: &Workflow,
+        reporter: &dyn Reporter,
+    ) -> Result<RunReport, RunError> {
         let registry = rkadm_phases::actions();
         let cancel = Cancel::default();
         let runner = Runner {
             host: &self.host,
-            reporter: &Silent,
+            reporter,
             registry: &registry,
             cancel: &cancel,
             root: self.root().to_owned(),
         };
         let header = Header {
-            command: vec!["rkadm".into(), "reset".into()],
+            command: vec!["rkadm".into(), workflow.name.clone()],
             config: serde_json::Value::Null,
-            digest: "reset".into(),
+            digest: workflow.name.clone(),
             secrets: vec![],
         };
-        runner.run(&reset.workflow(), header, &RunOptions::default()).await
+        runner.run(workflow, header, &RunOptions::default()).await
     }
 
     /// Runs it until the process dies; false when it does not.

@@ -6,6 +6,7 @@ mod killed;
 mod machine;
 mod reset;
 mod unfinished;
+mod upgraded;
 mod upgrading;
 
 use std::collections::BTreeSet;

@@ -46,6 +46,11 @@ pub async fn world() -> World {
 
 /// The upgrade of that.
 pub fn of(scope: Scope) -> Arc<Upgrading> {
+    Arc::new(Upgrading::new(request(scope)))
+}
+
+/// What is asked for by that.
+pub fn request(scope: Scope) -> Upgrade {
     let old = config_of(OLD);
     let version: KubeVersion = NEW.parse().unwrap();
     let stored = StoredSettings {
@@ -64,7 +69,7 @@ pub fn of(scope: Scope) -> Arc<Upgrading> {
         ignore_preflight_errors: vec!["all".into()],
         ..UpgradedNode::default()
     };
-    Arc::new(Upgrading::new(Upgrade {
+    Upgrade {
         scope,
         config: upgraded(&stored, &node, &version).unwrap(),
         stored,
@@ -76,7 +81,7 @@ pub fn of(scope: Scope) -> Arc<Upgrading> {
         backup_dir: "/var/lib/rkadm/backups".into(),
         environment: Environment::default(),
         ..Upgrade::default()
-    }))
+    }
 }
 
 fn etcd_image(world: &World) -> bool {
