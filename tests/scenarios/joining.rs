@@ -37,7 +37,8 @@ pub fn node(control_plane: bool) -> &'static Arc<Joining> {
     made.get_or_init(|| Arc::new(Joining::new(request(control_plane)).unwrap()))
 }
 
-fn request(control_plane: bool) -> JoinRequest {
+/// What it asked for, and what it was told.
+pub fn request(control_plane: bool) -> JoinRequest {
     let flags = JoinFlags {
         endpoint: Some("10.0.0.9:6443".into()),
         token: Some("abcdef.0123456789abcdef".into()),

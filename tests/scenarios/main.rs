@@ -3,6 +3,7 @@
 
 mod joining;
 mod killed;
+mod learners;
 mod machine;
 mod reset;
 mod unfinished;

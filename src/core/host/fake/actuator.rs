@@ -329,6 +329,12 @@ impl Actuator for FakeHost {
             Some(member) if !member.has_started() => return Err(EtcdError::NotInSync.into()),
             Some(_) => {}
         }
+        if let Some((own, others)) = &mut self.etcd(access)?.catching_up {
+            *own += 1;
+            if own < others {
+                return Err(EtcdError::NotInSync.into());
+            }
+        }
         self.change(format!("promote member {id}"), |world| {
             for member in world.members.iter_mut().filter(|member| member.id == id) {
                 member.is_learner = false;

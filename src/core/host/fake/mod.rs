@@ -84,6 +84,10 @@ pub struct World {
     pub cgroup_driver: Option<&'static str>,
     /// So many members of etcd are gone that the one here serves nothing, until its data is of a cluster of its own.
     pub quorum_lost: bool,
+    /// The etcd that is started here never gets so far that it tells its name.
+    pub learner_sleeps: bool,
+    /// The revisions of the learner and of the others: it comes closer by one whenever it is to get its vote.
+    pub catching_up: Option<(i64, i64)>,
     /// Containers that were ended while no kubelet ran that would start them again.
     pub ended: BTreeSet<String>,
     /// This machine's own API server answers nobody, while those of others do.
@@ -153,6 +157,8 @@ impl World {
             cgroup_driver: None,
             own_is_silent: false,
             quorum_lost: false,
+            learner_sleeps: false,
+            catching_up: None,
             ended: BTreeSet::new(),
             refuses_status: false,
             etcd_storage: None,
@@ -259,7 +265,8 @@ impl World {
             self.etcd_downgrading = self.etcd_downgrading.filter(|target| self.etcd_minor() > Some(*target));
             self.etcd_storage = self.etcd_downgrading.or_else(|| self.etcd_minor());
             // A member tells its name and its client URLs when it starts for the first time.
-            for member in self.members.iter_mut().filter(|member| !member.has_started()) {
+            let sleeps = self.learner_sleeps;
+            for member in self.members.iter_mut().filter(|member| !sleeps && !member.has_started()) {
                 member.name = "node1".into();
                 let urls = member.peer_urls.iter();
                 member.client_urls = urls.map(|url| url.replace(":2380", ":2379")).collect();
@@ -383,7 +390,6 @@ impl FakeHost {
     }
 }
 
-/// What a member of a cluster without load says of itself.
 /// The revision of the data that etcd serves, as `restore_etcd` leaves it.
 fn revision_in(world: &World) -> i64 {
     match world.paths.get(Path::new("/var/lib/etcd/member/revision")) {
@@ -397,13 +403,19 @@ fn has_no_quorum(world: &World) -> bool {
     world.quorum_lost && !world.paths.contains_key(Path::new("/var/lib/etcd/member/revision"))
 }
 
+/// What a member says of itself.
 fn status_of(world: &World, member: &Member) -> MemberStatus {
     let (major, minor) = world.etcd_storage.unwrap_or((3, 6));
+    let revision = match world.catching_up {
+        Some((own, _)) if member.is_learner => own,
+        Some((_, others)) => others,
+        None => revision_in(world),
+    };
     MemberStatus {
         storage_version: format!("{major}.{minor}.0"),
         cluster_id: 1,
         member_id: member.id,
-        revision: revision_in(world),
+        revision,
         version: "3.6.0".into(),
         leader: world.members.first().filter(|_| !has_no_quorum(world)).map_or(0, |first| first.id),
         is_learner: member.is_learner,
