@@ -22,7 +22,7 @@ use rkadm_core::{
         event::Silent,
         journal::JournalDir,
         operation::Status,
-        rollback::{self, RollbackError, Stubborn},
+        rollback::{self, RollbackError, Stubborn, TakenBack},
         runner::Header,
     },
     etcd::{EtcdAccess, Member},
@@ -351,15 +351,20 @@ impl Machine {
         on_failure: OnFailure,
         reporter: &dyn Reporter,
     ) -> Result<RunReport, RunError> {
+        self.run_until(scenario, on_failure, reporter, &Cancel::default()).await
+    }
+
+    /// The same, with an operator who may ask to stop.
+    pub async fn run_until(
+        &self,
+        scenario: &Scenario,
+        on_failure: OnFailure,
+        reporter: &dyn Reporter,
+        cancel: &Cancel,
+    ) -> Result<RunReport, RunError> {
         let registry = rkadm_phases::actions();
-        let cancel = Cancel::default();
-        let runner = Runner {
-            host: &self.host,
-            reporter,
-            registry: &registry,
-            cancel: &cancel,
-            root: self.root().to_owned(),
-        };
+        let runner =
+            Runner { host: &self.host, reporter, registry: &registry, cancel, root: self.root().to_owned() };
         let options =
             RunOptions { skip: BTreeSet::new(), on_failure, key_algorithm: Some(KeyAlgorithm::EcdsaP256) };
         runner.run(&scenario.build(), scenario.header(), &options).await
@@ -419,17 +424,20 @@ impl Machine {
     }
 
     pub async fn roll_back_watched(&self, reporter: &dyn Reporter) -> Result<usize, RollbackError> {
+        self.roll_back_until(Stubborn::Stop, reporter, &Cancel::default()).await.map(|taken| taken.undone)
+    }
+
+    /// The same, with an operator who may ask to stop, or to leave what cannot be taken back.
+    pub async fn roll_back_until(
+        &self,
+        stubborn: Stubborn,
+        reporter: &dyn Reporter,
+        cancel: &Cancel,
+    ) -> Result<TakenBack, RollbackError> {
         let registry = rkadm_phases::actions();
-        let cancel = Cancel::default();
-        let runner = Runner {
-            host: &self.host,
-            reporter,
-            registry: &registry,
-            cancel: &cancel,
-            root: self.root().to_owned(),
-        };
-        let id = self.newest();
-        rollback::roll_back_operation(&runner, &id, Stubborn::Stop).await.map(|(_, taken)| taken.undone)
+        let runner =
+            Runner { host: &self.host, reporter, registry: &registry, cancel, root: self.root().to_owned() };
+        rollback::roll_back_operation(&runner, &self.newest(), stubborn).await.map(|(_, taken)| taken)
     }
 
     /// Where the newest operation stands.
@@ -439,6 +447,12 @@ impl Machine {
             .unwrap()
             .pop()
             .map_or(Status::New, |operation| operation.status)
+    }
+
+    /// Whether the newest operation has gone past where it can be taken back from.
+    pub fn has_committed(&self) -> bool {
+        let newest = JournalDir::below(self.root()).load_all().unwrap().pop();
+        newest.is_some_and(|operation| operation.commit_point().is_some())
     }
 
     pub fn journal_text(&self, operation: &str) -> String {

@@ -1,6 +1,7 @@
 //! Scenarios over every workflow, on a machine in memory: each step fails once, the process dies at each change and
 //! at each event, the journal is cut after each record. Afterwards the machine is as before, or finished.
 
+mod cancelled;
 mod joining;
 mod killed;
 mod learners;
