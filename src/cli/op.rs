@@ -8,7 +8,7 @@ use clap::Subcommand;
 use rkadm_core::engine::{
     Event,
     journal::{JournalDir, JournalError, Record},
-    operation::{Operation, PhaseLine, StepLine, StepState},
+    operation::{Operation, PhaseLine, Status, StepLine, StepState},
     rollback::Stubborn,
 };
 use serde::Serialize;
@@ -187,7 +187,9 @@ fn show(session: &Session, id: Option<&str>) -> Result<(), CommandError> {
         Some(id) => dir(session).load(id)?,
         None => newest(&dir(session))?,
     };
-    let by_hand = operation.entries.iter().rev().find_map(|entry| match &entry.record {
+    // What a later rollback took back, or left for good, is not to be done any more.
+    let is_stuck = operation.status == Status::Stuck;
+    let by_hand = operation.entries.iter().rev().filter(|_| is_stuck).find_map(|entry| match &entry.record {
         Record::UndoFailed { by_hand, .. } => Some(by_hand.clone()),
         _ => None,
     });
