@@ -35,6 +35,7 @@ mod restore_cluster;
 mod sealed;
 mod secrets;
 mod server;
+mod stuck;
 mod survivor;
 mod together;
 mod token;

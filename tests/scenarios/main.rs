@@ -15,7 +15,10 @@ use std::collections::BTreeSet;
 
 use machine::{Crashing, Machine, shape, workflows};
 use rkadm_core::{
-    engine::{OnFailure, RunError, journal::JournalDir, operation::Status, plan, runner::Aftermath},
+    engine::{
+        Cancel, OnFailure, RunError, event::Silent, journal::JournalDir, operation::Status, plan,
+        rollback::Stubborn, runner::Aftermath,
+    },
     host::fake::{FakeHost, Fault},
 };
 
@@ -211,15 +214,39 @@ async fn a_rollback_that_fails_anywhere_can_be_finished() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_cannot_be_undone_can_be_left_anywhere() {
+    for workflow in workflows() {
+        let changes = workflow.changes().await;
+        for undo in (0..).step_by(2) {
+            let machine = workflow.machine().await;
+            machine.host.inject(changes - 1, Fault::Refuse);
+            machine.run_with(&workflow, OnFailure::Stop).await.expect_err("swallowed");
+            machine.host.inject(undo, Fault::Refuse);
+            let taken = machine.roll_back_until(Stubborn::Skip, &Silent, &Cancel::default()).await;
+            let taken = taken.unwrap_or_else(|error| panic!("{}, undo {undo}: {error}", workflow.name));
+            assert_eq!(machine.status(), Status::RolledBack);
+            if taken.left == 0 {
+                assert!(undo > 10, "{}: only {undo} undo steps", workflow.name);
+                break;
+            }
+            // An upgrade waits for its control plane, too, which does not serve where the kubelet is not started again.
+            let kubelet = machine.newest_journal().contains("injected fault: Restart kubelet");
+            let alone = taken.left == 1 || (taken.left == 2 && kubelet);
+            assert!(alone, "{}, undo {undo}: {} are left", workflow.name, taken.left);
+            assert!(machine.roll_back().await.is_err(), "there is nothing more to take back");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_dry_run_changes_nothing_and_names_every_phase() {
     for workflow in workflows() {
         let machine = workflow.machine().await;
         let before = machine.host.world();
         let built = workflow.build();
-        let phases =
-            plan::dry_run(&built, &machine.host, &BTreeSet::new(), &rkadm_core::engine::event::Silent)
-                .await
-                .unwrap_or_else(|(phase, error)| panic!("{phase}: {error}"));
+        let phases = plan::dry_run(&built, &machine.host, &BTreeSet::new(), &Silent)
+            .await
+            .unwrap_or_else(|(phase, error)| panic!("{phase}: {error}"));
         assert_eq!(phases.len(), built.phases.len());
         assert!(phases.iter().any(|phase| !phase.steps.is_empty()));
         assert_eq!(machine.host.changes(), Vec::<String>::new());
