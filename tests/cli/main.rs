@@ -40,6 +40,7 @@ mod survivor;
 mod together;
 mod token;
 mod upgrade;
+mod upgrade_unfinished;
 mod usage;
 
 /// A file that no `mod` names would be tests that never run.

@@ -7,7 +7,7 @@ use std::{
 };
 
 use rkadm_core::host::fake::{Node, World};
-use rkadm_phases::upgrade::{Scope, Upgrade, Upgrading, apply, node};
+use rkadm_phases::upgrade::{Scope, Upgrade, Upgrading, apply, kubelet::KubeletUpgrade, node};
 use serde_json::json;
 
 use crate::{
@@ -226,4 +226,27 @@ async fn manifests_in_other_words_are_not_rewritten_and_their_pods_run_on() {
     assert!(file(&after, "/etc/kubernetes/manifests/kube-scheduler.yaml").contains("--leader-elect=true"));
     let ended: Vec<_> = changes.iter().filter(|it| it.starts_with("stop container")).collect();
     assert_eq!(ended, ["stop container kube-scheduler-container"]);
+}
+
+/// Whoever cordoned a node before the upgrade wants it so.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_that_was_cordoned_before_stays_so() {
+    for cordoned in [true, false] {
+        let machine = machine(|world| {
+            let node = world.objects.get_mut("Node node1").unwrap();
+            node["status"] = json!({"nodeInfo": {"kubeletVersion": "v1.37.2"}});
+            if cordoned {
+                node["spec"]["unschedulable"] = json!(true);
+            }
+            let version = world.answers.get_mut("kubelet --version").unwrap();
+            version.stdout = "Kubernetes v1.37.2\n".into();
+        })
+        .await;
+        let kubelet = Some(KubeletUpgrade::default());
+        let warnings = upgrade(&machine, Upgrade { kubelet, ..request(Scope::Node) }).await;
+        let told = "node node1 was cordoned before, and stays so: kubectl uncordon node1";
+        assert_eq!(warnings.iter().any(|warning| warning == told), cordoned, "{warnings:?}");
+        let node = &machine.host.world().objects["Node node1"];
+        assert_eq!(node["spec"]["unschedulable"] == true, cordoned, "{node}");
+    }
 }
