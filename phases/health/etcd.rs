@@ -161,3 +161,94 @@ fn agreement(pairs: &[(&Member, &Option<MemberStatus>)], own: &MemberStatus) -> 
     }
     checks
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::health::State;
+
+    fn told(checks: impl IntoIterator<Item = Check>) -> Vec<(State, String)> {
+        checks.into_iter().map(|check| (check.state, check.message)).collect()
+    }
+
+    /// One that has all that the others have.
+    fn agreed() -> MemberStatus {
+        MemberStatus {
+            cluster_id: 0xC,
+            leader: 1,
+            raft_index: 5000,
+            raft_applied_index: 5000,
+            ..MemberStatus::default()
+        }
+    }
+
+    #[test]
+    fn members_that_do_not_agree_are_told() {
+        let cases = [
+            (agreed(), None),
+            (MemberStatus { raft_applied_index: 4000, ..agreed() }, None),
+            (
+                MemberStatus { raft_applied_index: 3999, ..agreed() },
+                Some((State::Warning, "member cp2 (2) is 1001 entries behind")),
+            ),
+            (
+                MemberStatus { leader: 2, ..agreed() },
+                Some((State::Warning, "member cp2 (2) follows another leader than this one")),
+            ),
+            (MemberStatus { leader: 0, ..agreed() }, Some((State::Failed, "member cp2 (2) knows no leader"))),
+            // Its leader and its log are those of another cluster, too, which says nothing more.
+            (
+                MemberStatus { cluster_id: 0xBAD, leader: 0, raft_applied_index: 1, ..agreed() },
+                Some((State::Failed, "member cp2 (2) is of another cluster (bad)")),
+            ),
+        ];
+        let member = |id: u64| Member { id, name: format!("cp{id}"), ..Member::default() };
+        let (one, two, silent) = (member(1), member(2), member(3));
+        for (status, expected) in cases {
+            let (own, status) = (Some(agreed()), Some(status));
+            let checks = agreement(&[(&one, &own), (&two, &status), (&silent, &None)], &agreed());
+            let expected: Vec<_> =
+                expected.map(|(state, text)| (state, text.to_owned())).into_iter().collect();
+            assert_eq!(told(checks), expected);
+        }
+    }
+
+    #[test]
+    fn alarms_are_told_once_for_all_members() {
+        let raises = |errors: &[&str]| {
+            let errors = errors.iter().map(|error| (*error).to_owned()).collect();
+            Some(MemberStatus { errors, ..agreed() })
+        };
+        let statuses = [raises(&["NOSPACE"]), None, raises(&["NOSPACE", "CORRUPT"])];
+        let expected = (State::Failed, "it raises an alarm: CORRUPT; NOSPACE".to_owned());
+        assert_eq!(told(alarms(&statuses)), [expected]);
+        assert!(alarms(&[raises(&[]), None]).is_none());
+    }
+
+    #[test]
+    fn a_database_that_fills_up_is_told_with_what_helps() {
+        let room = |size: i64, in_use: i64, quota| {
+            let status = MemberStatus {
+                version: "3.7.0".into(),
+                revision: 9,
+                db_size: size << 20,
+                db_size_in_use: in_use << 20,
+                ..agreed()
+            };
+            let Check { state, message, hint, .. } = room(&status, quota);
+            (state, message, hint.unwrap_or_default())
+        };
+        let quota = Some(1000 << 20);
+        let sum = "3.7.0 serves revision 9, 800 MiB of 1000 MiB";
+        let (state, message, hint) = room(800, 500, quota);
+        assert_eq!((state, message.as_str()), (State::Warning, sum));
+        assert!(hint.contains("raise --quota-backend-bytes"), "{hint}");
+        let (state, _, hint) = room(800, 300, quota);
+        assert!(state == State::Warning && hint.contains("etcdctl defrag"), "{hint}");
+        assert_eq!(room(799, 300, quota).0, State::Ok);
+        assert_eq!(
+            room(800, 300, None),
+            (State::Ok, "3.7.0 serves revision 9, 800 MiB".into(), String::new())
+        );
+    }
+}

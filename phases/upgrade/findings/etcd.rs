@@ -183,6 +183,7 @@ pub fn floor_between(before: &str, after: &str, to: &KubeVersion) -> Option<Stri
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::preflight::Severity;
 
     fn member(id: u64) -> Member {
         Member { id, name: format!("cp{id}"), ..Member::default() }
@@ -236,15 +237,39 @@ mod tests {
         );
     }
 
+    /// Alarms, MiB, those of them in use, the quota in bytes; and what is told.
+    type Case = (&'static [&'static str], i64, i64, Option<i64>, &'static [&'static str]);
+
     #[test]
     fn alarms_and_size_are_told() {
-        let status = MemberStatus {
-            errors: vec!["NOSPACE".into()],
-            db_size: 1900 << 20,
-            db_size_in_use: 100 << 20,
-            ..MemberStatus::default()
-        };
-        assert_eq!(messages(of_status(&member(1), &status, static_pods::etcd_quota(None))).len(), 3);
-        assert_eq!(messages(of_status(&member(1), &status, static_pods::etcd_quota(Some("-1")))).len(), 2);
+        const FILLED: &str = "member cp1 (1) uses 1900 of its quota of 2048 MiB";
+        const HOLES: &str = "member cp1 (1): of 1900 MiB only 100 hold data";
+        const ALARM: &str = "member cp1 (1): NOSPACE";
+        let quota = |flag| static_pods::etcd_quota(flag);
+        let cases: [Case; 9] = [
+            (&[], 1900, 1900, quota(None), &[FILLED]),
+            (&[], 1900, 100, quota(None), &[FILLED, HOLES]),
+            (&[], 1900, 100, quota(Some("8589934592")), &[HOLES]),
+            // Without a limit nothing fills up.
+            (&[], 1900, 100, quota(Some("-1")), &[HOLES]),
+            (&["NOSPACE"], 1900, 1900, None, &[ALARM]),
+            (&["NOSPACE", "CORRUPT"], 1, 1, None, &[ALARM, "member cp1 (1): CORRUPT"]),
+            // Four fifths, a half, and what is small anyway.
+            (&[], 1638, 1638, quota(None), &[]),
+            (&[], 1000, 500, quota(None), &[]),
+            (&[], 100, 1, quota(None), &[]),
+        ];
+        for (alarms, size, in_use, quota, expected) in cases {
+            let status = MemberStatus {
+                errors: alarms.iter().map(|alarm| (*alarm).to_owned()).collect(),
+                db_size: size << 20,
+                db_size_in_use: in_use << 20,
+                ..MemberStatus::default()
+            };
+            let found = of_status(&member(1), &status, quota);
+            let errors = found.iter().filter(|(severity, _)| *severity == Severity::Error).count();
+            assert_eq!(errors, alarms.len(), "an alarm stops an upgrade, a size does not");
+            assert_eq!(messages(found), expected, "{size} MiB, {in_use} in use");
+        }
     }
 }

@@ -107,7 +107,11 @@ fn of_arg(component: Component, arg: &Arg, minor: u64) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
+    use rkadm_core::config::ResolvedInit;
+    use serde_json::{Value, json};
+
     use super::*;
+    use crate::upgrade::Upgrade;
 
     #[test]
     fn flags_and_gates_are_looked_up() {
@@ -126,5 +130,27 @@ mod tests {
         let flags = kubelet_flags("KUBELET_KUBEADM_ARGS=\"--boot-id-file=/x --v=2\"\n");
         assert_eq!(flags, ["boot-id-file", "v"]);
         assert!(deprecated(Component::ApiServer, &arg("v", "2"), 37).is_none());
+    }
+
+    #[test]
+    fn gates_of_kubelets_that_the_new_version_does_not_take_are_told() {
+        let gates = |gates: Value| {
+            let config = ResolvedInit {
+                kubernetes_version: "v1.37.2".parse().unwrap(),
+                kubelet: json!({"featureGates": gates}),
+                ..ResolvedInit::default()
+            };
+            let upgrading = Upgrading::new(Upgrade { config, ..Upgrade::default() });
+            look(&upgrading).into_iter().map(|(_, finding)| finding.message).collect::<Vec<_>>()
+        };
+        assert_eq!(
+            gates(json!({"GangScheduling": true, "NodeLogQuery": false, "Mine": true})),
+            [
+                "kubelet: the feature gate GangScheduling is unknown from 1.37 on",
+                "kubelet: the feature gate NodeLogQuery cannot be switched off from 1.36 on"
+            ]
+        );
+        assert_eq!(gates(json!({"NodeLogQuery": true})), Vec::<String>::new());
+        assert_eq!(gates(Value::Null), Vec::<String>::new());
     }
 }
