@@ -289,6 +289,107 @@ Nothing to do: no rule of Kubernetes is here.
 "#);
 }
 
+/// A machine whose programs print this when they are asked, by the beginning of their arguments, and note what else they are told.
+fn filters(machine: &Machine, answers: &[(&str, &str, &str)]) {
+    for (name, asked, answer) in answers {
+        let asks = format!("case \"$*\" in '{asked}'*) cat <<'E'\n{answer}\nE\nexit;; esac");
+        program(machine, name, &format!("{asks}\necho \"${{0##*/}} $*\" >> ${{0%/*}}/told"));
+    }
+}
+
+const LISTINGS: [(&str, &str, &str); 4] = [
+    (
+        "nft",
+        "list tables",
+        "table ip kube-proxy\ntable ip6 kube-proxy\ntable inet firewalld\ntable ip nat\ntable inet cni_hostport",
+    ),
+    ("ipset", "list -n", "KUBE-CLUSTER-IP\nblocklist\ncali40all-ipam-pools"),
+    (
+        "ipvsadm",
+        "-Sn",
+        "-A -t 10.96.0.1:443 -s rr\n-a -t 10.96.0.1:443 -r 10.0.0.1:6443 -m -w 1\n-A -u 192.0.2.1:53 -s wlc",
+    ),
+    (
+        "ip",
+        "-o",
+        "5: kube-ipvs0    inet 10.96.0.1/32 scope global kube-ipvs0\n6: cni0: <UP> mtu 1450\n7: eth0: <UP> mtu 1500",
+    ),
+];
+
+#[test]
+fn tables_sets_and_virtual_services_of_others_stay() {
+    if !is_root() {
+        return;
+    }
+    let machine = node();
+    filters(&machine, &LISTINGS);
+    machine.rkadm("reset phase cleanup-network --dry-run").succeeds();
+    assert!(!machine.path("/usr/bin/told").exists(), "a dry run took something away");
+    machine.rkadm("reset phase cleanup-network").succeeds();
+    let told = || fs::read_to_string(machine.path("/usr/bin/told")).unwrap();
+    assert_snapshot!(told(), @r#"
+nft delete table ip kube-proxy
+nft delete table ip6 kube-proxy
+ipvsadm -D -t 10.96.0.1:443
+ipset destroy KUBE-CLUSTER-IP
+ipset destroy cali40all-ipam-pools
+"#);
+    // Other container engines may use the CNI's, so they go only when that is asked for.
+    fs::remove_file(machine.path("/usr/bin/told")).unwrap();
+    machine.rkadm("reset phase cleanup-network --remove-cni --remove-interfaces").succeeds();
+    let more = ["nft delete table inet cni_hostport", "ip link delete kube-ipvs0", "ip link delete cni0"];
+    let all = told();
+    assert!(more.iter().all(|line| all.lines().any(|it| it == *line)), "{all}");
+    assert_eq!(all.lines().count(), 5 + more.len(), "{all}");
+}
+
+/// The kernel lets go of a set a moment after the rule that used it; one that somebody else uses stays, and the rest goes on.
+#[test]
+fn what_cannot_be_taken_away_stays_and_is_told() {
+    if !is_root() {
+        return;
+    }
+    let machine = node();
+    filters(&machine, &LISTINGS);
+    let script = |moment: &str| {
+        format!(
+            "case \"$*\" in 'list -n') echo KUBE-LATE; echo KUBE-USED; exit;; esac\n{moment}\n\
+             echo 'Set cannot be destroyed: it is in use by a kernel component' >&2; exit 1"
+        )
+    };
+    let late = "case \"$*\" in *LATE) test -e $0.once && exit 0; touch $0.once;; esac";
+    program(&machine, "ipset", &script(late));
+    let ran = machine.rkadm("reset phase cleanup-network --remove-interfaces");
+    ran.succeeds();
+    let warnings = ran.stderr().lines().filter(|line| line.contains("this stays")).count();
+    assert_eq!(warnings, 1, "{}", ran.report());
+    assert!(ran.stderr().contains("this stays: run `ipset destroy KUBE-USED`"), "{}", ran.report());
+    assert!(ran.stderr().contains("in use by a kernel component"), "{}", ran.report());
+    let told = fs::read_to_string(machine.path("/usr/bin/told")).unwrap();
+    assert!(told.ends_with("ip link delete cni0\n"), "{told}");
+}
+
+/// What is in one of the two is not seen by the other.
+#[test]
+fn both_kinds_of_iptables_are_cleaned() {
+    if !is_root() {
+        return;
+    }
+    let machine = node();
+    for (name, chain) in
+        [("iptables-nft", "KUBE-NEW"), ("iptables-legacy", "KUBE-OLD"), ("iptables", "KUBE-X")]
+    {
+        let save = format!("*nat\n:{chain} - [0:0]\n-A POSTROUTING -j {chain}\nCOMMIT");
+        program(&machine, &format!("{name}-save"), &format!("cat <<'E'\n{save}\nE"));
+        program(&machine, &format!("{name}-restore"), "cat > $0.input");
+    }
+    machine.rkadm("reset phase cleanup-network").succeeds();
+    let input = |name: &str| fs::read_to_string(machine.path(&format!("/usr/bin/{name}-restore.input"))).ok();
+    assert!(input("iptables-nft").unwrap().contains("-X KUBE-NEW\n"));
+    assert!(input("iptables-legacy").unwrap().contains("-X KUBE-OLD\n"));
+    assert_eq!(input("iptables"), None, "it is one of the two");
+}
+
 /// kubeadm's users and their scripts know these.
 #[test]
 fn flags_are_kubeadms_and_a_few_more() {
