@@ -1,5 +1,5 @@
-//! An API server that holds Secrets of kube-system and Nodes and nothing else: over plain HTTP, each answer on a connection of its
-//! own.
+//! An API server that holds Nodes, and Secrets, ConfigMaps and Pods of kube-system, and nothing else: over plain HTTP, each answer
+//! on a connection of its own.
 
 use std::{
     collections::BTreeMap,
@@ -17,6 +17,8 @@ use crate::machine::{Machine, PKI};
 
 const SECRETS: &str = "/api/v1/namespaces/kube-system/secrets";
 const NODES: &str = "/api/v1/nodes";
+const CONFIG_MAPS: &str = "/api/v1/namespaces/kube-system/configmaps";
+const PODS: &str = "/api/v1/namespaces/kube-system/pods";
 
 /// What a server does with calls.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -64,7 +66,7 @@ impl Server {
         self.secrets.lock().unwrap().clone()
     }
 
-    /// Puts a Secret, or a Node, there.
+    /// Puts an object there.
     pub fn put(&self, secret: Value) {
         let name = secret["metadata"]["name"].as_str().unwrap().to_owned();
         self.secrets.lock().unwrap().insert(name, secret);
@@ -157,10 +159,10 @@ fn answer(
     if mood == Mood::Forbids || (mood == Mood::ReadOnly && method != "GET") {
         return refused(403, "Forbidden", "secrets is forbidden: User \"u\" cannot do that");
     }
-    let path = path.split('?').next().unwrap();
-    if (method, path) == ("GET", NODES) {
-        let nodes = secrets.values().filter(|object| object["kind"] == "Node").collect::<Vec<_>>();
-        return (200, json!({"items": nodes}));
+    let (path, query) = path.split_once('?').unwrap_or((path, ""));
+    if method == "GET" && !path.starts_with(SECRETS) {
+        let found = read(path, query, secrets);
+        return found.map_or_else(|| refused(404, "NotFound", "not found"), |found| (200, found));
     }
     let name = path.strip_prefix(SECRETS).unwrap().trim_start_matches('/').to_owned();
     match (method, name.as_str()) {
@@ -184,4 +186,21 @@ fn answer(
         },
         _ => refused(405, "MethodNotAllowed", "no"),
     }
+}
+
+/// What is no Secret: Nodes, and ConfigMaps and Pods of kube-system.
+fn read(path: &str, query: &str, objects: &BTreeMap<String, Value>) -> Option<Value> {
+    let kinds = [("Node", NODES), ("ConfigMap", CONFIG_MAPS), ("Pod", PODS)];
+    let (kind, of_kind) = kinds.into_iter().find(|(_, of_kind)| path.starts_with(of_kind))?;
+    let mut all = objects.values().filter(|object| object["kind"] == kind);
+    if let Some(name) = path.strip_prefix(of_kind).and_then(|rest| rest.strip_prefix('/')) {
+        return all.find(|object| object["metadata"]["name"] == name).cloned();
+    }
+    let selector = query.split('&').find_map(|it| it.strip_prefix("labelSelector=")).unwrap_or_default();
+    let selector = selector.replace("%3D", "=").replace("%2C", ",");
+    let mut wanted = vec![];
+    wanted.extend(selector.split(',').filter_map(|label| label.split_once('=')));
+    let selected =
+        |object: &&Value| wanted.iter().all(|(name, value)| object["metadata"]["labels"][name] == *value);
+    Some(json!({"items": all.filter(selected).collect::<Vec<_>>()}))
 }
