@@ -108,7 +108,7 @@ pub async fn run(session: &Session, args: &SignArgs) -> Result<(), CommandError>
     let signed = Signed { dry_run: args.dry_run, certificates };
     let verb = if args.dry_run { "would sign " } else { "" };
     session.printer.result("SignedCertificates", &signed, || {
-        signed.certificates.iter().map(|one| format!("{verb}{}", text(one))).collect()
+        signed.certificates.iter().flat_map(|one| [verb.to_owned(), text(one)]).collect()
     });
     Ok(())
 }
