@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::init::{Cluster, Environment};
 pub use certificate::STRANGE;
-pub use restart::RESTART_ACTION;
+pub use restart::{RESTART_ACTION, WITH_ETCD};
 pub use target::{TARGETS, Target};
 
 /// What to renew, and how. It is kept with the operation, so that a resume goes on with the same.

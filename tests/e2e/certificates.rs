@@ -90,6 +90,10 @@ fn only_what_uses_it_is_restarted(cp1: &Node) -> Result<()> {
     for ((name, old), (_, new)) in before.iter().zip(&after) {
         ensure!((old == new) == (name != "kube-scheduler"), "{name}: {old} {new}");
     }
+    // Without etcd an API server keeps all waiting, so it goes with it.
+    let result = json(&rkadm(cp1, &["certs", "renew", "etcd-server", "-o", "json"])?)?;
+    ensure!(result["restarted"] == serde_json::json!(["etcd", "kube-apiserver"]), "{result}");
+    ensure!(result["restartNeeded"] == serde_json::json!([]), "{result}");
     let result = json(&rkadm(cp1, &["certs", "renew", "apiserver", "--no-restart", "-o", "json"])?)?;
     ensure!(result["restartNeeded"] == serde_json::json!(["kube-apiserver"]), "{result}");
     Ok(())

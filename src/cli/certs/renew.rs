@@ -9,11 +9,12 @@ use rkadm_core::{
     engine::{OnFailure, RunReport, event::Outcome, operation::Operation},
     host::{LocalHost, Probe},
     kubeconfig::Kubeconfig,
+    manifest::Component,
     pki::{Certificate, list},
 };
 use rkadm_phases::{
     init::Cluster,
-    renew::{self, Renewal, STRANGE, TARGETS},
+    renew::{self, Renewal, STRANGE, TARGETS, WITH_ETCD},
     static_pods,
 };
 use serde::Serialize;
@@ -192,10 +193,14 @@ async fn result(host: &dyn Probe, renewal: &Renewal, done: &RunReport) -> Report
             result.not_renewed.push(Left { name: target.name, why });
         }
     }
+    let with_etcd = done.outputs.contains_key(WITH_ETCD);
+    if with_etcd {
+        components.insert(Component::ApiServer);
+    }
     for component in components {
         let restarted = line(&format!("restart/{component}")).and_then(|line| line.outcome);
         let here = host.stat(&Cluster::manifest(&component.file_name())).await;
-        if restarted == Some(Outcome::Done) {
+        if restarted == Some(Outcome::Done) || (with_etcd && component == Component::ApiServer) {
             result.restarted.push(component.name());
         } else if !matches!(here, Ok(None)) {
             result.restart_needed.push(component.name());
