@@ -10,7 +10,7 @@ pub mod gate;
 mod guard;
 mod hold;
 pub mod kubelet;
-mod kubelet_config;
+pub mod kubelet_config;
 pub mod lease;
 mod post_upgrade;
 mod preflight;

@@ -11,7 +11,7 @@ use rkadm_core::{
 use rkadm_phases::{
     preflight::{Severity, is_ignored},
     upgrade::{
-        Scope, Upgrading, findings,
+        Scope, Upgrading, findings, kubelet_config,
         state::{self, Seen},
     },
 };
@@ -161,6 +161,7 @@ pub async fn run(session: &Session, args: &PlanArgs) -> Result<(), CommandError>
         addons(&host, &access, &last),
     );
     all.extend(of_images);
+    all.extend(kubelet_config::changed(&host, &last).await);
     all.extend(ahead(&found, &settings, &steps, &seen)?);
     let own_name = upgrading.cluster.config.node_name().to_owned();
     let mut components = components(&seen, &last);
