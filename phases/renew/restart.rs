@@ -4,13 +4,14 @@ use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use futures::future::try_join_all;
+use k8s_openapi::api::core::v1::Pod;
 use rkadm_core::{
     engine::{
         Action, Phase, PhaseError, PhaseMeta, PlanCx, Step, Verdict,
         act::{ActCx, StepError},
         wait::Condition,
     },
-    host::{Actuator, ContainerState, HostError, ServiceVerb},
+    host::{Actuator, ContainerState, HealthTarget, ServiceVerb},
     manifest::{Component, health_target},
 };
 use serde_json::Value;
@@ -54,9 +55,7 @@ impl Phase for Restart {
     }
 
     async fn plan(&self, cx: &PlanCx<'_>) -> Result<Verdict, PhaseError> {
-        if self.component == Component::ApiServer && cx.store.output(WITH_ETCD).is_some() {
-            return Ok(Verdict::AlreadyDone("with etcd".into()));
-        }
+        let with_etcd = self.component == Component::ApiServer && cx.store.output(WITH_ETCD).is_some();
         let mut its = TARGETS.iter().filter(|target| target.used_by == Some(self.component));
         if !its.any(|target| cx.store.output(&target.output()).is_some()) {
             return Ok(Verdict::NotApplicable("none of its certificates was renewed".into()));
@@ -64,50 +63,43 @@ impl Phase for Restart {
         let Some(pod) = static_pods::read(cx.host, self.component).await? else {
             return Ok(Verdict::NotApplicable("it is no static pod of this machine".into()));
         };
-        let mut pods = vec![(self.component, pod)];
-        // One that runs without its etcd keeps every request waiting, those of the kubelet as well, which would start etcd again after
-        // minutes only.
-        if self.component == Component::Etcd
-            && let Some(server) = static_pods::read(cx.host, Component::ApiServer).await?
-        {
-            pods.push((Component::ApiServer, server));
+        let mut healthy: Vec<_> =
+            health_target(&pod).map(|target| healthy(self.component, target)).into_iter().collect();
+        let mut steps = vec![];
+        if !with_etcd {
+            let mut components = vec![self.component];
+            // One that runs without its etcd keeps every request waiting, those of the kubelet as well, which would start etcd again
+            // after minutes only.
+            if self.component == Component::Etcd
+                && let Some(server) = static_pods::read(cx.host, Component::ApiServer).await?
+            {
+                components.push(Component::ApiServer);
+                healthy.extend(that_is_well(cx, &server).await);
+                steps.push(Step::Record { name: WITH_ETCD.into(), value: true.into() });
+            }
+            let socket = self.renewal.cri_socket.clone();
+            steps.push(Step::Action(Arc::new(RestartPods { components, socket })));
+            // One that has just started has no back-off: one that runs waits longer and longer for each restart of a container.
+            steps.push(Step::Service { unit: KUBELET.into(), verb: ServiceVerb::Restart });
         }
-        let components = pods.iter().map(|(component, _)| *component).collect();
-        let restart = RestartPods { components, socket: self.renewal.cri_socket.clone() };
-        let mut steps = vec![Step::Action(Arc::new(restart))];
-        // A kubelet that has just started has no back-off: one that ran would wait longer and longer for each restart of a container.
-        if is_managed(cx).await? {
-            let kubelet = |verb| Step::Service { unit: KUBELET.into(), verb };
-            steps.insert(0, kubelet(ServiceVerb::Stop));
-            steps.push(kubelet(ServiceVerb::Start));
-        }
-        let targets =
-            pods.iter().filter_map(|(component, pod)| Some((component.name(), health_target(pod)?)));
-        let healthy = targets.map(|(what, target)| Condition::Healthy { what: what.into(), target });
-        let healthy: Vec<_> = healthy.collect();
         if !healthy.is_empty() {
-            steps.push(Step::Wait {
-                condition: Condition::ByKubelet {
-                    socket: self.renewal.cri_socket.clone(),
-                    condition: Box::new(Condition::All(healthy)),
-                },
-                timeout: HEALTHY_WITHIN,
-            });
-        }
-        if pods.len() > 1 {
-            steps.push(Step::Record { name: WITH_ETCD.into(), value: true.into() });
+            let socket = self.renewal.cri_socket.clone();
+            let condition = Condition::ByKubelet { socket, condition: Box::new(Condition::All(healthy)) };
+            steps.push(Step::Wait { condition, timeout: HEALTHY_WITHIN, setting: None });
         }
         Ok(Verdict::Apply(steps))
     }
 }
 
-/// Whether a service manager has the kubelet. Where none is, whoever started it sees to it.
-async fn is_managed(cx: &PlanCx<'_>) -> Result<bool, PhaseError> {
-    match cx.host.service(KUBELET).await {
-        Ok(kubelet) => Ok(kubelet.exists),
-        Err(HostError::Spawn { .. }) => Ok(false),
-        Err(error) => Err(error.into()),
-    }
+/// The API server's health, where it is well now: what else ails it is not etcd's.
+async fn that_is_well(cx: &PlanCx<'_>, server: &Pod) -> Option<Condition> {
+    let target = health_target(server)?;
+    let well = cx.host.health(&target).await.is_ok_and(|health| health.status == 200);
+    well.then(|| healthy(Component::ApiServer, target))
+}
+
+fn healthy(component: Component, target: HealthTarget) -> Condition {
+    Condition::Healthy { what: component.name().into(), target }
 }
 
 /// Ends the containers; the kubelet starts them again, with the files as they are then.
