@@ -125,12 +125,11 @@ impl CleanupNode {
             }
         }
         all.extend(self.reset.removals());
-        if let Some(etcd) = etcd {
-            all.extend(etcd.data.removals());
-        }
+        let of_etcd = etcd.map(|etcd| etcd.data.removals()).unwrap_or_default();
+        all.extend(of_etcd.iter().cloned());
         let mut here = vec![];
         for removal in all {
-            refuse_what_is_everybodys(&removal)?;
+            refuse_what_is_everybodys(&removal, of_etcd.contains(&removal))?;
             let is_here = if removal.contents_only {
                 !cx.host.list(&removal.path).await?.is_empty()
             } else {
@@ -283,7 +282,7 @@ const OF_MANY: [&str; 12] = [
 ];
 
 /// A slip in a configuration must not take the machine with it.
-pub fn refuse_what_is_everybodys(removal: &Removal) -> Result<(), PhaseError> {
+pub fn refuse_what_is_everybodys(removal: &Removal, of_etcd: bool) -> Result<(), PhaseError> {
     let names: Vec<_> =
         removal.path.components().filter(|part| matches!(part, Component::Normal(_))).collect();
     let plain =
@@ -293,7 +292,8 @@ pub fn refuse_what_is_everybodys(removal: &Removal) -> Result<(), PhaseError> {
         // What the Filesystem Hierarchy Standard has there, and distributions beside it.
         [name] => {
             let name = name.as_os_str().to_string_lossy();
-            name.starts_with("lib") || OF_THE_SYSTEM.contains(&&*name)
+            // etcd runs in a directory of its own, which its manifest names; any other may hold anything.
+            !of_etcd || name.starts_with("lib") || OF_THE_SYSTEM.contains(&&*name)
         }
         _ => removal.contents_only && OF_MANY.iter().any(|dir| removal.path == Path::new(dir)),
     };
@@ -313,10 +313,11 @@ mod tests {
     #[test]
     fn directories_of_the_whole_machine_are_never_emptied() {
         for path in ["/", "/etc", "/var/lib", "/etc/ssl", "/etc/../etc", "relative/dir", "/lib64", "/data"] {
-            assert!(refuse_what_is_everybodys(&Removal::contents(path)).is_err(), "{path}");
+            assert!(refuse_what_is_everybodys(&Removal::contents(path), true).is_err(), "{path}");
         }
         for path in ["/etc/kubernetes/pki", "/var/lib/etcd", "/srv/etcd", "/etc/cni/net.d", "/etcd"] {
-            assert!(refuse_what_is_everybodys(&Removal::contents(path)).is_ok(), "{path}");
+            assert!(refuse_what_is_everybodys(&Removal::contents(path), true).is_ok(), "{path}");
         }
+        assert!(refuse_what_is_everybodys(&Removal::contents("/backup"), false).is_err());
     }
 }

@@ -24,7 +24,9 @@ impl EtcdData {
     /// As etcd's manifest has it.
     pub fn of(manifest: &Pod) -> Self {
         let data_dir = pod::dir_of(manifest, "data-dir").unwrap_or_else(|| DEFAULT_DATA.into());
-        let wal_dir = pod::dir_of(manifest, "wal-dir").filter(|wal| !wal.starts_with(&data_dir));
+        // Only what is mounted is on the machine at all.
+        let wal_dir = pod::flag(manifest, "wal-dir").and_then(|dir| pod::on_host(manifest, dir.as_ref()));
+        let wal_dir = wal_dir.filter(|wal| !wal.starts_with(&data_dir));
         Self { data_dir, wal_dir }
     }
 

@@ -36,9 +36,10 @@ impl Phase for Preflight {
 
     async fn plan(&self, cx: &PlanCx<'_>) -> Result<Verdict, PhaseError> {
         let etcd = etcd_member::local(cx.host, &self.reset).await?.map(|local| local.data.removals());
-        let all: Vec<_> = self.reset.removals().into_iter().chain(etcd.into_iter().flatten()).collect();
+        let etcd = etcd.unwrap_or_default();
+        let all: Vec<_> = self.reset.removals().into_iter().chain(etcd.iter().cloned()).collect();
         for removal in &all {
-            cleanup_node::refuse_what_is_everybodys(removal)?;
+            cleanup_node::refuse_what_is_everybodys(removal, etcd.contains(removal))?;
         }
         self.reset.keeps_its_archive(&all)?;
         let mut findings = vec![];
@@ -87,7 +88,8 @@ impl Preflight {
             others.join(", "),
             if others.len() == 1 { "belongs" } else { "belong" }
         );
-        let hint = "reset the others first, or let another control plane join; --force ends the cluster";
+        let hint = "reset the others first (`kubectl delete node` for those that are gone), or let another control plane join; \
+                    --ignore-preflight-errors=LastControlPlane ends the cluster";
         Ok(Some(finding("LastControlPlane", message, hint)))
     }
 }

@@ -153,7 +153,12 @@ async fn a_log_apart_goes_as_well_and_what_is_mounted_inside_stays() {
         let Node::File(text, _) = manifest else { panic!("no file") };
         let data = "- --data-dir=/var/lib/etcd\n";
         let with_log = format!("- --wal-dir=/var/lib/etcd-log\n    {data}");
-        *text = String::from_utf8_lossy(text).replacen(data, &with_log, 1).into_bytes();
+        let mount = "    volumeMounts:\n";
+        let with_mount = format!("{mount}    - mountPath: /var/lib/etcd-log\n      name: log\n");
+        let volume = "  volumes:\n";
+        let with_volume = format!("{volume}  - hostPath:\n      path: /var/lib/etcd-log\n    name: log\n");
+        let edited = String::from_utf8_lossy(text).replacen(data, &with_log, 1);
+        *text = edited.replacen(mount, &with_mount, 1).replacen(volume, &with_volume, 1).into_bytes();
         world.paths.insert("/var/lib/etcd-log".into(), Node::Dir(0o700));
         world.paths.insert("/var/lib/etcd-log/0.wal".into(), Node::File(b"log".to_vec(), 0o600));
         world.mounts.insert("/var/lib/etcd/member/snap".into());
