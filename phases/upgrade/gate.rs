@@ -24,17 +24,20 @@ pub async fn ill(host: &dyn Probe, upgrading: &Upgrading) -> Vec<String> {
     }
 }
 
-/// What the operator said may be broken is left out, but for the cluster's health as a whole, which is told all the same.
 async fn look(host: &dyn Probe, upgrading: &Upgrading) -> Vec<String> {
-    let ignored = &upgrading.request.config.ignore_preflight_errors;
-    let may_be = |check: &str| check != findings::HEALTH && is_ignored(ignored, check);
-    let seen = match upgrading.cluster.admin(host).await {
+    let config = &upgrading.request.config;
+    let mut seen = match upgrading.cluster.admin(host).await {
         Ok(access) => state::look(host, &access).await.ok(),
         Err(_) => None,
     };
+    // Others may be away, where the operator said so; this one has just been upgraded.
+    if is_ignored(&config.ignore_preflight_errors, "ControlPlaneNodesReady")
+        && let Some(seen) = &mut seen
+    {
+        seen.not_ready.retain(|(name, is_control_plane)| name == config.node_name() || !is_control_plane);
+    }
     let found = findings::health(host, seen.as_ref()).await.into_iter();
-    let found = found.filter(|(severity, finding)| *severity == Severity::Error && !may_be(&finding.check));
-    found.map(|(_, finding)| finding.message).collect()
+    found.filter(|(severity, _)| *severity == Severity::Error).map(|(_, finding)| finding.message).collect()
 }
 
 #[cfg(test)]
@@ -54,14 +57,16 @@ mod tests {
         world.others_serve = true;
         world.objects.insert("Node cp3".into(), node);
         let host = FakeHost::new(world);
-        let told = async |ignored: &[&str]| {
+        let told = async |own: &str, ignored: &[&str]| {
             let mut upgrading = Upgrading::default();
+            upgrading.request.config.node_registration.name = own.into();
             upgrading.request.config.ignore_preflight_errors =
                 ignored.iter().map(|&name| name.into()).collect();
             look(&host, &upgrading).await.contains(&"node cp3 is not Ready".to_owned())
         };
-        assert!(told(&[]).await);
-        assert!(!told(&["ControlPlaneNodesReady"]).await);
+        assert!(told("cp1", &[]).await);
+        assert!(!told("cp1", &["ControlPlaneNodesReady"]).await);
+        assert!(told("cp3", &["ControlPlaneNodesReady"]).await, "it was upgraded just now");
     }
 
     #[tokio::test(start_paused = true)]

@@ -13,7 +13,7 @@ use rkadm_core::{
 
 use super::{
     INSTALLED, NOT_ASKED,
-    package::{How, Manager, words},
+    package::{How, Manager, is_build_of, words},
     servers,
 };
 use crate::{init::KUBELET, upgrade::Upgrading};
@@ -50,7 +50,7 @@ impl Phase for Fetch {
             )));
         }
         let (access, own) = (self.0.node_access(cx).await?, self.0.cluster.config.node_name());
-        servers::first(cx.host, &access, own, wanted).await?;
+        servers::first(cx.host, &access, own, wanted, cx.is_dry_run()).await?;
         let needed = Step::Record { name: NEEDED.into(), value: true.into() };
         if let Some(binary) = &kubelet.binary {
             check_binary(cx, binary, wanted).await?;
@@ -188,7 +188,8 @@ impl Install {
         let kept = Kept::of(cx).await?;
         // The repository may have the new minor alone by now: then the program that was there comes back without its package.
         let undo = manager.installed(cx.host).await.map(|before| {
-            if over_itself {
+            // The program that ran is not the package's: one that an earlier way back put there.
+            if !is_build_of(&before, kept.version.to_string().trim_start_matches('v')) {
                 return words(&["sh", "-c", &kept.back()]);
             }
             let script =
@@ -222,6 +223,7 @@ impl Install {
 
 /// The program that is replaced, with a copy for the way back.
 struct Kept {
+    version: KubeVersion,
     place: String,
     copy: String,
 }
@@ -235,7 +237,7 @@ impl Kept {
                 hint: "install it, then run the command again".into(),
             });
         };
-        Ok(Self { place: place.display().to_string(), copy: format!("{BEFORE}{version}") })
+        Ok(Self { place: place.display().to_string(), copy: format!("{BEFORE}{version}"), version })
     }
 
     fn beside(&self) -> String {

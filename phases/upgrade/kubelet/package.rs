@@ -139,13 +139,15 @@ pub(super) fn words(words: &[&str]) -> Vec<String> {
     words.iter().map(|word| (*word).to_owned()).collect()
 }
 
+/// Whether the full version of a package is one of this version of the program.
+pub(super) fn is_build_of(full: &str, number: &str) -> bool {
+    full.strip_prefix(number).is_some_and(|rest| rest.is_empty() || rest.starts_with(['-', '+', '~']))
+}
+
 /// Of the words of all lines, those that are a package of this version, as the list has them.
 fn builds(text: &str, number: &str) -> Vec<String> {
-    let is_it = |word: &&str| {
-        word.strip_prefix(number).is_some_and(|rest| rest.is_empty() || rest.starts_with(['-', '+', '~']))
-    };
     let words = text.split(|letter: char| letter.is_whitespace() || letter == '|');
-    words.filter(is_it).map(str::to_owned).collect()
+    words.filter(|word| is_build_of(word, number)).map(str::to_owned).collect()
 }
 
 #[cfg(test)]

@@ -18,6 +18,7 @@ pub async fn first(
     access: &ApiAccess,
     own: &str,
     wanted: &KubeVersion,
+    only_look: bool,
 ) -> Result<(), PhaseError> {
     let Ok(servers) = state::api_servers(host, access).await else {
         // A worker may not look at pods of others.
@@ -25,7 +26,9 @@ pub async fn first(
     };
     let others = servers.into_iter().filter(|server| server.node != own);
     // What the API server says of this node's own may be of before an upgrade that has just been.
-    let manifest = static_pods::read(host, manifest::Component::ApiServer).await?;
+    // A dry run sees the manifest of before it.
+    let manifest =
+        if only_look { None } else { static_pods::read(host, manifest::Component::ApiServer).await? };
     let here = manifest.as_ref().and_then(kubernetes_version).map(|version| (version, own.to_owned()));
     let older = others
         .map(|server| (server.version, server.node))
@@ -107,7 +110,7 @@ mod tests {
     /// A control plane whose own API server is still the old one: what the others say does not count for it.
     #[tokio::test]
     async fn the_api_server_of_this_machine_goes_first_too() {
-        let heard = async |version: &str| {
+        let heard = async |version: &str, only_look: bool| {
             let manifest = format!(
                 "spec: {{containers: [{{name: kube-apiserver, image: 'r/kube-apiserver:{version}'}}]}}"
             );
@@ -115,11 +118,12 @@ mod tests {
                 World::ready().with_file("/etc/kubernetes/manifests/kube-apiserver.yaml", &manifest);
             world.others_serve = true;
             let access = crate::join::by_kubelet();
-            first(&FakeHost::new(world), &access, "cp2", &KubeVersion::new(1, 37, 2)).await
+            first(&FakeHost::new(world), &access, "cp2", &KubeVersion::new(1, 37, 2), only_look).await
         };
-        let error = heard("v1.36.4").await.unwrap_err().to_string();
+        heard("v1.36.4", true).await.unwrap();
+        let error = heard("v1.36.4", false).await.unwrap_err().to_string();
         assert!(error.contains("v1.36.4 on cp2"), "{error}");
-        heard("v1.37.2").await.unwrap();
+        heard("v1.37.2", false).await.unwrap();
     }
 
     #[tokio::test]
