@@ -297,13 +297,6 @@ impl Action for RemoveMember {
     }
 
     async fn act(&self, cx: &ActCx<'_>) -> Result<(), StepError> {
-        if let Some(url) = self.member.client_urls.first() {
-            let own = self.access.at(vec![url.clone()]);
-            if cx.host.etcd_status(&own, url).await.is_ok() {
-                let text = format!("the member {} answers: its machine is not gone", self.member.describe());
-                return Err(StepError::Content(text));
-            }
-        }
         self.persist(cx, self.limit).await
     }
 }
@@ -311,6 +304,14 @@ impl Action for RemoveMember {
 #[async_trait]
 impl Attempt for RemoveMember {
     async fn attempt(&self, cx: &ActCx<'_>) -> Result<Try, StepError> {
+        // Asked before each try: that it comes back may be what lets the removal through.
+        if let Some(url) = self.member.client_urls.first() {
+            let own = self.access.at(vec![url.clone()]);
+            if cx.host.etcd_status(&own, url).await.is_ok() {
+                let text = format!("the member {} answers: its machine is not gone", self.member.describe());
+                return Err(StepError::Content(text));
+            }
+        }
         match cx.host.etcd_remove(&self.access, self.member.id).await {
             Ok(()) => Ok(Try::Done),
             Err(error) => later(error, "etcd to let the member go whose machine is gone"),
