@@ -8,12 +8,7 @@ use std::{
 
 use rkadm_core::{
     config::{GoDuration, ResolvedInit, types::Arg},
-    engine::{
-        PhaseError,
-        content::CaFiles,
-        wait::{self, Condition},
-        workflow::selects,
-    },
+    engine::{PhaseError, Step, content::CaFiles, wait::Condition, workflow::selects},
     host::{ApiAccess, HealthTarget, HostError, Probe, Trust},
     kubeconfig::list::KUBELET_CLIENT_CURRENT,
     kubelet::{health_port, health_url},
@@ -130,6 +125,27 @@ impl Cluster {
             server = api_server_url(&pod).unwrap_or(server);
         }
         Ok(ApiAccess { kubeconfig, server: Some(server) })
+    }
+
+    /// Waits for what the kubelet brings about, as long as a component of the control plane may take.
+    pub fn wait_by_kubelet(&self, condition: Condition) -> Step {
+        self.wait_within(
+            condition,
+            self.health_timeout().as_std(),
+            "timeouts.controlPlaneComponentHealthCheck",
+        )
+    }
+
+    /// Waits for the kubelet itself.
+    pub fn wait_for_kubelet(&self, condition: Condition) -> Step {
+        self.wait_within(condition, self.kubelet_timeout().as_std(), "timeouts.kubeletHealthCheck")
+    }
+
+    /// Waits for what the kubelet brings about, as long as a setting says.
+    pub fn wait_within(&self, condition: Condition, timeout: Duration, setting: &'static str) -> Step {
+        let socket = self.config.node_registration.cri_socket.clone();
+        let condition = Condition::ByKubelet { socket, condition: Box::new(condition) };
+        Step::Wait { condition, timeout, setting: Some(setting) }
     }
 
     /// How long the kubelet may take to get its certificate.
@@ -256,7 +272,7 @@ impl Cluster {
         if health_port(&self.config.kubelet) == 0 {
             return Condition::All(vec![]);
         }
-        healthy(wait::KUBELET, health_url(&self.config.kubelet), Trust::Plain)
+        healthy("kubelet", health_url(&self.config.kubelet), Trust::Plain)
     }
 
     /// Proxy variables of the process that runs the command.

@@ -74,13 +74,11 @@ impl Phase for EnableClientCertRotation {
         }
         let timeout = self.cluster.tls_bootstrap();
         Ok(Verdict::Apply(vec![
-            Step::Wait {
-                condition: Condition::ByKubelet {
-                    socket: self.cluster.config.node_registration.cri_socket.clone(),
-                    condition: Box::new(Condition::FileExists { path: rotating }),
-                },
+            self.cluster.wait_within(
+                Condition::FileExists { path: rotating },
                 timeout,
-            },
+                "timeouts.tlsBootstrap",
+            ),
             Step::WriteFile {
                 path,
                 mode: PRIVATE,

@@ -46,22 +46,15 @@ impl Phase for MarkControlPlane {
         let cri_socket = (!config.local_cri_socket()).then(|| registration.cri_socket.clone());
         let mark = Mark { taints, cri_socket };
         let access = self.cluster.admin(cx.host).await?;
-        let by_kubelet = |condition| Step::Wait {
-            condition: Condition::ByKubelet {
-                socket: config.node_registration.cri_socket.clone(),
-                condition: Box::new(condition),
-            },
-            timeout: self.cluster.health_timeout().as_std(),
-        };
-        let registered =
-            by_kubelet(Condition::ObjectExists { access: access.clone(), target: target.clone() });
+        let registered = Condition::ObjectExists { access: access.clone(), target: target.clone() };
+        let registered = self.cluster.wait_by_kubelet(registered);
         let mut steps = vec![];
         // A new API server of a cluster that is there denies everything until it has read who has which rights.
         let ready = Condition::ApiHealthy { access: access.clone(), path: "/readyz".into() };
         if self.cluster.joins()
             && !cx.host.api_health(&access, "/readyz").await.is_ok_and(|it| it.status == 200)
         {
-            steps.extend([by_kubelet(ready), registered]);
+            steps.extend([self.cluster.wait_by_kubelet(ready), registered]);
         } else {
             match cx.host.object(&access, &target).await? {
                 Some(live) if holds(&live, &mark.make(&live).0) => {

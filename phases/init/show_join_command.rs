@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use rkadm_core::{
-    engine::{Phase, PhaseError, PhaseMeta, PlanCx, Step, Verdict, wait::Condition},
+    engine::{Phase, PhaseError, PhaseMeta, PlanCx, Step, Verdict},
     pki::Certificate,
 };
 use serde::{Deserialize, Serialize};
@@ -77,11 +77,7 @@ impl Phase for ShowJoinCommand {
         let mut steps = vec![];
         if self.cluster.waits_at_the_end() {
             let healthy = self.cluster.all_healthy(self.cluster.admin(cx.host).await?);
-            let condition = Condition::ByKubelet {
-                socket: config.node_registration.cri_socket.clone(),
-                condition: Box::new(healthy),
-            };
-            steps.push(Step::Wait { condition, timeout: self.cluster.health_timeout().as_std() });
+            steps.push(self.cluster.wait_by_kubelet(healthy));
         }
         steps.push(Step::Record { name: OUTPUT.into(), value });
         Ok(Verdict::Apply(steps))

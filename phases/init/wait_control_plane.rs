@@ -4,8 +4,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use rkadm_core::{
-    config::GoDuration,
-    engine::{Phase, PhaseError, PhaseMeta, PlanCx, Step, Verdict, wait::Condition},
+    engine::{Phase, PhaseError, PhaseMeta, PlanCx, Verdict, wait::Condition},
     host::ApiAccess,
 };
 
@@ -46,13 +45,6 @@ impl Phase for WaitControlPlane {
 
     async fn plan(&self, cx: &PlanCx<'_>) -> Result<Verdict, PhaseError> {
         let admin = self.cluster.admin(cx.host).await?;
-        let wait = |condition, timeout: GoDuration| Step::Wait {
-            condition: Condition::ByKubelet {
-                socket: self.cluster.config.node_registration.cri_socket.clone(),
-                condition: Box::new(condition),
-            },
-            timeout: timeout.as_std(),
-        };
         let mut conditions = vec![];
         conditions.extend(self.cluster.etcd_healthy());
         if self.cluster.waits_at_the_end() {
@@ -62,8 +54,8 @@ impl Phase for WaitControlPlane {
         }
         // All else comes up through the kubelet, so waiting for it first costs no time.
         Ok(Verdict::Apply(vec![
-            wait(self.cluster.kubelet_healthy(), self.cluster.kubelet_timeout()),
-            wait(Condition::All(conditions), self.cluster.health_timeout()),
+            self.cluster.wait_for_kubelet(self.cluster.kubelet_healthy()),
+            self.cluster.wait_by_kubelet(Condition::All(conditions)),
         ]))
     }
 }

@@ -87,7 +87,9 @@ impl Phase for EtcdJoin {
                 removals.push(Step::Action(Arc::new(RemoveMember { access, member, limit })));
             }
         }
-        self.steps(cx, etcd.access, &data_dir, removals, seen(&manifest, has_data)).await
+        // A try that fails leaves a directory; the log begins with the first start that works.
+        let has_started = !cx.host.list(&data_dir.join("member/wal")).await?.is_empty();
+        self.steps(cx, etcd.access, &data_dir, removals, seen(&manifest, has_started)).await
     }
 }
 
@@ -125,11 +127,7 @@ impl EtcdJoin {
             steps.push(Step::WriteFile { path, mode: PRIVATE, content, seen });
         }
         let started = Condition::EtcdStarted { access, peer_url: self.joining.peer_url() };
-        let socket = cluster.config.node_registration.cri_socket.clone();
-        steps.push(Step::Wait {
-            condition: Condition::ByKubelet { socket, condition: Box::new(started) },
-            timeout: cluster.health_timeout().as_std(),
-        });
+        steps.push(cluster.wait_by_kubelet(started));
         let client_url = self.joining.client_url();
         steps.push(Step::Action(Arc::new(PromoteMember { target, client_url, limit })));
         Ok(Verdict::Apply(steps))
@@ -138,10 +136,10 @@ impl EtcdJoin {
 
 /// What the manifest replaces; `None` where it stays. One that an interruption left is made anew as long as etcd has not started
 /// with it: members may have come and gone since, and etcd does not start with a list of them that does not hold.
-fn seen(manifest: &Existing, has_data: bool) -> Option<Seen> {
+fn seen(manifest: &Existing, has_started: bool) -> Option<Seen> {
     match manifest {
         Existing::Absent => Some(Seen::Absent),
-        Existing::Bytes(bytes) if !has_data => Some(Seen::Sha256(sha256_hex(bytes))),
+        Existing::Bytes(bytes) if !has_started => Some(Seen::Sha256(sha256_hex(bytes))),
         Existing::Bytes(_) | Existing::Planned => None,
     }
 }

@@ -1,6 +1,6 @@
 //! `kubelet-wait-bootstrap`: until the kubelet has a certificate of its own.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use rkadm_core::{
@@ -49,25 +49,19 @@ impl Phase for KubeletWaitBootstrap {
         if bootstrapped && bootstrap == Existing::Absent && annotate.is_empty() {
             return Ok(Verdict::AlreadyDone("the kubelet has its own certificate".into()));
         }
-        let wait = |condition, timeout: Duration| Step::Wait {
-            condition: Condition::ByKubelet {
-                socket: cluster.config.node_registration.cri_socket.clone(),
-                condition: Box::new(condition),
-            },
-            timeout,
-        };
-        let mut steps = vec![wait(cluster.kubelet_healthy(), cluster.kubelet_timeout().as_std())];
+        let mut steps = vec![cluster.wait_for_kubelet(cluster.kubelet_healthy())];
         if !bootstrapped && self.joining.is_control_plane() && cluster.config.kubelet_local_mode() {
             // The kubelet has asked this node's API server before it was up, and waits longer and longer between two
             // tries. A restart takes less than half a second, and asks at once.
             let access = cluster.admin(cx.host).await?;
             let ready = Condition::ApiHealthy { access, path: "/readyz".into() };
-            steps.push(wait(ready, cluster.health_timeout().as_std()));
+            steps.push(cluster.wait_by_kubelet(ready));
             steps.push(Step::Service { unit: KUBELET.into(), verb: ServiceVerb::Restart });
         }
         // kubelet.conf is there before the certificate that it names.
         let exist = files.into_iter().map(|path| Condition::FileExists { path }).collect();
-        steps.push(wait(Condition::All(exist), cluster.tls_bootstrap()));
+        let bootstrapped = Condition::All(exist);
+        steps.push(cluster.wait_within(bootstrapped, cluster.tls_bootstrap(), "timeouts.tlsBootstrap"));
         steps.extend(annotate);
         match bootstrap {
             Existing::Bytes(bytes) => steps.push(Step::RemoveFile {
@@ -98,7 +92,8 @@ impl KubeletWaitBootstrap {
         vec![
             Step::Wait {
                 condition: Condition::ObjectExists { access: access.clone(), target: target.clone() },
-                timeout: self.joining.cluster.health_timeout().as_std(),
+                timeout: self.joining.cluster.tls_bootstrap(),
+                setting: Some("timeouts.tlsBootstrap"),
             },
             Step::Patch {
                 access,

@@ -76,6 +76,7 @@ impl Phase for Start {
                 condition: Box::new(Condition::All(healthy)),
             },
             timeout: HEALTHY_WITHIN,
+            setting: None,
         });
         for component in TAKEN_OUT {
             let copy = self.0.put_by(&component.file_name());

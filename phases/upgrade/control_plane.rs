@@ -87,10 +87,9 @@ impl Phase for ControlPlane {
         ];
         steps.extend(renewed.steps);
         steps.extend(wanted.into_iter().filter_map(|one| one.write));
-        steps.push(Step::Action(Arc::new(Switch { socket: socket.clone(), components: restart, etcd })));
+        steps.push(Step::Action(Arc::new(Switch { socket, components: restart, etcd })));
         steps.push(service(ServiceVerb::Start));
-        let condition = Condition::ByKubelet { socket, condition: Box::new(healthy) };
-        steps.push(Step::Wait { condition, timeout });
+        steps.push(self.upgrading.cluster.wait_within(healthy, timeout, "timeouts.upgradeManifests"));
         steps.push(Step::Record { name: SWITCHED.into(), value: true.into() });
         Ok(Verdict::Apply(steps))
     }

@@ -50,7 +50,7 @@ impl Phase for PostUpgrade {
             steps.extend(wanted(cx, cluster, vec![objects::apiserver_kubelet_client()]).await?);
             if cx.store.output(SWITCHED).is_some() || cx.is_dry_run() {
                 let condition = self.pods_are_seen(cx).await?;
-                steps.push(Step::Wait { condition, timeout: SEEN_WITHIN });
+                steps.push(Step::Wait { condition, timeout: SEEN_WITHIN, setting: None });
             }
         }
         steps.push(Step::Record { name: REVERSIBLE.into(), value: true.into() });

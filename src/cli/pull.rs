@@ -27,7 +27,7 @@ pub struct PullArgs {
     /// Socket of the container runtime; found by itself when there is one
     #[arg(long, value_name = "URL")]
     cri_socket: Option<String>,
-    /// Show which images are missing; pull none
+    /// Show which images would be pulled; pull none
     #[arg(long)]
     dry_run: bool,
 }
@@ -50,14 +50,14 @@ struct PulledImage {
 
 /// What has become of an image.
 #[derive(Debug, Clone, Copy, Serialize)]
-#[serde(rename_all = "lowercase")]
+#[serde(rename_all = "kebab-case")]
 enum Outcome {
     /// It was pulled.
     Pulled,
     /// It was there.
     Present,
     /// It would be pulled.
-    Missing,
+    ToPull,
 }
 
 /// Runs it.
@@ -78,7 +78,7 @@ pub async fn run(session: &Session, args: &PullArgs) -> Result<(), CommandError>
     let always = config.node_registration.image_pull_policy == Some(ImagePullPolicy::Always);
     let results: Vec<_> = if args.dry_run {
         let looked = join_all(names.iter().map(|image| host.image_present(socket, image))).await;
-        let outcome = |here| if here && !always { Outcome::Present } else { Outcome::Missing };
+        let outcome = |here| if here && !always { Outcome::Present } else { Outcome::ToPull };
         looked.into_iter().map(|here| here.map(outcome)).collect()
     } else {
         let pulled = pull_images(&host, socket, &names, always).await;
@@ -94,6 +94,13 @@ pub async fn run(session: &Session, args: &PullArgs) -> Result<(), CommandError>
             Ok(outcome) => images.push(PulledImage { image, outcome }),
             Err(error) => failed.push(format!("{image}: {error}")),
         }
+    }
+    if args.dry_run && !failed.is_empty() {
+        let message = format!(
+            "the container runtime does not say of {} whether it has it",
+            count(failed.len(), "image")
+        );
+        return Err(CommandError { details: failed, ..CommandError::failed(message) });
     }
     if !failed.is_empty() {
         let message = format!("{} could not be pulled", count(failed.len(), "image"));
@@ -114,6 +121,6 @@ fn line(image: &PulledImage) -> String {
     match image.outcome {
         Outcome::Pulled => format!("[config/images] Pulled {}", image.image),
         Outcome::Present => format!("[config/images] Present {}", image.image),
-        Outcome::Missing => format!("[config/images] Missing {}", image.image),
+        Outcome::ToPull => format!("[config/images] Would pull {}", image.image),
     }
 }

@@ -195,14 +195,7 @@ impl Phase for Start {
                 version: config.kubernetes_version.to_string(),
             },
         ]);
-        let timeout = self.0.cluster.kubelet_timeout().as_std();
-        let wait = |condition| Step::Wait {
-            condition: Condition::ByKubelet {
-                socket: config.node_registration.cri_socket.clone(),
-                condition: Box::new(condition),
-            },
-            timeout,
-        };
+        let wait = |condition| self.0.cluster.wait_for_kubelet(condition);
         let mut steps = vec![Step::Service { unit: KUBELET.into(), verb: ServiceVerb::Restart }, wait(ready)];
         // A kubelet of another minor starts the static pods anew, etcd among them, a moment after it is ready itself: the next
         // control plane must not follow before.

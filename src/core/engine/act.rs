@@ -258,8 +258,8 @@ pub async fn act(step: &Step, cx: &ActCx<'_>) -> Result<(), StepError> {
         },
         // The runner records it in the journal.
         Step::Record { .. } | Step::CommitPoint { .. } => Ok(()),
-        Step::Wait { condition, timeout } => {
-            cx.unless_cancelled(async { Ok(wait::wait(cx, condition, *timeout).await?) }).await
+        Step::Wait { condition, timeout, setting } => {
+            cx.unless_cancelled(async { Ok(wait::wait(cx, condition, *timeout, *setting).await?) }).await
         }
         Step::Action(action) => action.act(cx).await,
     }

@@ -239,6 +239,8 @@ pub enum Step {
         condition: Condition,
         /// How long at most.
         timeout: Duration,
+        /// What of kubeadm's configuration says how long, `timeouts.tlsBootstrap` for example.
+        setting: Option<&'static str>,
     },
     /// The escape hatch, for what is no primitive. Every use is registered and tested.
     Action(Arc<dyn Action>),
@@ -332,7 +334,7 @@ impl Step {
             },
             Self::NewSecret { kind, .. } => format!("generate {}", kind.title()),
             Self::Record { name, value } => format!("record {name} = {value}"),
-            Self::Wait { condition, timeout } => {
+            Self::Wait { condition, timeout, .. } => {
                 format!("wait up to {} s until {}", timeout.as_secs(), condition.describe())
             }
             Self::Action(action) => action.describe(),

@@ -25,9 +25,6 @@ const LONGEST_PAUSE: Duration = Duration::from_millis(60);
 /// Calls to the API server are repeated within their own, longer time: a wait must know sooner what is missing.
 const LONGEST_LOOK: Duration = Duration::from_secs(5);
 
-/// What the kubelet is called where its health is waited for.
-pub const KUBELET: &str = "kubelet";
-
 /// Something that can become true.
 #[derive(Debug, Clone)]
 pub enum Condition {
@@ -121,22 +118,6 @@ impl Condition {
     }
 }
 
-impl Condition {
-    /// The setting of kubeadm's configuration that says how long this may take.
-    fn setting(&self) -> &'static str {
-        match self {
-            Self::Healthy { what, .. } if what == KUBELET => "timeouts.kubeletHealthCheck",
-            // The kubelet's certificate is what files are waited for.
-            Self::FileExists { .. } => "timeouts.tlsBootstrap",
-            Self::All(all) if !all.is_empty() && all.iter().all(|one| one.setting() == all[0].setting()) => {
-                all[0].setting()
-            }
-            Self::ByKubelet { condition, .. } | Self::Steady { condition, .. } => condition.setting(),
-            _ => "timeouts.controlPlaneComponentHealthCheck",
-        }
-    }
-}
-
 /// Why a wait ended without what it waited for.
 #[derive(Debug, thiserror::Error)]
 pub enum WaitError {
@@ -149,8 +130,8 @@ pub enum WaitError {
         missing: Vec<String>,
         /// What the kubelet and the containers say.
         diagnosis: Vec<String>,
-        /// What says how long.
-        setting: &'static str,
+        /// What says how long, where anything does.
+        setting: Option<&'static str>,
     },
     /// The kubelet, or a component that it runs, cannot stay up.
     #[error("{what} crashes again and again ({restarts} restarts){}", indented(.diagnosis))]
@@ -168,10 +149,12 @@ impl WaitError {
     /// What the operator can do about it.
     pub fn hints(&self) -> Vec<String> {
         match self {
-            Self::TimedOut { setting, .. } => vec![
-                "the kubelet's log says more: journalctl -u kubelet".into(),
-                format!("if the machine is only slow, raise {setting} in the configuration"),
-            ],
+            Self::TimedOut { setting, .. } => {
+                let more = "the kubelet's log says more: journalctl -u kubelet".to_owned();
+                let slow = setting
+                    .map(|setting| format!("if the machine is only slow, raise {setting} in the configuration"));
+                std::iter::once(more).chain(slow).collect()
+            }
             Self::CrashLoop { .. } => vec![
                 "the whole log: journalctl -u kubelet".into(),
                 "check the KubeletConfiguration, nodeRegistration.kubeletExtraArgs and the extraArgs of the components".into(),
@@ -188,7 +171,12 @@ fn indented(lines: &[String]) -> String {
 ///
 /// # Errors
 /// Time is up, or the kubelet crashes; with what the machine's logs say about it.
-pub async fn wait(cx: &ActCx<'_>, condition: &Condition, timeout: Duration) -> Result<(), WaitError> {
+pub async fn wait(
+    cx: &ActCx<'_>,
+    condition: &Condition,
+    timeout: Duration,
+    setting: Option<&'static str>,
+) -> Result<(), WaitError> {
     let (started, began) = (Instant::now(), SystemTime::now());
     let missing = Missing { cx, lines: Mutex::new(vec![]) };
     let all = hold(cx, condition, &missing);
@@ -213,12 +201,9 @@ pub async fn wait(cx: &ActCx<'_>, condition: &Condition, timeout: Duration) -> R
     };
     Err(match error {
         Some(Crashing { what, restarts }) => WaitError::CrashLoop { what, restarts, diagnosis },
-        None => WaitError::TimedOut {
-            waited: started.elapsed(),
-            missing: missing.lines(),
-            diagnosis,
-            setting: condition.setting(),
-        },
+        None => {
+            WaitError::TimedOut { waited: started.elapsed(), missing: missing.lines(), diagnosis, setting }
+        }
     })
 }
 
@@ -386,33 +371,5 @@ fn kubelet_socket(condition: &Condition) -> Option<&str> {
         Condition::ByKubelet { socket, .. } => Some(socket),
         Condition::All(conditions) => conditions.iter().find_map(kubelet_socket),
         _ => None,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::host::Trust;
-
-    #[test]
-    fn who_ran_out_of_time_is_told_what_gives_it_more() {
-        let healthy = |what: &str| Condition::Healthy {
-            what: what.into(),
-            target: HealthTarget { url: "http://127.0.0.1/healthz".into(), trust: Trust::Plain },
-        };
-        let file =
-            || Condition::FileExists { path: "/var/lib/kubelet/pki/kubelet-client-current.pem".into() };
-        let by_kubelet =
-            |condition| Condition::ByKubelet { socket: String::new(), condition: Box::new(condition) };
-        for (condition, setting) in [
-            (by_kubelet(healthy(KUBELET)), "timeouts.kubeletHealthCheck"),
-            (by_kubelet(Condition::All(vec![file(), file()])), "timeouts.tlsBootstrap"),
-            (
-                Condition::All(vec![healthy(KUBELET), healthy("etcd")]),
-                "timeouts.controlPlaneComponentHealthCheck",
-            ),
-        ] {
-            assert_eq!(condition.setting(), setting, "{}", condition.describe());
-        }
     }
 }
