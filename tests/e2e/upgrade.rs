@@ -97,17 +97,20 @@ fn what_is_not_well_afterwards_is_told(cp1: &Node) -> Result<()> {
 
 fn a_dry_run_writes_nothing(cp1: &Node) -> Result<()> {
     let before = files(cp1)?;
-    let plan = expect(&rkadm(cp1, &["upgrade", "apply", TO, "--dry-run"])?, 0, &[])?;
-    for words in [
-        "+    image: registry.k8s.io/kube-apiserver:v1.37.2",
-        "end the old etcd",
-        "+        kubernetesVersion: v1.37.2",
-    ] {
-        let squeezed = plan.split_whitespace().collect::<Vec<_>>().join(" ");
-        let words = words.split_whitespace().collect::<Vec<_>>().join(" ");
-        ensure!(squeezed.contains(&words), "{words:?} is not in the plan:\n{plan}");
+    let (server, config) =
+        ("+ image: registry.k8s.io/kube-apiserver:v1.37.2", "+ kubernetesVersion: v1.37.2");
+    let looks: [(&[&str], &[&str]); 2] = [
+        (&["upgrade", "apply", TO, "--dry-run"], &[server, "end the old etcd", config]),
+        (&["upgrade", "diff", TO], &[server, config, "image: registry.k8s.io/kube-proxy:v1.37.2"]),
+    ];
+    for (command, all) in looks {
+        let told = expect(&rkadm(cp1, command)?, 0, &[])?;
+        let squeezed = told.split_whitespace().collect::<Vec<_>>().join(" ");
+        for words in all {
+            ensure!(squeezed.contains(words), "{words:?} is not in the answer of {command:?}:\n{told}");
+        }
+        ensure!(!told.contains("PRIVATE KEY"), "secrets in the answer of {command:?}:\n{told}");
     }
-    ensure!(!plan.contains("PRIVATE KEY"), "secrets in the plan:\n{plan}");
     ensure!(files(cp1)? == before, "a dry run wrote something");
     Ok(())
 }
