@@ -116,6 +116,7 @@ impl SigningRequest {
 
 /// Writes a signing request with the subject and names of a spec.
 pub fn request(spec: &CertSpec, key: &PrivateKey) -> Result<SigningRequest, IssueError> {
+    check_names(spec)?;
     let info = x509::request_info(&subject(spec)?, key.spki_der(), &spec.sans);
     Ok(SigningRequest(x509::signed(&info, key.signature_algorithm(), &key.sign(&info)?)))
 }
@@ -143,9 +144,7 @@ pub(super) fn sign(
     issuer: &Issuer<'_>,
     now: Timestamp,
 ) -> Result<Certificate, IssueError> {
-    if let Some(name) = spec.sans.dns.iter().find(|name| !name.is_ascii()) {
-        return Err(IssueError::NotAscii(name.clone()));
-    }
+    check_names(spec)?;
     let out_of_range = |_| IssueError::Validity(spec.validity);
     let validity = SignedDuration::try_from(spec.validity).map_err(out_of_range)?;
     let algorithm = issuer.key.signature_algorithm();
@@ -165,6 +164,14 @@ pub(super) fn sign(
     .to_der();
     let der = x509::signed(&body, algorithm, &issuer.key.sign(&body)?);
     Certificate::from_der(der).map_err(IssueError::ReadBack)
+}
+
+/// Whether the names can be written: as they are, they are ASCII (RFC 5280, section 4.2.1.6).
+fn check_names(spec: &CertSpec) -> Result<(), IssueError> {
+    match spec.sans.dns.iter().find(|name| !name.is_ascii()) {
+        Some(name) => Err(IssueError::NotAscii(name.clone())),
+        None => Ok(()),
+    }
 }
 
 fn subject(spec: &CertSpec) -> Result<Vec<u8>, IssueError> {

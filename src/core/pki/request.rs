@@ -133,6 +133,8 @@ mod tests {
         };
         let authority = CertSpec { sans: Sans::default(), usage: CertUsage::Ca, ..spec.clone() };
         let ca = pki::issue_ca(&authority, &key, Timestamp::now()).unwrap();
+        let error = pki::request(&spec, &key).err().unwrap();
+        assert!(matches!(&error, IssueError::NotAscii(name) if name.starts_with('m')), "{error}");
         let request = ReceivedRequest {
             common_name: spec.common_name.clone(),
             organizations: vec![],
