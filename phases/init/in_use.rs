@@ -1,7 +1,5 @@
 //! Whether the cluster that an unfinished `init` or `restore cluster` made has been taken into use since.
 
-use std::path::Path;
-
 use rkadm_core::{
     engine::operation::{Operation, StepState},
     host::{ApiAccess, Probe},
@@ -9,6 +7,7 @@ use rkadm_core::{
 };
 use serde_json::Value;
 
+use super::Cluster;
 use crate::{restore::CLUSTER_WORKFLOW, static_pods};
 
 /// Namespaces that every cluster has.
@@ -91,12 +90,13 @@ pub async fn in_use(host: &dyn Probe, operation: &Operation) -> Vec<String> {
 
 /// An administrator at this machine's own API server: the address of them all may lead nowhere yet.
 async fn access(host: &dyn Probe) -> ApiAccess {
-    let kubeconfig = match host.stat(Path::new("/etc/kubernetes/super-admin.conf")).await {
-        Ok(Some(_)) => "/etc/kubernetes/super-admin.conf",
-        _ => "/etc/kubernetes/admin.conf",
+    let super_admin = Cluster::kubeconfig("super-admin.conf");
+    let kubeconfig = match host.stat(&super_admin).await {
+        Ok(Some(_)) => super_admin,
+        _ => Cluster::kubeconfig("admin.conf"),
     };
     let pod = static_pods::read(host, Component::ApiServer).await.ok().flatten();
-    ApiAccess { kubeconfig: kubeconfig.into(), server: pod.as_ref().and_then(api_server_url) }
+    ApiAccess { kubeconfig, server: pod.as_ref().and_then(api_server_url) }
 }
 
 fn is_theirs(kind: &str, object: &Value) -> bool {

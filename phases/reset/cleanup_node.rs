@@ -21,10 +21,8 @@ use super::{
     Reset,
     etcd_member::{MEMBER_OUTPUT, MemberOutput},
 };
-use crate::init::KUBELET;
+use crate::init::{KUBELET, KUBELET_DIR};
 
-/// Where the kubelet keeps its state.
-pub const KUBELET_DIR: &str = "/var/lib/kubelet";
 /// Name of the recorded value: the archives that this operation wrote.
 pub const ARCHIVES_OUTPUT: &str = "archives";
 

@@ -4,8 +4,8 @@ use std::path::Path;
 
 use rkadm_core::{engine::PhaseError, host::Probe};
 
-use super::{cleanup_node::KUBELET_DIR, etcd_member::MemberOutput};
-use crate::init::Cluster;
+use super::etcd_member::MemberOutput;
+use crate::init::{Cluster, KUBELET_DIR};
 
 /// What speaks against taking a finished reset back, in words; empty when nothing does. `etcd` is what it recorded.
 pub async fn made_since(

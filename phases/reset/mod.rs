@@ -24,7 +24,7 @@ use rkadm_core::{
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    init::{Cluster, KUBERNETES_DIR},
+    init::{Cluster, KUBELET_DIR, KUBERNETES_DIR},
     preflight::is_ignored,
 };
 pub use cleanup_network::TIDY_ACTION;
@@ -143,7 +143,7 @@ impl Reset {
         if self.config.cleanup_tmp_dir {
             all.push(Removal::contents(format!("{KUBERNETES_DIR}/tmp")));
         }
-        all.push(Removal::contents(cleanup_node::KUBELET_DIR));
+        all.push(Removal::contents(KUBELET_DIR));
         if self.cni {
             all.extend(["/etc/cni/net.d", "/var/lib/cni"].map(Removal::contents));
         }

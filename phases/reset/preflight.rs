@@ -11,7 +11,7 @@ use rkadm_core::{
 };
 
 use super::{LeaveCluster, Reset, cleanup_node, delete_node::node_name, etcd_member};
-use crate::static_pods;
+use crate::{init::KUBELET_DIR, static_pods};
 
 pub struct Preflight {
     reset: Arc<Reset>,
@@ -103,7 +103,7 @@ async fn runtime(host: &dyn Probe, reset: &Reset) -> Result<Option<Finding>, Pha
     let socket = &reset.config.cri_socket;
     // Where there is no runtime there are no pods.
     let path = Path::new(socket.strip_prefix("unix://").unwrap_or(socket));
-    if host.stat(path).await?.is_none() && host.list(cleanup_node::KUBELET_DIR.as_ref()).await?.is_empty() {
+    if host.stat(path).await?.is_none() && host.list(KUBELET_DIR.as_ref()).await?.is_empty() {
         return Ok(None);
     }
     Ok(host.sandboxes(socket).await.err().map(|error| {
